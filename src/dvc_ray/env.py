@@ -1,0 +1,28 @@
+"""Names of the environment variables that cross to a worker, in one place.
+
+DVC's own names are those of ``dvc.env`` (3.67.1). They are written out here because a training worker must not
+import DVC only to read a variable.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DVC_ROOT: Final = "DVC_ROOT"
+"""Root of the DVC project a command runs in; in a stage workspace, that workspace."""
+DVC_STAGE: Final = "DVC_STAGE"
+"""Address of the running stage."""
+RAY_ADDRESS: Final = "RAY_ADDRESS"
+"""Address of the cluster. Set for every command, so that a stage's own driver joins the same cluster."""
+
+RUN_ID: Final = "DVC_RAY_RUN_ID"
+"""Id of the run a stage belongs to."""
+STAGE_DIR: Final = "DVC_RAY_STAGE_DIR"
+"""Working directory of the stage's command; `dvc_ray.data_path` resolves against it on nested workers."""
+STORAGE: Final = "DVC_RAY_STORAGE"
+"""Prefix of the run for checkpoints and trial results: what `dvc_ray.storage_path` joins to."""
+CODE_LIST: Final = "DVC_RAY_CODE_LIST"
+"""File naming the code of the project, a path a line relative to DVC_ROOT: what `dvc_ray.init` hands to workers."""
+
+CROSSING_PREFIXES: Final = ("DVC_", "DVCLIVE_")
+"""Variables with these prefixes are handed from a stage's own driver to its nested workers."""
