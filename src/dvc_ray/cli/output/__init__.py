@@ -1,0 +1,1 @@
+"""How plans and runs look: on a terminal, piped, and as JSON."""

@@ -1,0 +1,81 @@
+"""Events and plans as JSON; what `--json` prints, one object a line.
+
+Each object has ``event`` and ``version``. The version changes when a field changes its meaning or goes; new fields do
+not change it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from dvc_ray.values import Notice, Output, Plan, Planned, RunEvent, RunResult, StageReport, Step
+
+VERSION: Final = 1
+
+
+def dumps(event: RunEvent) -> str:
+    """One event as a line of JSON."""
+    return json.dumps({"event": _name(event), "version": VERSION, **_fields(event)}, ensure_ascii=False)
+
+
+def plan_fields(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON values."""
+    return {"stages": [_step(step) for step in plan.steps]}
+
+
+def _name(event: RunEvent) -> str:
+    names = {Planned: "plan", StageReport: "stage", Output: "output", Notice: "notice", RunResult: "end"}
+    return names[type(event)]
+
+
+def _fields(event: RunEvent) -> dict[str, Any]:
+    if isinstance(event, Planned):
+        return {"run": event.run_id, **plan_fields(event.plan)}
+    if isinstance(event, StageReport):
+        return report(event)
+    if isinstance(event, Output):
+        return {"stage": event.address, "attempt": event.attempt, "text": event.text}
+    if isinstance(event, Notice):
+        return {"level": event.level, "text": event.text}
+    return {
+        "run": event.run_id,
+        "ok": not event.failed and not event.stopped,
+        "seconds": round(event.seconds, 3),
+        "stages": [report(each) for each in event.reports],
+    }
+
+
+def report(event: StageReport) -> dict[str, Any]:
+    """A stage's state as JSON values; what is empty is left out."""
+    fields = {
+        "stage": event.address,
+        "state": event.state.value,
+        "reason": event.reason,
+        "node": event.node,
+        "seconds": round(event.seconds, 3),
+        "exit_code": event.exit_code,
+        "error": event.error,
+        "log": event.log,
+        "tail": list(event.tail),
+    }
+    return {key: value for key, value in fields.items() if value not in ("", None, [], 0.0)}
+
+
+def _step(step: Step) -> dict[str, Any]:
+    settings = step.spec.settings
+    return {
+        "stage": step.spec.address,
+        "action": step.action.value,
+        "reasons": list(step.reasons),
+        "wave": step.wave,
+        "kind": step.spec.kind.value,
+        "cmd": list(step.spec.cmd),
+        "upstream": list(step.spec.upstream),
+        "resources": {
+            "num_cpus": settings.num_cpus,
+            "num_gpus": settings.num_gpus,
+            "memory": settings.memory,
+            "resources": dict(settings.resources),
+        },
+    }

@@ -1,0 +1,41 @@
+"""A plan, printed: what ``--dry`` shows."""
+
+from __future__ import annotations
+
+import json
+
+from dvc_ray import plan as planning
+from dvc_ray.cli.output import events, texts
+from dvc_ray.values import Action, Plan, Step
+
+
+def show(plan: Plan, *, as_json: bool) -> None:
+    """Print a plan."""
+    if as_json:
+        print(
+            json.dumps(
+                {"event": "plan", "version": events.VERSION, **events.plan_fields(plan)}, ensure_ascii=False
+            )
+        )
+        return
+    if plan.nothing_to_do:
+        print("Data and pipelines are up to date.")
+        return
+    for number, wave in enumerate(planning.waves(plan), start=1):
+        together = f", {len(wave)} at the same time" if len(wave) > 1 else ""
+        print(f"Step {number}{together}:")
+        width = max(len(step.spec.address) for step in wave)
+        for step in wave:
+            _show_step(step, width)
+    skipped = [step.spec.address for step in plan.steps if step.action is Action.SKIP]
+    if skipped:
+        print(f"Unchanged: {', '.join(skipped)}")
+
+
+def _show_step(step: Step, width: int) -> None:
+    verb = "run" if step.action is Action.RUN else "may run"
+    print(
+        f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{texts.resources(step.spec.settings)}]"
+    )
+    for cmd in step.spec.cmd:
+        print(f"  {'':<{width}}  > {cmd}")

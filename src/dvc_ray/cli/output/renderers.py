@@ -1,0 +1,89 @@
+"""Chooses how a run looks, and the two plain ways: lines of text, and lines of JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dvc_ray.cli.output import events, texts
+from dvc_ray.values import Notice, Output, Planned, RunEvent, RunResult, StageReport, StageState
+
+Listen = Callable[[RunEvent], None]
+
+
+@contextmanager
+def choose(*, as_json: bool) -> Iterator[Listen]:
+    """A listener for a run: JSON if asked for, a live table on a terminal, else one line an event."""
+    if as_json:
+        yield _print_json
+    elif sys.stdout.isatty():
+        from dvc_ray.cli.output.table import live_table
+
+        with live_table() as listen:
+            yield listen
+    else:
+        lines = Lines()
+        yield lines
+        lines.flush()
+
+
+def _print_json(event: RunEvent) -> None:
+    print(events.dumps(event), flush=True)
+
+
+class Lines:
+    """One line an event; a stage's own output prefixed with its name."""
+
+    def __init__(self) -> None:
+        self._partial: dict[str, str] = {}
+
+    def __call__(self, event: RunEvent) -> None:
+        """Print an event."""
+        if isinstance(event, Output):
+            self._output(event)
+        elif isinstance(event, StageReport):
+            self._report(event)
+        elif isinstance(event, Notice):
+            show_notice(event)
+        elif isinstance(event, RunResult):
+            show_end(event)
+        else:
+            assert isinstance(event, Planned)  # noqa: S101
+        sys.stdout.flush()
+
+    def flush(self) -> None:
+        """Print what had no line end."""
+        for address in list(self._partial):
+            self._flush(address)
+
+    def _output(self, event: Output) -> None:
+        *whole, rest = (self._partial.pop(event.address, "") + event.text).split("\n")
+        for line in whole:
+            print(f"{event.address} | {line.rstrip(chr(13)).rpartition(chr(13))[2]}")
+        if rest:
+            self._partial[event.address] = rest
+
+    def _report(self, report: StageReport) -> None:
+        if report.state.is_terminal:
+            self._flush(report.address)
+        if report.state not in {StageState.WAITING, StageState.UNCHANGED}:
+            print(texts.line(report))
+
+    def _flush(self, address: str) -> None:
+        rest = self._partial.pop(address, "")
+        if rest:
+            print(f"{address} | {rest}")
+
+
+def show_notice(notice: Notice) -> None:
+    """Print a notice."""
+    warning = notice.level == "warning"
+    print(f"WARNING: {notice.text}" if warning else notice.text, file=sys.stderr if warning else sys.stdout)
+
+
+def show_end(result: RunResult) -> None:
+    """Print how a run ended."""
+    for report in result.failed:
+        print("\n".join(texts.failure(report)), file=sys.stderr)
+    print("\n".join(texts.summary(result)))

@@ -1,0 +1,136 @@
+"""A run on a terminal: a table that is kept up to date, with the last lines of what runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from dvc_ray.cli.output import renderers, texts
+from dvc_ray.values import Notice, Output, Planned, RunEvent, StageReport, StageState
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+    from rich.table import Table
+
+_TAIL: Final = 8
+_STYLES: Final = {
+    StageState.RUNNING: "bold cyan",
+    StageState.DONE: "green",
+    StageState.CACHED: "green",
+    StageState.UNCHANGED: "dim",
+    StageState.FAILED: "bold red",
+    StageState.STOPPED: "yellow",
+    StageState.BLOCKED: "yellow",
+}
+
+
+@contextmanager
+def live_table() -> Iterator[renderers.Listen]:
+    """A listener that draws on the terminal until the block ends."""
+    from rich.console import Console
+    from rich.live import Live
+
+    view = View()
+    console = Console()
+    with Live(
+        view, console=console, refresh_per_second=5, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        yield Screen(view, live)
+
+
+class Screen:
+    """Takes events into the view; prints above it what is meant to stay."""
+
+    def __init__(self, view: View, live: Live) -> None:
+        self._view = view
+        self._live = live
+
+    def __call__(self, event: RunEvent) -> None:
+        """Show an event."""
+        if isinstance(event, (Planned, StageReport, Output)):
+            self._view.take(event)
+        elif isinstance(event, Notice):
+            self._live.console.print(
+                f"WARNING: {event.text}" if event.level == "warning" else event.text, markup=False
+            )
+        else:
+            self._view.end()
+            self._live.refresh()
+            self._live.stop()
+            sys.stdout.flush()
+            renderers.show_end(event)
+
+
+class View:
+    """What is on the screen now; rich draws it."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, StageReport] = {}
+        self._begun: dict[str, float] = {}
+        self._tail: deque[str] = deque(maxlen=_TAIL)
+        self._ended = False
+
+    def take(self, event: Planned | StageReport | Output) -> None:
+        """Take an event in."""
+        if isinstance(event, StageReport):
+            self._reports[event.address] = event
+            if event.state is StageState.RUNNING:
+                self._begun[event.address] = time.monotonic()
+        elif isinstance(event, Output):
+            lines = [line.rpartition("\r")[2] for line in event.text.rstrip().splitlines()]
+            self._tail.extend(f"{event.address} | {line}" for line in lines if line.strip())
+
+    def end(self) -> None:
+        """Draw all stages, and no tail, from now on."""
+        self._ended = True
+        self._tail.clear()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw."""
+        from rich.text import Text
+
+        room = (options.height or console.height) - len(self._tail) - 4
+        yield self._table(max(room, 3))
+        for line in self._tail:
+            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _table(self, room: int) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for heading in ("stage", "state", "where", "time", "reason"):
+            table.add_column(heading, overflow="ellipsis", no_wrap=True)
+        shown = list(self._reports.values()) if self._ended else self._most_important(room)
+        for report in shown:
+            table.add_row(
+                Text(report.address),
+                Text(
+                    f"{texts.SYMBOLS[report.state]} {report.state.value}", style=_STYLES.get(report.state, "")
+                ),
+                Text(report.node),
+                Text(self._time(report)),
+                Text(report.error or report.reason),
+            )
+        if len(shown) < len(self._reports):
+            table.add_row(Text(f"… and {len(self._reports) - len(shown)} more", style="dim"))
+        return table
+
+    def _most_important(self, room: int) -> list[StageReport]:
+        """As many stages as fit: what runs or failed first, kept in plan order."""
+        reports = list(self._reports.values())
+        rank = {StageState.RUNNING: 0, StageState.FAILED: 0, StageState.QUEUED: 1, StageState.WAITING: 2}
+        chosen = sorted(range(len(reports)), key=lambda place: (rank.get(reports[place].state, 3), place))[
+            :room
+        ]
+        return [reports[place] for place in sorted(chosen)]
+
+    def _time(self, report: StageReport) -> str:
+        if report.state is StageState.RUNNING and report.address in self._begun:
+            return texts.duration(time.monotonic() - self._begun[report.address])
+        return texts.duration(report.seconds) if report.seconds else ""

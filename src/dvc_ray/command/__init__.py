@@ -1,0 +1,136 @@
+"""Runs one command so that nothing of it outlives its worker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Command", "End", "Ended", "run"]
+
+_GUARD: Final = str(Path(__file__).with_name("guard.py"))
+_POLL: Final = 0.1
+"""Seconds between looks at the log and the stop flag; the command's own end is seen at once."""
+
+
+class End(Enum):
+    """Why a command ended."""
+
+    EXIT = "exit"
+    STOP = "stop"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command and where it runs."""
+
+    argv: Sequence[str]
+    cwd: str
+    env: Mapping[str, str]
+    log: str
+    """File its output is appended to."""
+    timeout: float | None = None
+    grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    """Return code; negative: the signal."""
+    why: End
+
+
+def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[], bool]) -> Ended:
+    """Run a command to its end.
+
+    Args:
+        command: What to run.
+        heard: Called with each new piece of output, about ten times a second while there is some.
+        stopped: Asked as often whether to end the command early.
+
+    Raises:
+        OSError: The guard cannot be started.
+    """
+    status_read, status_write = os.pipe()
+    with open(command.log, "ab", buffering=0) as log, open(command.log, "rb") as tail:
+        tail.seek(0, os.SEEK_END)
+        try:
+            guard = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    _GUARD,
+                    str(status_write),
+                    str(command.grace),
+                    "--",
+                    *command.argv,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=command.cwd,
+                env=dict(command.env),
+                pass_fds=[status_write],
+                start_new_session=True,
+            )
+        finally:
+            os.close(status_write)
+        try:
+            why = _watch(guard, command.timeout, lambda: _forward(tail, heard), stopped)
+        finally:
+            _finish(guard)
+            _forward(tail, heard)
+            code = _code(status_read, guard.returncode)
+    return Ended(code=code, why=why)
+
+
+def _watch(
+    guard: subprocess.Popen[bytes],
+    timeout: float | None,
+    forward: Callable[[], None],
+    stopped: Callable[[], bool],
+) -> End:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pidfd = os.pidfd_open(guard.pid)
+    try:
+        while not select.select([pidfd], [], [], _POLL)[0]:
+            forward()
+            if stopped():
+                return End.STOP
+            if deadline is not None and time.monotonic() > deadline:
+                return End.TIMEOUT
+    finally:
+        os.close(pidfd)
+    return End.EXIT
+
+
+def _finish(guard: subprocess.Popen[bytes]) -> None:
+    """End the guard, which ends the command; a guard that has ended already is only reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        guard.terminate()
+    guard.wait()
+
+
+def _forward(tail: object, heard: Callable[[str], None]) -> None:
+    data = tail.read()  # type: ignore[attr-defined]
+    if data:
+        heard(data.decode(errors="replace"))
+
+
+def _code(status_fd: int, guard_code: int) -> int:
+    with open(status_fd, "rb") as status:
+        text = status.read()
+    # No status: the guard itself was killed, which its death signal has made the command's end too.
+    return int(text) if text else guard_code or 1

@@ -1,0 +1,102 @@
+"""Settings of dvc-ray: flags > DVC_RAY_* > .dvc/ray.local.toml > .dvc/ray.toml > user file > defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
+from dvc_ray.values import RunOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings with their defaults."""
+
+    address: str | None = None
+    """Ray cluster to join; RAY_ADDRESS stands for it if unset; neither: a local Ray for each run."""
+    jobs: int | None = None
+    """Stages at the same time; unset: as many as the resources allow."""
+    grace: float = 10.0
+    """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+
+
+def load(dvc_dir: str, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the settings that hold for a project.
+
+    Args:
+        dvc_dir: The project's ``.dvc``.
+        environ: The environment; default ``os.environ``.
+
+    Raises:
+        ConfigError: A file cannot be read, or a setting is unknown or has the wrong type.
+    """
+    environ = os.environ if environ is None else environ
+    user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "dvc-ray" / "config.toml"
+    config = Config()
+    for path in (user, Path(dvc_dir, "ray.toml"), Path(dvc_dir, "ray.local.toml")):
+        if path.is_file():
+            config = _merge(config, _read(path), str(path))
+    variables = {
+        name: environ[f"DVC_RAY_{name.upper()}"] for name in _TYPES if environ.get(f"DVC_RAY_{name.upper()}")
+    }
+    return _merge(config, variables, "environment, DVC_RAY_*")
+
+
+def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None = None) -> RunOptions:
+    """Fill what the command line left open from the settings.
+
+    Raises:
+        BadArgumentError: ``jobs`` is not positive.
+        ClusterError: The address is one dvc-ray cannot use.
+    """
+    environ = os.environ if environ is None else environ
+    jobs = options.jobs if options.jobs is not None else config.jobs
+    if jobs is not None and jobs < 1:
+        raise BadArgumentError(f"--jobs must be at least 1, not {jobs}", "Leave it out to use all cores.")
+    address = options.address or config.address or environ.get("RAY_ADDRESS") or None
+    if address and address.startswith("ray://"):
+        raise ClusterError(
+            f"'{address}' is a Ray Client address, which dvc-ray does not use: a stage's result would be lost with the"
+            " connection.",
+            "Run dvc-ray on the head node with --address auto, or give the address of the cluster itself (host:6379).",
+        )
+    return replace(options, jobs=jobs, address=None if address == "local" else address, grace=config.grace)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read '{path}': {error}", "Mend or remove the file.") from None
+
+
+def _merge(config: Config, found: Mapping[str, Any], where: str) -> Config:
+    return replace(config, **{_known(key, where): _typed(key, value, where) for key, value in found.items()})
+
+
+def _known(key: str, where: str) -> str:
+    if key in _TYPES:
+        return key
+    near = difflib.get_close_matches(key, _TYPES, n=1)
+    meant = f" Did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(f"unknown setting '{key}' ({where}).{meant}", f"Settings: {', '.join(_TYPES)}.")
+
+
+def _typed(key: str, value: object, where: str) -> object:
+    try:
+        return _TYPES[key](value)
+    except (TypeError, ValueError):
+        expected = {"int": "a whole number", "float": "a number", "str": "a text"}[_TYPES[key].__name__]
+        raise ConfigError(
+            f"setting '{key}' ({where}) must be {expected}, not {value!r}", "Correct or remove it."
+        ) from None
+
+
+_TYPES = {"address": str, "jobs": int, "grace": float}
+assert set(_TYPES) == {field.name for field in fields(Config)}  # noqa: S101

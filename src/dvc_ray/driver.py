@@ -1,0 +1,391 @@
+"""The scheduler loop: stages in their order, as many at a time as there is room for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from dvc_ray import env, retry
+from dvc_ray.errors import ProjectError
+from dvc_ray.executors.base import Executor
+from dvc_ray.paths import RunPaths
+from dvc_ray.repo import Merge, Project, Request
+from dvc_ray.values import (
+    Action,
+    Lost,
+    Notice,
+    OnError,
+    Output,
+    Plan,
+    RunEvent,
+    RunOptions,
+    RunResult,
+    StageKind,
+    StageReport,
+    StageResult,
+    StageState,
+    StageTask,
+    Started,
+    Step,
+)
+from dvc_ray.workspace import Home
+
+_TICK: Final = 0.2
+"""Seconds between looks at what cannot wake the loop."""
+_TAIL: Final = 20
+"""Lines of output shown of a failed stage."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """A stage during a run; the only mutable thing the loop keeps for it."""
+
+    step: Step
+    report: StageReport
+    tries: retry.Tries = field(default_factory=retry.Tries)
+    attempts: int = 0
+    task: StageTask | None = None
+    begun: float = 0.0
+
+
+class Driver:
+    """Drives one run.
+
+    Args:
+        run_id: Its id.
+        paths: Its directory.
+        project: The user's project; this is its only writer.
+        executor: Where attempts run.
+        options: How the run goes on.
+        listen: Told all that happens, in this thread.
+    """
+
+    def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
+        self,
+        *,
+        run_id: str,
+        paths: RunPaths,
+        project: Project,
+        executor: Executor,
+        options: RunOptions,
+        listen: Callable[[RunEvent], None],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._run_id = run_id
+        self._paths = paths
+        self._project = project
+        self._executor = executor
+        self._options = options
+        self._listen = listen
+        self._environ = {**environ, env.STORAGE: str(paths.storage)}
+        self._stages: dict[str, _Stage] = {}
+        self._numbers = 0
+        self._failed = False
+        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
+
+    def run(self, chosen: Plan) -> RunResult:
+        """Run a plan to its end.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; what ran has been stopped.
+            ClusterError: Ray cannot be started or reached, or can never place a stage.
+            ProjectError: Another DVC process holds the project.
+        """
+        begun = time.monotonic()
+        self._stages = {step.spec.address: _Stage(step, _first_report(step)) for step in chosen.steps}
+        for stage in self._stages.values():
+            self._listen(stage.report)
+        try:
+            self._loop()
+        except BaseException:
+            self._stop_all()
+            raise
+        return RunResult(
+            run_id=self._run_id,
+            reports=tuple(stage.report for stage in self._stages.values()),
+            seconds=time.monotonic() - begun,
+        )
+
+    def reports(self) -> tuple[StageReport, ...]:
+        """Where each stage is now."""
+        return tuple(stage.report for stage in self._stages.values())
+
+    def _loop(self) -> None:
+        while True:
+            self._block()
+            self._settle_ready()
+            self._submit_queued()
+            if not self._in(StageState.RUNNING, StageState.QUEUED):
+                if not self._ready():
+                    return
+                continue
+            self._handle(self._executor.events(_TICK))
+
+    # What may go on
+
+    def _in(self, *states: StageState) -> list[_Stage]:
+        return [stage for stage in self._stages.values() if stage.report.state in states]
+
+    def _ready(self) -> list[_Stage]:
+        return [
+            stage
+            for stage in self._in(StageState.WAITING)
+            if all(state.is_success for state in self._upstream_states(stage))
+        ]
+
+    def _upstream_states(self, stage: _Stage) -> list[StageState]:
+        return [self._stages[name].report.state for name in stage.step.spec.upstream]
+
+    def _block(self) -> None:
+        """Give up stages that will never be ready."""
+        for stage in self._in(StageState.WAITING):
+            bad = [
+                name
+                for name in stage.step.spec.upstream
+                if (state := self._stages[name].report.state).is_terminal and not state.is_success
+            ]
+            if bad:
+                self._say(stage, StageState.BLOCKED, reason=f"'{bad[0]}' did not finish")
+            elif self._failed and self._options.on_error is OnError.FAIL:
+                self._say(stage, StageState.BLOCKED, reason="another stage failed")
+
+    # On the head: decide again, restore, verify
+
+    def _settle_ready(self) -> None:
+        """Take each stage whose upstream is done as far as the head can; what is left needs a worker."""
+        for stage in self._ready():
+            if self._failed and self._options.on_error is OnError.FAIL:
+                return
+            with self._project.locked():
+                self._settle(stage)
+
+    def _settle(self, stage: _Stage) -> None:
+        address = stage.step.spec.address
+        reasons = self._reasons(stage)
+        if reasons is None:
+            self._say(stage, StageState.UNCHANGED, reason="unchanged")
+            return
+        begun = time.monotonic()
+        try:
+            done = self._project.settle(address, force=self._options.force, run_cache=self._options.run_cache)
+        except ProjectError as error:
+            self._fail(stage, error.what)
+            return
+        if not done:
+            self._executor.warm_up(self._options.jobs or 1)
+            self._say(stage, StageState.QUEUED, reason=reasons)
+            return
+        command = stage.step.spec.kind is StageKind.COMMAND
+        state = StageState.CACHED if command else StageState.DONE
+        self._say(stage, state, reason=reasons, seconds=time.monotonic() - begun)
+
+    def _reasons(self, stage: _Stage) -> str | None:
+        """Why the stage runs, in the workspace as it is now; None if it does not."""
+        step = stage.step
+        upstream_ran = any(state is not StageState.UNCHANGED for state in self._upstream_states(stage))
+        if not upstream_ran or self._options.force:
+            return ", ".join(step.reasons) if step.action is not Action.SKIP else None
+        status = self._project.status(step.spec.address)
+        return ", ".join(status.reasons) if status.changed else None
+
+    # On workers
+
+    def _submit_queued(self) -> None:
+        waiting = [stage for stage in self._in(StageState.QUEUED) if stage.task is None]
+        for stage in waiting:
+            spec = stage.step.spec
+            in_flight = [other for other in self._stages.values() if other.task is not None]
+            if len(in_flight) >= self._jobs():
+                return
+            if not spec.settings.num_cpus and self._drivers(in_flight) >= self._driver_limit():
+                continue
+            self._submit(stage)
+
+    def _jobs(self) -> int:
+        return self._options.jobs or max(len(self._stages), 1)
+
+    def _drivers(self, in_flight: Sequence[_Stage]) -> int:
+        return sum(not stage.step.spec.settings.num_cpus for stage in in_flight)
+
+    def _driver_limit(self) -> int:
+        """Stages that are Ray drivers themselves at a time: half-placed workers of two of them could wait for ever."""
+        return max(1, self._executor.slots() // 4)
+
+    def _submit(self, stage: _Stage) -> None:
+        spec = stage.step.spec
+        self._executor.check(spec.address, spec.settings)
+        self._numbers += 1
+        stage.attempts += 1
+        log = self._paths.log(spec.address, stage.attempts)
+        request = Request(
+            run_id=self._run_id,
+            attempt=stage.attempts,
+            workspace=str(self._paths.workspace(self._numbers)),
+            log=str(log),
+            env=self._environ,
+            settings=spec.settings,
+            grace=self._options.grace,
+        )
+        try:
+            stage.task = self._project.task(spec.address, request)
+        except ProjectError as error:
+            self._fail(stage, error.what + (f"\n{error.hint}" if error.hint else ""))
+            return
+        stage.report = replace(stage.report, log=_shown(log))
+        self._executor.submit(stage.task, spec.settings)
+
+    def _handle(self, events: Sequence[Started | Output | StageResult | Lost]) -> None:
+        done: list[StageResult] = []
+        for event in events:
+            stage = self._stages[event.address]
+            if stage.task is None or event.attempt != stage.attempts:
+                continue
+            if isinstance(event, Started):
+                stage.begun = time.monotonic()
+                self._say(stage, StageState.RUNNING, node=event.node)
+            elif isinstance(event, Output):
+                self._listen(event)
+            elif isinstance(event, StageResult) and event.state is StageState.DONE:
+                done.append(event)
+            else:
+                self._ended_badly(stage, event)
+        if done:
+            self._merge(done)
+
+    def _merge(self, results: Sequence[StageResult]) -> None:
+        """Bring finished attempts home and into dvc.lock, in plan order."""
+        results = sorted(results, key=lambda result: self._project.place(result.address))
+        merges = []
+        with self._project.locked():
+            for result in results:
+                task = self._stages[result.address].task
+                assert task is not None  # noqa: S101
+                assert result.entry is not None  # noqa: S101
+                self._home.bring(task, result)
+                self._project.add_code(result.created)
+                merges.append(Merge(task=task, entry=result.entry))
+            self._project.merge(merges)
+        for result in results:
+            stage = self._stages[result.address]
+            self._release(stage)
+            self._tell_created(result)
+            self._say(stage, StageState.DONE, node=result.node, seconds=result.seconds)
+
+    def _tell_created(self, result: StageResult) -> None:
+        created = [path for path in result.created if "__pycache__" not in path]
+        if created:
+            shown = ", ".join(created[:3]) + (f" and {len(created) - 3} more" if len(created) > 3 else "")
+            self._listen(Notice(text=f"stage '{result.address}' wrote {shown}, which no out declares; kept."))
+
+    def _ended_badly(self, stage: _Stage, end: StageResult | Lost) -> None:
+        settings = stage.step.spec.settings
+        if retry.again(end, stage.tries, settings) and not self._failed:
+            stage.tries = retry.count(end, stage.tries)
+            why = end.why if isinstance(end, Lost) else _short(end)
+            self._listen(
+                Notice(
+                    text=f"stage '{end.address}', attempt {end.attempt}: {why}; trying again", level="warning"
+                )
+            )
+            self._release(stage)
+            self._say(stage, StageState.QUEUED, reason=stage.report.reason)
+            return
+        if isinstance(end, StageResult):
+            self._leave_partial(stage, end)
+            self._fail(stage, _short(end), result=end)
+        else:
+            self._fail(stage, f"its worker was lost: {end.why}")
+
+    def _leave_partial(self, stage: _Stage, result: StageResult) -> None:
+        """Leave what a failed command wrote where a command run in the workspace would have left it."""
+        assert stage.task is not None  # noqa: S101
+        with self._project.locked():
+            self._home.bring(stage.task, result)
+
+    def _fail(self, stage: _Stage, error: str, result: StageResult | None = None) -> None:
+        self._failed = True
+        tail = _last_lines(stage.task.log) if stage.task is not None else ()
+        self._release(stage)
+        self._say(
+            stage,
+            StageState.FAILED,
+            error=error,
+            tail=tail,
+            exit_code=result.exit_code if result else None,
+            seconds=result.seconds if result else 0.0,
+        )
+
+    def _release(self, stage: _Stage) -> None:
+        if stage.task is not None:
+            shutil.rmtree(stage.task.workspace, ignore_errors=True)
+            stage.task = None
+
+    # Stopping
+
+    def _stop_all(self) -> None:
+        """End what runs and wait for it; a second Ctrl-C stops the waiting."""
+        for stage in self._in(StageState.RUNNING, StageState.QUEUED):
+            if stage.task is not None:
+                self._executor.stop(stage.step.spec.address)
+        deadline = time.monotonic() + self._options.grace + 10
+        pending = deque(stage for stage in self._stages.values() if stage.task is not None)
+        while pending and time.monotonic() < deadline:
+            for event in self._executor.events(_TICK):
+                if isinstance(event, (StageResult, Lost)):
+                    stage = self._stages[event.address]
+                    self._release(stage)
+                    self._say(stage, StageState.STOPPED, reason="stopped")
+            pending = deque(stage for stage in pending if stage.task is not None)
+        for stage in self._stages.values():
+            if not stage.report.state.is_terminal:
+                with contextlib.suppress(Exception):  # whoever listens must not keep us from stopping
+                    self._say(
+                        stage,
+                        StageState.BLOCKED if stage.task is None else StageState.STOPPED,
+                        reason="stopped",
+                    )
+
+    def _say(self, stage: _Stage, state: StageState, **fields: object) -> None:
+        stage.report = replace(stage.report, state=state, **fields)  # type: ignore[arg-type]
+        self._listen(stage.report)
+
+
+def _first_report(step: Step) -> StageReport:
+    state = StageState.UNCHANGED if step.action is Action.SKIP else StageState.WAITING
+    return StageReport(address=step.spec.address, state=state, reason=", ".join(step.reasons))
+
+
+def _short(result: StageResult) -> str:
+    """What went wrong, without the whole command: that stands in dvc.yaml."""
+    if result.exit_code is None or not result.error.startswith("failed to run:"):
+        return result.error
+    if result.exit_code < 0:
+        return f"its command was ended by {_signal_name(-result.exit_code)}"
+    return f"its command exited with {result.exit_code}"
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+def _last_lines(log: str) -> tuple[str, ...]:
+    with contextlib.suppress(OSError):
+        text = Path(log).read_bytes()[-16384:].decode(errors="replace")
+        return tuple(line.rpartition("\r")[2] for line in text.splitlines()[-_TAIL:])
+    return ()
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

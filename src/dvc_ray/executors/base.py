@@ -1,0 +1,44 @@
+"""What the driver needs of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dvc_ray.values import StageSettings, StageTask, WorkerEvent
+
+
+class Executor(Protocol):
+    """Runs attempts and tells what happens to them.
+
+    Each submitted attempt ends in exactly one `StageResult` or `Lost`, after at most one `Started`.
+    """
+
+    def warm_up(self, jobs: int) -> None:
+        """Begin to get ready, in the background, for about ``jobs`` attempts at a time."""
+
+    def slots(self) -> int:
+        """How many one-CPU stages fit at a time."""
+
+    def check(self, address: str, settings: StageSettings) -> None:
+        """Refuse a stage that can never be placed.
+
+        Raises:
+            ClusterError: No node has what it asks for.
+        """
+
+    def submit(self, task: StageTask, settings: StageSettings) -> None:
+        """Start an attempt as soon as there is room for it.
+
+        Raises:
+            ClusterError: The cluster cannot be started or reached.
+        """
+
+    def events(self, timeout: float) -> Sequence[WorkerEvent]:
+        """Wait for something to happen, for ``timeout`` seconds at most; what has happened, in order."""
+
+    def stop(self, address: str) -> None:
+        """End the running or queued attempt of a stage; it still ends in an event."""
+
+    def close(self) -> None:
+        """End what runs and release what was started. Harmless if called again."""

@@ -1,0 +1,280 @@
+"""Runs attempts as Ray tasks.
+
+A task is a generator (Ray's ``num_returns="streaming"``): it yields that it has started, what the command prints and
+at last the result, so that one ordered channel carries all of it, on one machine as on machines that share no disk.
+Ray's own retries are off: the driver decides about them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dvc_ray import env
+from dvc_ray.errors import ClusterError
+from dvc_ray.values import (
+    Lost,
+    StageResult,
+    StageSettings,
+    StageTask,
+    Started,
+    WorkerEvent,
+)
+from dvc_ray.worker import run_stage
+
+_AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""What a stage's own Ray driver needs besides the address."""
+_FORCE_AFTER: Final = 5.0
+"""Seconds beyond a command's grace after which a worker that does not answer is killed."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    task: StageTask
+    stream: Any
+    running: bool = False
+    stopping: bool = False
+
+
+class RayExecutor:
+    """An `Executor` on a Ray cluster.
+
+    Args:
+        address: Cluster to join; None: start a local Ray and stop it in `close`.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._jobs = 1
+        self._temp_dir: str | None = None
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._leave = threading.Event()
+        self._failure: BaseException | None = None
+        self._remote: Any = None
+        self._flights: dict[str, _Flight] = {}
+        self._lost: list[WorkerEvent] = []
+
+    def warm_up(self, jobs: int) -> None:
+        """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
+        if self._thread is None:
+            self._jobs = jobs
+            self._thread = threading.Thread(target=self._hold_ray, name="dvc-ray-cluster", daemon=True)
+            self._thread.start()
+
+    def slots(self) -> int:
+        """CPUs of the cluster."""
+        if self._address is None:
+            return _local_cpus(self._jobs)
+        import ray
+
+        self._await_ready()
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def check(self, address: str, settings: StageSettings) -> None:
+        """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait."""
+        import ray
+
+        self._await_ready()
+        if self._address is not None:
+            return
+        total = ray.cluster_resources()
+        wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
+        if settings.memory is not None:
+            wanted["memory"] = settings.memory
+        for name, amount in wanted.items():
+            if amount > total.get(name, 0):
+                raise ClusterError(
+                    f"stage '{address}' asks for {amount:g} {name}, but this machine has {total.get(name, 0):g}: it could"
+                    " never start.",
+                    f"Lower it under 'meta: ray:' of the stage{', or raise --jobs' if name == 'CPU' else ''}, or run on a"
+                    " cluster with --address.",
+                )
+
+    def submit(self, task: StageTask, settings: StageSettings) -> None:
+        """Hand an attempt to Ray's scheduler."""
+        self._await_ready()
+        stream = self._remote.options(
+            name=f"stage {task.address}",
+            num_cpus=settings.num_cpus,
+            num_gpus=settings.num_gpus or None,
+            memory=settings.memory,
+            resources=dict(settings.resources) or None,
+            runtime_env=settings.runtime_env,
+        ).remote(task)
+        self._flights[task.address] = _Flight(task, stream)
+
+    def events(self, timeout: float) -> Sequence[WorkerEvent]:
+        """Wait for the next events of any attempt."""
+        import ray
+
+        found, self._lost = self._lost, []
+        streams = {flight.stream: address for address, flight in self._flights.items()}
+        if streams and not found:
+            ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout, fetch_local=True)
+            if ready:
+                ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0, fetch_local=True)
+            for stream in ready:
+                found += self._next(self._flights[streams[stream]])
+        return found
+
+    def stop(self, address: str) -> None:
+        """Cancel an attempt: Ray interrupts the worker, which ends its command."""
+        import ray
+
+        flight = self._flights.get(address)
+        if flight is not None and not flight.stopping:
+            flight.stopping = True
+            ray.cancel(flight.stream, force=False, recursive=True)
+            timer = threading.Timer(flight.task.grace + _FORCE_AFTER, self._force, args=(address, flight))
+            timer.daemon = True
+            timer.start()
+
+    def close(self) -> None:
+        """Stop the local Ray, or leave the cluster."""
+        self._leave.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _next(self, flight: _Flight) -> list[WorkerEvent]:
+        import ray
+
+        task = flight.task
+        try:
+            event: WorkerEvent = ray.get(next(flight.stream))
+        except StopIteration:
+            return self._end(flight, "its worker ended without a result")
+        except ray.exceptions.TaskCancelledError:
+            return self._end(flight, "stopped")
+        except ray.exceptions.RayError as error:
+            return self._end(flight, _first_line(error))
+        if isinstance(event, Started):
+            flight.running = True
+        if isinstance(event, StageResult):
+            del self._flights[task.address]
+        return [event]
+
+    def _end(self, flight: _Flight, why: str) -> list[WorkerEvent]:
+        del self._flights[flight.task.address]
+        return [Lost(address=flight.task.address, attempt=flight.task.attempt, why=why)]
+
+    def _force(self, address: str, flight: _Flight) -> None:
+        import ray
+
+        if self._flights.get(address) is flight:
+            with contextlib.suppress(Exception):  # it may end by itself at the same moment
+                ray.cancel(flight.stream, force=True)
+
+    def _await_ready(self) -> None:
+        self.warm_up(self._jobs)
+        self._ready.wait()
+        if self._failure is not None:
+            raise ClusterError(
+                f"cannot {'start Ray on this machine' if self._address is None else f'join Ray at {self._address}'}:"
+                f" {_first_line(self._failure)}",
+                "Try it: ray status" if self._address else "See why with `dvc-ray repro -v`.",
+            ) from self._failure
+
+    def _hold_ray(self) -> None:
+        """Start Ray, keep it and stop it, in one thread.
+
+        Ray ties the processes it starts to its starter by the parent-death signal, and for Linux the parent is the
+        thread: they would die with a thread that only starts them.
+        """
+        try:
+            self._connect()
+        except BaseException as error:  # noqa: BLE001  raised again in the thread that waits
+            self._failure = error
+        self._ready.set()
+        self._leave.wait()
+        with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
+            import ray
+
+            ray.shutdown()
+        if self._temp_dir is not None:
+            shutil.rmtree(self._temp_dir, ignore_errors=True)
+
+    def _connect(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+        if self._address is None:
+            # Socket paths may have 107 bytes: the directory must be short.
+            self._temp_dir = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
+            ray.init(
+                address="local",
+                num_cpus=_local_cpus(self._jobs),
+                include_dashboard=False,
+                _temp_dir=self._temp_dir,
+                _system_config={"worker_niceness": 0},
+                **quiet,
+            )
+        else:
+            ray.init(address=self._address, **quiet)
+        self._remote = ray.remote(max_retries=0, num_returns="streaming")(_run)
+
+
+def _local_cpus(jobs: int) -> int:
+    """Logical CPUs of the local Ray: the cores, more if more jobs are wanted, two at least for a nested trainer."""
+    return max(len(os.sched_getaffinity(0)), jobs, 2)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _run(task: StageTask) -> Iterator[WorkerEvent]:
+    """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
+    import ray
+
+    events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_run_in_thread, args=(task, events, stop, ray.get_runtime_context().gcs_address), name="stage"
+    )
+    thread.start()
+    try:
+        while True:
+            event = _take(events)
+            if event is None:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+            if isinstance(event, StageResult):
+                return
+    finally:
+        stop.set()  # on ray.cancel: the command is ended before the task is
+        thread.join()
+
+
+def _take(events: queue.SimpleQueue[WorkerEvent | BaseException]) -> WorkerEvent | BaseException | None:
+    # A bounded wait: ray.cancel interrupts Python code, not a blocked call.
+    with contextlib.suppress(queue.Empty):
+        return events.get(timeout=0.1)
+    return None
+
+
+def _run_in_thread(
+    task: StageTask,
+    events: queue.SimpleQueue[WorkerEvent | BaseException],
+    stop: threading.Event,
+    address: str,
+) -> None:
+    nested = {env.RAY_ADDRESS: address} | {
+        name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ
+    }
+    try:
+        events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested))
+    except BaseException as error:  # noqa: BLE001  raised again where Ray sees it
+        events.put(error)

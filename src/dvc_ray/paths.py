@@ -1,0 +1,57 @@
+"""Every local path of a run, in one place.
+
+<project>/.dvc/tmp/ray/runs/<run id>/
+    driver.json            pid of the driver and of the Ray it started; tells a live run from a dead one
+    events.jsonl           what `--json` prints, kept
+    logs/<stage>.<attempt>.log
+    work/<n>/              stage workspaces; gone when the run ends
+    storage/               what `dvc_ray.storage_path` gives on one machine
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+
+def runs_dir(dvc_dir: str) -> Path:
+    """Directory of all runs of a project, under its ``.dvc``."""
+    return Path(dvc_dir, "tmp", "ray", "runs")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """The paths of one run."""
+
+    root: Path
+
+    @property
+    def driver(self) -> Path:
+        """Who drives the run."""
+        return self.root / "driver.json"
+
+    @property
+    def events(self) -> Path:
+        """The run's events, one JSON object a line."""
+        return self.root / "events.jsonl"
+
+    @property
+    def storage(self) -> Path:
+        """Checkpoints and trial results of the run's stages."""
+        return self.root / "storage"
+
+    @property
+    def work(self) -> Path:
+        """Parent of the stage workspaces."""
+        return self.root / "work"
+
+    def workspace(self, number: int) -> Path:
+        """Workspace of the run's attempt ``number``; short, because commands make sockets in it."""
+        return self.work / str(number)
+
+    def log(self, address: str, attempt: int) -> Path:
+        """Full output of an attempt."""
+        name = re.sub(r"^dvc\.yaml:", "", address)
+        return self.root / "logs" / f"{quote(name, safe='@+=,. ')}.{attempt}.log"

@@ -1,0 +1,55 @@
+"""What a run will do and why: a pure function of the stages and their status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dvc_ray.values import Action, Plan, StageSpec, Status, Step
+
+
+def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:
+    """Make the plan of a run.
+
+    Args:
+        specs: The stages in DVC's order: upstream before what depends on it.
+        statuses: Status by address, each as if nothing upstream ran.
+        force: Run stages that have not changed, as ``dvc repro --force``.
+
+    Returns:
+        The plan. A stage that is unchanged itself but has something upstream that runs is MAYBE: whether it runs is
+        known when its deps are.
+    """
+    steps: dict[str, Step] = {}
+    for spec in specs:
+        status = statuses[spec.address]
+        moving = [name for name in spec.upstream if name in steps and steps[name].action is not Action.SKIP]
+        steps[spec.address] = Step(
+            spec=spec,
+            action=_action(status, moving=bool(moving), force=force),
+            reasons=_reasons(status, moving, force=force),
+            wave=1 + max((steps[name].wave for name in moving), default=0),
+        )
+    return Plan(steps=tuple(steps.values()))
+
+
+def waves(plan: Plan) -> list[list[Step]]:
+    """Group the steps that may run by wave: those of one wave can run at the same time."""
+    grouped: dict[int, list[Step]] = {}
+    for step in plan.steps:
+        if step.action is not Action.SKIP:
+            grouped.setdefault(step.wave, []).append(step)
+    return [grouped[wave] for wave in sorted(grouped)]
+
+
+def _action(status: Status, *, moving: bool, force: bool) -> Action:
+    if force or status.changed:
+        return Action.RUN
+    return Action.MAYBE if moving else Action.SKIP
+
+
+def _reasons(status: Status, moving: list[str], *, force: bool) -> tuple[str, ...]:
+    if status.changed:
+        return status.reasons
+    if force:
+        return ("forced",)
+    return (f"after {', '.join(moving)}",) if moving else ("unchanged",)

@@ -1,0 +1,12 @@
+"""The only room that calls DVC. Its internals are used here and nowhere else.
+
+On the head, `Project` answers what a run asks of a DVC project. On a worker, `bare` makes a stage workspace a DVC
+project of its own and runs DVC's real ``Stage.run`` in it.
+"""
+
+from dvc_ray.repo.bare import configure, run_stage
+from dvc_ray.repo.hashes import carry
+from dvc_ray.repo.project import Merge, Project
+from dvc_ray.repo.tasks import Request
+
+__all__ = ["Merge", "Project", "Request", "carry", "configure", "run_stage"]

@@ -1,0 +1,110 @@
+"""A stage workspace as a DVC project of its own, and DVC's real ``Stage.run`` in it. Runs on a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dvc_ray.errors import ProjectError
+from dvc_ray.repo.failures import message
+
+Execute = Callable[[Sequence[str], str, Mapping[str, str]], int]
+"""Runs an argv in a directory with an environment; its return code."""
+
+
+def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make a directory a DVC project without Git.
+
+    Args:
+        project: The directory.
+        config: DVC configuration, by section and option.
+
+    Returns:
+        Directory in which DVC will keep the hashes it computes there.
+    """
+    from configobj import ConfigObj
+
+    dvc_dir = Path(project, ".dvc")
+    (dvc_dir / "tmp").mkdir(parents=True, exist_ok=True)
+    written = ConfigObj({section: dict(options) for section, options in config.items()}, list_values=True)
+    written.filename = str(dvc_dir / "config.local")
+    written.write()
+    from dvc.repo import Repo
+
+    with contextlib.closing(Repo(project)) as repo:
+        return str(repo.site_cache_dir)
+
+
+def run_stage(
+    project: str, dvcfile: str, name: str, definition: dict[str, Any], execute: Execute
+) -> dict[str, Any]:
+    """Run a stage as ``dvc repro --force --single-item`` would, in the current directory's project.
+
+    Outs and the run-cache entry are in the cache when it returns.
+
+    Args:
+        project: Root of the DVC project.
+        dvcfile: The stage's dvc.yaml relative to it; need not exist.
+        name: The stage's name.
+        definition: The resolved stage, as in dvc.yaml.
+        execute: Runs a command of the stage.
+
+    Returns:
+        The stage's entry of dvc.lock.
+
+    Raises:
+        ProjectError: DVC rejects the result: a command failed, an out was not written, …
+    """
+    from dvc.dvcfile import ProjectFile
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.stage.loader import StageLoader
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    with contextlib.closing(Repo(project)) as repo, _commands_by(execute):
+        stage = StageLoader.load_stage(
+            ProjectFile(repo, os.path.join(project, dvcfile), verify=False), name, definition
+        )
+        try:
+            with repo.lock:
+                stage.run(force=True)
+        except DvcException as error:
+            raise ProjectError(message(error)) from error
+        return _plain(to_single_stage_lockfile(stage))
+
+
+@contextlib.contextmanager
+def _commands_by(execute: Execute) -> Iterator[None]:
+    """Let DVC run commands through ``execute``; a process runs one stage at a time, so the swap is safe."""
+    import dvc.stage.run as dvc_run
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    def run(executable: str | None, cmd: str, **kwargs: Any) -> None:
+        argv = dvc_run._make_cmd(executable, cmd)
+        code = execute(argv, str(kwargs["cwd"]), kwargs["env"])
+        if code:
+            raise StageCmdFailedError(cmd, code)
+
+    original = dvc_run._run
+    dvc_run._run = run
+    try:
+        yield
+    finally:
+        dvc_run._run = original
+
+
+def _plain(value: Any) -> Any:
+    """Rebuild from plain dicts and lists: what crosses to the head must not need DVC's or YAML's own classes."""
+    if isinstance(value, dict):
+        return {str(key) if isinstance(key, str) else key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value

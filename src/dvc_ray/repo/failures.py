@@ -1,0 +1,63 @@
+"""DVC's exceptions as ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from dvc_ray.errors import ConfigError, DvcRayError, NotAProjectError, ProjectError
+
+
+@contextlib.contextmanager
+def ours() -> Iterator[None]:
+    """Turn what DVC raises in the block into an error of ours, cause kept.
+
+    Raises:
+        NotAProjectError: No DVC project here.
+        ConfigError: DVC's configuration is wrong.
+        ProjectError: Anything else that DVC rejects.
+    """
+    from dvc.config import ConfigError as DvcConfigError
+    from dvc.exceptions import DvcException, NotDvcRepoError
+
+    try:
+        yield
+    except NotDvcRepoError as error:
+        raise NotAProjectError(
+            "you are not inside of a DVC repository (checked up to the root of the file system).",
+            "Run it inside one, or make one here with `dvc init`.",
+        ) from error
+    except DvcConfigError as error:
+        raise ConfigError(
+            f"configuration error: {message(error)}", "Look with `dvc config --list`."
+        ) from error
+    except DvcException as error:
+        raise ProjectError(*_explain(error)) from error
+
+
+def message(error: BaseException) -> str:
+    """An exception's text with those of its causes, as DVC prints them."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None and len(texts) < 4:
+        text = str(cause).strip()
+        if text and text not in texts and not isinstance(cause, DvcRayError):
+            texts.append(text)
+        cause = cause.__cause__
+    return ": ".join(texts) or type(error).__name__
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    from dvc.exceptions import CyclicGraphError, OutputDuplicationError, StageNotFoundError
+    from dvc.lock import LockError
+    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+
+    hints: list[tuple[type[Exception], str]] = [
+        (StageNotFound, "See the stages with `dvc stage list --all`."),
+        (StageNotFoundError, "See the stages with `dvc stage list --all`."),
+        (StageFileDoesNotExistError, "See the stages with `dvc stage list --all`."),
+        (CyclicGraphError, "See the graph with `dvc dag`; take one of these deps out in dvc.yaml."),
+        (OutputDuplicationError, "Give each out to one stage only in dvc.yaml."),
+        (LockError, "Another DVC command works in this project: run it again when that has ended."),
+    ]
+    return message(error), next((hint for kind, hint in hints if isinstance(error, kind)), "")

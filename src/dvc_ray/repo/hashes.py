@@ -1,0 +1,58 @@
+"""Carrying computed hashes from one place to another, so that no file is hashed twice.
+
+DVC keeps the hash of a file by its path, valid while inode, mtime and size are the same (dvc_data.hashfile.state).
+A file that was linked or moved keeps all three, only its path changes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def carry(source_dir: str, target_dir: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Copy known hashes between two of DVC's state databases.
+
+    Args:
+        source_dir: Directory of the database to read.
+        target_dir: Directory of the database to write.
+        pairs: Files or directories: the path in the source's terms, and in the target's, where it exists;
+            directories are taken file by file.
+    """
+    from contextlib import closing
+
+    from dvc_data.hashfile.state import State
+
+    moved = dict(files(pairs))
+    if not moved or not os.path.isdir(os.path.join(source_dir, "hashes")):
+        return
+    with closing(State(tmp_dir=source_dir)) as source, closing(State(tmp_dir=target_dir)) as target:
+        carry_between(source, target, moved)
+
+
+def carry_between(source: Any, target: Any, moved: dict[str, str]) -> None:
+    """Copy the hashes of files (path in the source: path in the target) between open databases."""
+    from dvc.fs import localfs
+
+    infos = {old: localfs.info(new) for old, new in moved.items()}
+    known = source.get_many(list(moved), localfs, infos)
+    target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
+
+
+def files(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Expand directories among the pairs; the second path of each is the one that exists."""
+    for old, new in pairs:
+        if os.path.isdir(new):
+            for folder, _, names in os.walk(new):
+                part = os.path.relpath(folder, new)
+                base = old if part == "." else os.path.join(old, part)
+                yield from ((os.path.join(base, name), os.path.join(folder, name)) for name in names)
+        elif os.path.isfile(new):
+            yield old, new
+
+
+def links(repo: Any, paths: Iterable[str]) -> None:
+    """Tell DVC that these outs are checked out, as its own checkout does (``State.save_link``)."""
+    for path in paths:
+        repo.state.save_link(path, repo.fs)

@@ -1,0 +1,59 @@
+"""Whether a stage has changed, as ``dvc.stage.Stage.changed`` decides it (3.67.1), with the reasons kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dvc_ray.values import Status
+
+
+def of(stage: Any) -> Status:
+    """Status of a DVC stage in the user's workspace.
+
+    The order is DVC's: command, deps, outs; the first that changed decides, so nothing is hashed that stock DVC
+    would not hash, except that all deps are named rather than the first.
+
+    Args:
+        stage: A ``dvc.stage.Stage``; its repo must be locked.
+    """
+    for reasons in (_stage(stage), _deps(stage), _outs(stage)):
+        if found := tuple(reasons):
+            return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
+    return Status(changed=False)
+
+
+def _known(stage: Any) -> bool:
+    """Whether the stage has a result: an entry in dvc.lock, or a .dvc file, which is its own."""
+    from dvc.stage import PipelineStage
+
+    if not isinstance(stage, PipelineStage):
+        return True
+    return stage.name in (stage.dvcfile.lockfile_contents.get("stages") or {})
+
+
+def _stage(stage: Any) -> Iterable[str]:
+    return [("command changed" if stage.cmd else "file changed")] if stage.changed_stage() else []
+
+
+def _deps(stage: Any) -> Iterable[str]:
+    if stage.frozen:
+        return []
+    if stage.is_callback:
+        return ["no deps: always runs"]
+    if stage.always_changed:
+        return ["always changed"]
+    return [f"{kind} {what}" for dep in stage.deps for what, kind in _flat(dep.status())]
+
+
+def _outs(stage: Any) -> Iterable[str]:
+    return [f"{kind} {what}" for out in stage.outs for what, kind in _flat(out.status())]
+
+
+def _flat(status: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """``{"params.yaml": {"lr": "modified"}, "a.csv": "deleted"}`` as ``("params.yaml:lr", "modified"), …``."""
+    for path, kind in status.items():
+        if isinstance(kind, dict):
+            yield from ((f"{path}:{key}", str(value)) for key, value in kind.items())
+        else:
+            yield path, str(kind)

@@ -1,0 +1,201 @@
+"""What a worker needs to know of a stage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from dvc_ray.errors import ProjectError
+from dvc_ray.repo import hashes
+from dvc_ray.values import StageSettings, StageTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the driver decides about an attempt."""
+
+    run_id: str
+    attempt: int
+    workspace: str
+    log: str
+    env: Mapping[str, str]
+    """The caller's environment, with what the run adds."""
+    settings: StageSettings
+    grace: float
+
+
+def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageTask:
+    """Describe one attempt of a stage.
+
+    Args:
+        repo: The project's ``dvc.repo.Repo``.
+        stage: The ``dvc.stage.PipelineStage``.
+        code: Files of the snapshot.
+        request: What the driver decides.
+
+    Raises:
+        ProjectError: A dep or an include is missing.
+    """
+    from dvc_ray.repo.snapshot import tree
+
+    root = tree(repo)
+    outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
+    persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
+    removed = set(outs) - set(persisted)
+    return StageTask(
+        run_id=request.run_id,
+        address=stage.addressing,
+        attempt=request.attempt,
+        name=stage.name,
+        dvcfile=os.path.relpath(stage.path, repo.root_dir),
+        definition=_definition(repo, stage),
+        tree=root,
+        project=os.path.relpath(repo.root_dir, root),
+        cwd=os.path.relpath(os.getcwd(), root),
+        code=tuple(path for path in code if not _under(path, removed)),
+        links=(*_relative(root, _deps(stage)), *_relative(root, _includes(stage, request.settings))),
+        copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
+        outs=outs,
+        config=_config(repo, request.workspace),
+        state_dir=repo.site_cache_dir,
+        env=_environment(request),
+        env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
+        workspace=request.workspace,
+        log=request.log,
+        timeout=request.settings.timeout,
+        grace=request.grace,
+    )
+
+
+def commands(stage: Any) -> tuple[str, ...]:
+    """The commands of a stage, as ``dvc.stage.run.cmd_run`` splits them."""
+    if not stage.cmd:
+        return ()
+    return tuple(stage.cmd) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
+
+
+def check_outs(repo: Any, stage: Any) -> None:
+    """Refuse before its command runs what ``Output.ignore`` would refuse after it.
+
+    Raises:
+        dvc.output.OutputAlreadyTrackedError: Git tracks a cached out.
+    """
+    from dvc.output import OutputAlreadyTrackedError
+    from dvc.scm import NoSCM
+
+    if isinstance(repo.scm, NoSCM):
+        return
+    for out in stage.outs:
+        if out.use_scm_ignore and repo.scm.is_tracked(out.fspath):
+            raise OutputAlreadyTrackedError(out)
+
+
+def carry_home(repo: Any, stage: Any, task: StageTask) -> None:
+    """Take over the hashes that a worker computed: for outs now at home, and for deps it read."""
+    from contextlib import closing
+
+    from dvc_data.hashfile.state import State
+
+    source_dir = os.path.join(task.workspace, task.project, state_subdir())
+    pairs = [
+        (os.path.join(task.workspace, path), os.path.join(task.tree, path))
+        for path in (*task.outs, *task.links)
+    ]
+    moved = dict(hashes.files(pairs))
+    for folder in databases(source_dir):
+        with closing(State(tmp_dir=folder)) as source:
+            hashes.carry_between(source, repo.state, moved)
+
+
+def state_subdir() -> str:
+    """Where a stage workspace keeps the hashes computed in it, relative to its project."""
+    return os.path.join(".dvc", "tmp", "site")
+
+
+def databases(site_dir: str) -> Iterator[str]:
+    """DVC's state databases under a ``core.site_cache_dir`` (``Repo.site_cache_dir``: ``repo/<token>``)."""
+    repos = os.path.join(site_dir, "repo")
+    if os.path.isdir(repos):
+        yield from (entry.path for entry in os.scandir(repos) if entry.is_dir())
+
+
+def _definition(repo: Any, stage: Any) -> dict[str, Any]:
+    found = deepcopy(stage.dvcfile.resolver.resolve_one(stage.name)[stage.name])
+    found.pop("meta", None)
+    for key in ("deps", "outs", "metrics", "plots"):
+        if isinstance(found.get(key), list):
+            found[key] = [_inside(repo, stage, item) for item in found[key]]
+    return dict(found)
+
+
+def _inside(repo: Any, stage: Any, item: Any) -> Any:
+    """Make an absolute path into the project relative: the project is elsewhere on a worker."""
+    if isinstance(item, dict):
+        return {_inside(repo, stage, path): value for path, value in item.items()}
+    if os.path.isabs(item) and repo.fs.isin(item, repo.root_dir):
+        return os.path.relpath(item, stage.wdir)
+    return item
+
+
+def _deps(stage: Any) -> Iterator[str]:
+    from dvc.dependency import ParamsDependency
+
+    for dep in stage.deps:
+        if os.path.lexists(dep.fs_path):
+            yield dep.fs_path
+        elif not isinstance(dep, ParamsDependency):
+            raise ProjectError(
+                f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
+                "Make it, or bring it with `dvc pull` or `dvc checkout`.",
+            )
+
+
+def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
+    for path in settings.include:
+        full = os.path.normpath(os.path.join(stage.wdir, path))
+        if not os.path.lexists(full):
+            raise ProjectError(
+                f"stage '{stage.addressing}': '{path}' of 'meta.ray.include' does not exist.",
+                f"Make it, or take it out of dvc.yaml. Looked for: {full}",
+            )
+        yield full
+
+
+def _relative(root: str, paths: Iterable[str]) -> Iterator[str]:
+    """Paths relative to the tree; what lies outside is reached where it is and needs no link."""
+    for path in paths:
+        part = os.path.relpath(path, root)
+        if part != os.pardir and not part.startswith(os.pardir + os.sep):
+            yield part
+
+
+def _under(path: str, tops: set[str]) -> bool:
+    while path:
+        if path in tops:
+            return True
+        path = os.path.dirname(path)
+    return False
+
+
+def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
+    """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets."""
+    from dvc_ray.repo.snapshot import tree
+
+    project = os.path.normpath(os.path.join(workspace, os.path.relpath(repo.root_dir, tree(repo))))
+    core = {"no_scm": True, "site_cache_dir": os.path.join(project, state_subdir()), "analytics": False}
+    if jobs := repo.config["core"].get("checksum_jobs"):
+        core["checksum_jobs"] = jobs
+    cache: dict[str, Any] = {"dir": repo.cache.local_cache_dir}
+    for option in ("type", "shared"):
+        if found := repo.config["cache"].get(option):
+            cache[option] = ",".join(found) if isinstance(found, (list, tuple)) else found
+    return {"core": core, "cache": cache}
+
+
+def _environment(request: Request) -> tuple[tuple[str, str], ...]:
+    from dvc.utils import fix_env
+
+    return tuple({**fix_env(dict(request.env)), **dict(request.settings.env)}.items())

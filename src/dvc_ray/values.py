@@ -1,0 +1,317 @@
+"""Frozen values that cross rooms; nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class OnError(Enum):
+    """What happens to the rest of a run when a stage fails (``dvc repro``'s ``on_error``)."""
+
+    FAIL = "fail"
+    """Start nothing new, let what runs finish."""
+    KEEP_GOING = "keep-going"
+    """Go on with the stages that do not depend on the failed one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which stages a run is about: the flags of ``dvc repro`` that choose."""
+
+    targets: tuple[str, ...] = ()
+    single_item: bool = False
+    pipeline: bool = False
+    all_pipelines: bool = False
+    downstream: bool = False
+    recursive: bool = False
+    glob: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes on."""
+
+    force: bool = False
+    run_cache: bool = True
+    on_error: OnError = OnError.FAIL
+    jobs: int | None = None
+    """Stages at the same time; None: as many as the resources allow."""
+    address: str | None = None
+    """Ray cluster to join; None: a local Ray that is stopped at the end."""
+    grace: float = 10.0
+    """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSettings:
+    """``meta: {ray: {…}}`` of a stage."""
+
+    num_cpus: float = 1
+    num_gpus: float = 0
+    memory: int | None = None
+    """Bytes Ray sets aside for the stage."""
+    resources: tuple[tuple[str, float], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    """Added to the environment of the command."""
+    include: tuple[str, ...] = ()
+    """Files and folders the command reads but does not declare; relative to the stage's working directory."""
+    runtime_env: dict[str, Any] | None = None
+    """Handed to Ray as it is."""
+    retries: int = 0
+    """How often a failed command is tried again."""
+    timeout: float | None = None
+    """Seconds after which the command is stopped and the stage has failed."""
+
+
+class StageKind(Enum):
+    """What running a stage means."""
+
+    COMMAND = "command"
+    """It has a command: runs as a Ray task."""
+    DATA = "data"
+    """A ``.dvc`` file or a frozen stage: DVC only verifies it, on the head."""
+    IMPORT = "import"
+    """``dvc import``/``import-url``: DVC brings the data itself, on the head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """One stage of the graph, resolved."""
+
+    address: str
+    """As DVC shows it: ``train@a-1``, ``sub/dvc.yaml:tail``, ``data.csv.dvc``."""
+    kind: StageKind
+    cmd: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    """Addresses of the stages of this plan whose outs it reads."""
+    settings: StageSettings = field(default_factory=StageSettings)
+
+
+class Action(Enum):
+    """What a plan intends for a stage."""
+
+    RUN = "run"
+    MAYBE = "may run"
+    """Unchanged by itself; decided again when its upstream has run."""
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Whether a stage has changed as DVC sees it, and why."""
+
+    changed: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A stage in a plan."""
+
+    spec: StageSpec
+    action: Action
+    reasons: tuple[str, ...]
+    wave: int
+    """Steps of one wave do not depend on each other; SKIP steps count as done before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The stages of a run in DVC's order, each with its reason."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether no stage can run."""
+        return all(step.action is Action.SKIP for step in self.steps)
+
+
+class StageState(Enum):
+    """Where a stage of a run is."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    CACHED = "cached"
+    """Restored from the run cache, no command run."""
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    BLOCKED = "blocked"
+    """Not run because something upstream failed or the run was stopped."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it will not change any more."""
+        return self not in {StageState.WAITING, StageState.QUEUED, StageState.RUNNING}
+
+    @property
+    def is_success(self) -> bool:
+        """Whether what depends on the stage may go on."""
+        return self in {StageState.DONE, StageState.CACHED, StageState.UNCHANGED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTask:
+    """All a worker needs to run one attempt of a stage."""
+
+    run_id: str
+    address: str
+    attempt: int
+    name: str
+    """The stage's name within its dvc.yaml."""
+    dvcfile: str
+    """Its dvc.yaml, relative to the DVC project."""
+    definition: dict[str, Any]
+    """The resolved stage as in dvc.yaml, without templating."""
+    tree: str
+    """Root of the user's tree (Git's, else DVC's): what code and data are taken from."""
+    project: str
+    """The DVC project, relative to the tree; ``.`` mostly."""
+    cwd: str
+    """Directory the user called from, relative to the tree: DVC's addresses are relative to it."""
+    code: tuple[str, ...]
+    """Files of the snapshot, relative to the tree."""
+    links: tuple[str, ...]
+    """Deps and includes, files or directories, relative to the tree; linked, not copied."""
+    copies: tuple[str, ...]
+    """Outs that persist: the command may change them in place; relative to the tree."""
+    outs: tuple[str, ...]
+    """All outs of the stage, relative to the tree."""
+    config: dict[str, dict[str, Any]]
+    """DVC configuration of the stage workspace."""
+    state_dir: str
+    """Where DVC keeps the hashes it has computed for the user's tree."""
+    env: tuple[tuple[str, str], ...]
+    """The environment of the command, before DVC adds its own."""
+    env_from_ray: tuple[str, ...] = ()
+    """Variables taken from the worker's environment, where Ray sets what the stage declared."""
+    workspace: str
+    """The stage workspace to make; absolute."""
+    log: str
+    """The command's output goes here; absolute."""
+    timeout: float | None = None
+    grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A file of the snapshot that a command rewrote."""
+
+    path: str
+    """Relative to the tree."""
+    base: tuple[int, int]
+    """Modification time (ns) and size of the version that the stage started from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What became of one attempt."""
+
+    address: str
+    attempt: int
+    state: StageState
+    """DONE, FAILED or STOPPED."""
+    node: str
+    seconds: float
+    workspace: str
+    entry: dict[str, Any] | None = None
+    """The stage's entry of dvc.lock."""
+    exit_code: int | None = None
+    """Of the command; negative: the signal that ended it."""
+    error: str = ""
+    changed: tuple[Changed, ...] = ()
+    """Files of the snapshot that the command rewrote."""
+    deleted: tuple[str, ...] = ()
+    """Files of the snapshot that the command deleted, relative to the tree."""
+    created: tuple[str, ...] = ()
+    """New files that no out declares."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A worker has begun an attempt."""
+
+    address: str
+    attempt: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A piece of what a command printed."""
+
+    address: str
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """An attempt ended without a result: its worker died or could not be started."""
+
+    address: str
+    attempt: int
+    why: str
+
+
+WorkerEvent = Started | Output | StageResult | Lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """Where a stage of a run is, for whoever watches."""
+
+    address: str
+    state: StageState
+    reason: str = ""
+    node: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+    error: str = ""
+    log: str = ""
+    tail: tuple[str, ...] = ()
+    """Last lines of the command's output, for a stage that failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The plan of a run is made."""
+
+    run_id: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something the user should know; not bound to a stage's state."""
+
+    text: str
+    level: str = "info"
+    """info or warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What became of a run."""
+
+    run_id: str
+    reports: tuple[StageReport, ...]
+    seconds: float
+    stopped: bool = False
+
+    @property
+    def failed(self) -> tuple[StageReport, ...]:
+        """Reports of the stages that failed."""
+        return tuple(report for report in self.reports if report.state is StageState.FAILED)
+
+    def count(self, *states: StageState) -> int:
+        """How many stages ended in one of ``states``."""
+        return sum(report.state in states for report in self.reports)
+
+
+RunEvent = Planned | StageReport | Output | Notice | RunResult

@@ -1,0 +1,162 @@
+"""Runs one attempt of a stage: a plain function, no Ray in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from dvc_ray import command, env, repo
+from dvc_ray.errors import ProjectError
+from dvc_ray.values import Output, StageResult, StageState, StageTask, Started
+from dvc_ray.workspace import CODE_LIST, Changes, Materialised, find_changes, materialise
+
+
+def run_stage(
+    task: StageTask,
+    *,
+    emit: Callable[[Started | Output], None],
+    stopped: Callable[[], bool],
+    nested: Mapping[str, str] | None = None,
+) -> StageResult:
+    """Run a stage in a workspace of its own and leave the workspace for the head to empty.
+
+    Changes the working directory and SHELL of the process while it runs: one stage at a time in a process.
+
+    Args:
+        task: What to run.
+        emit: Told when it starts and what it prints.
+        stopped: Asked several times a second whether to end the command.
+        nested: Variables with which the command's own Ray driver joins the cluster.
+
+    Returns:
+        What became of it; a failed command is a result, not an exception.
+    """
+    begun = time.monotonic()
+    node = socket.gethostname()
+    emit(Started(address=task.address, attempt=task.attempt, node=node))
+    attempt = _Attempt(task, emit, stopped, dict(nested or {}))
+    state, entry, error = attempt.run()
+    found = attempt.changes()
+    return StageResult(
+        address=task.address,
+        attempt=task.attempt,
+        state=state,
+        node=node,
+        seconds=time.monotonic() - begun,
+        workspace=task.workspace,
+        entry=entry,
+        exit_code=attempt.code,
+        error=error,
+        changed=found.changed,
+        deleted=found.deleted,
+        created=found.created,
+    )
+
+
+class _Attempt:
+    def __init__(
+        self,
+        task: StageTask,
+        emit: Callable[[Started | Output], None],
+        stopped: Callable[[], bool],
+        nested: Mapping[str, str],
+    ) -> None:
+        self.task = task
+        self.emit = emit
+        self.stopped = stopped
+        self.nested = nested
+        self.made: Materialised | None = None
+        self.code: int | None = None
+        self.why = command.End.EXIT
+
+    def run(self) -> tuple[StageState, dict[str, object] | None, str]:
+        """Run the stage: its end, its entry of dvc.lock, an error."""
+        task = self.task
+        Path(task.log).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.made = materialise(task)
+            project = os.path.normpath(os.path.join(task.workspace, task.project))
+            with _in_directory(os.path.join(task.workspace, task.cwd)), _shell(dict(task.env).get("SHELL")):
+                entry = repo.run_stage(project, task.dvcfile, task.name, task.definition, self.execute)
+        except ProjectError as error:
+            return self._failed(error.what)
+        except OSError as error:
+            return StageState.FAILED, None, f"cannot run in a workspace of its own: {error}"
+        return StageState.DONE, entry, ""
+
+    def execute(self, argv: Sequence[str], cwd: str, dvc_env: Mapping[str, str]) -> int:
+        """Run one command of the stage."""
+        done = command.run(
+            command.Command(
+                argv=argv,
+                cwd=cwd,
+                env=self._environment(cwd, dvc_env),
+                log=self.task.log,
+                timeout=self.task.timeout,
+                grace=self.task.grace,
+            ),
+            heard=lambda text: self.emit(
+                Output(address=self.task.address, attempt=self.task.attempt, text=text)
+            ),
+            stopped=self.stopped,
+        )
+        self.why, self.code = done.why, done.code
+        # A command that ends well on SIGTERM was stopped all the same.
+        return done.code if done.why is command.End.EXIT else done.code or 1
+
+    def changes(self) -> Changes:
+        """What the command did beyond its outs."""
+        if self.made is None:
+            return Changes(changed=(), deleted=(), created=())
+        return find_changes(self.task, self.made)
+
+    def _failed(self, error: str) -> tuple[StageState, None, str]:
+        if self.why is command.End.STOP:
+            return StageState.STOPPED, None, "stopped"
+        if self.why is command.End.TIMEOUT:
+            return StageState.FAILED, None, f"timed out after {self.task.timeout:g} s (meta.ray.timeout)"
+        return StageState.FAILED, None, error
+
+    def _environment(self, cwd: str, dvc_env: Mapping[str, str]) -> dict[str, str]:
+        """The caller's environment, not the worker's: Ray changes what it finds (OMP_NUM_THREADS, RAY_*)."""
+        task = self.task
+        project = os.path.normpath(os.path.join(task.workspace, task.project))
+        from_ray = {name: os.environ[name] for name in task.env_from_ray if name in os.environ}
+        return {
+            **dict(task.env),
+            **from_ray,
+            **self.nested,
+            env.DVC_ROOT: project,
+            env.DVC_STAGE: dvc_env[env.DVC_STAGE],
+            env.RUN_ID: task.run_id,
+            env.STAGE_DIR: cwd,
+            env.CODE_LIST: os.path.join(project, CODE_LIST),
+        }
+
+
+@contextlib.contextmanager
+def _in_directory(path: str) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _shell(shell: str | None) -> Iterator[None]:
+    """Let DVC find the caller's SHELL: it decides what interprets a command (``dvc.stage.run.get_executable``)."""
+    before = os.environ.pop("SHELL", None)
+    if shell is not None:
+        os.environ["SHELL"] = shell
+    try:
+        yield
+    finally:
+        os.environ.pop("SHELL", None)
+        if before is not None:
+            os.environ["SHELL"] = before

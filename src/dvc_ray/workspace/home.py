@@ -1,0 +1,118 @@
+"""Bringing an attempt's files home: the user's workspace is left as a command run in it would have left it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dvc_ray.values import Changed, StageResult, StageTask
+
+
+class Home:
+    """The user's workspace during one run; the head is its only writer.
+
+    Two stages that ran at the same time may have rewritten one file. Their changes are merged line by line; where
+    that fails, the stage that is later in the plan wins, as it would have in a serial run, and the user is told.
+
+    Args:
+        place: Place of a stage in the plan.
+        warn: Told about conflicts.
+    """
+
+    def __init__(self, place: Callable[[str], int], warn: Callable[[str], None]) -> None:
+        self._place = place
+        self._warn = warn
+        self._versions: dict[str, dict[tuple[int, int], bytes]] = {}
+        """Content that this run has replaced, by path and by modification time and size."""
+        self._writer: dict[str, str] = {}
+
+    def bring(self, task: StageTask, result: StageResult) -> None:
+        """Take all that an attempt left: outs, what it changed, made and deleted.
+
+        Outs are moved, not copied: DVC's hash of a file holds while its inode is the same.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        for path in task.outs:
+            source = os.path.join(result.workspace, path)
+            if os.path.lexists(source):
+                move(source, os.path.join(task.tree, path))
+        for path in result.created:
+            move(os.path.join(result.workspace, path), os.path.join(task.tree, path))
+            self._writer[path] = task.address
+        for changed in result.changed:
+            self._bring_changed(task, changed, result.workspace)
+        for path in result.deleted:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(task.tree, path))
+
+    def _bring_changed(self, task: StageTask, changed: Changed, workspace: str) -> None:
+        source, target = os.path.join(workspace, changed.path), os.path.join(task.tree, changed.path)
+        if not os.path.isfile(target) or os.path.samefile(source, target):
+            if not os.path.lexists(target):
+                move(source, target)
+            return
+        now = os.stat(target)
+        stamp, ours = (now.st_mtime_ns, now.st_size), Path(target).read_bytes()
+        wrote = theirs = Path(source).read_bytes()
+        if stamp != changed.base and ours != theirs:
+            theirs = self._merged(task, changed, ours, theirs)
+        if theirs != ours:
+            self._versions.setdefault(changed.path, {})[stamp] = ours
+            if theirs != wrote:
+                Path(source).write_bytes(theirs)
+            move(source, target)
+        self._writer[changed.path] = task.address
+
+    def _merged(self, task: StageTask, changed: Changed, ours: bytes, theirs: bytes) -> bytes:
+        other = self._writer.get(changed.path)
+        base = self._versions.get(changed.path, {}).get(changed.base)
+        merged = _merge_lines(ours, base, theirs) if base is not None else None
+        if merged is not None:
+            return merged
+        later = other is None or self._place(task.address) > self._place(other)
+        winner = task.address if later else other
+        self._warn(
+            f"'{changed.path}' was rewritten by stage '{task.address}' and by {repr(other) if other else 'somebody else'}"
+            f" in ways that do not merge; kept what '{winner}' wrote. Declare it as an out of one of them, or make one"
+            " depend on the other."
+        )
+        return theirs if later else ours
+
+
+def move(source: str, target: str) -> None:
+    """Put a file or directory in place of another; atomic for a file on the same file system."""
+    if os.path.isdir(target) and not os.path.islink(target):
+        shutil.rmtree(target)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if os.path.isdir(source) and not os.path.islink(source) and os.path.lexists(target):
+            os.unlink(target)
+        shutil.move(source, target)
+
+
+def _merge_lines(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
+    """Merge two versions of a text with Git's three-way merge; None if they conflict."""
+    with _as_files(ours, base, theirs) as files:
+        try:
+            done = subprocess.run(["git", "merge-file", "-p", "-q", *files], capture_output=True, check=False)
+        except OSError:
+            return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def _as_files(*contents: bytes) -> Iterator[list[str]]:
+    with tempfile.TemporaryDirectory(prefix="dvc-ray-") as folder:
+        names = [os.path.join(folder, str(number)) for number in range(len(contents))]
+        for name, content in zip(names, contents, strict=True):
+            Path(name).write_bytes(content)
+        yield names

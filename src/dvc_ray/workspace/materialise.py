@@ -1,0 +1,147 @@
+"""Filling a stage workspace with code and deps, without copying what a link serves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dvc_ray import repo
+from dvc_ray.values import StageTask
+
+CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
+"""Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""
+_COPY_LIMIT: Final = 1 << 23
+"""Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
+_NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
+"""A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
+
+Stamp = tuple[int, int, int]
+"""Modification time (ns), size and inode: a file with the same stamp has not been written to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materialised:
+    """A workspace that a command can run in."""
+
+    root: str
+    state_dir: str
+    stamps: dict[str, Stamp] = field(repr=False)
+    """Of each file put there, by path relative to the root."""
+
+
+def materialise(task: StageTask) -> Materialised:
+    """Make the workspace of an attempt.
+
+    Files of the snapshot are copied, because a command may rewrite them; deps and includes are hard-linked to the
+    user's (a dep that a command changes in place is changed for the user, as under ``dvc repro``), or copied where
+    the file system refuses a link.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    root = Path(task.workspace)
+    root.mkdir(parents=True)
+    for path in task.code:
+        _put(task.tree, path, root, link=_is_large(task.tree, path))
+    for path in task.copies:
+        for file in _files(task.tree, path):
+            _put(task.tree, file, root, link=False)
+    for path in task.links:
+        for file in _files(task.tree, path):
+            _put(task.tree, file, root, link=True)
+    _make_folders(task, root)
+    project = root / task.project
+    state_dir = repo.configure(str(project), task.config)
+    (project / CODE_LIST).write_text(
+        "".join(f"{os.path.relpath(path, task.project)}\n" for path in task.code), encoding="utf-8"
+    )
+    if os.path.lexists(os.path.join(task.tree, ".git")):
+        (root / ".git").write_text(_NO_GIT, encoding="ascii")
+    linked = [path for path in (*task.links, *task.copies) if (root / path).exists()]
+    repo.carry(
+        task.state_dir, state_dir, [(os.path.join(task.tree, path), str(root / path)) for path in linked]
+    )
+    return Materialised(root=str(root), state_dir=state_dir, stamps=dict(stamps(str(root))))
+
+
+def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
+    """Stamp each file of a workspace but those of DVC and the .git stop."""
+    for folder, names, files in os.walk(root):
+        part = os.path.relpath(folder, root)
+        if part == ".":
+            part = ""
+        names[:] = [name for name in names if not (name == ".dvc" or _is_link(folder, name))]
+        links = [name for name in os.listdir(folder) if _is_link(folder, name)] if not files else []
+        for name in (*files, *links):
+            path = os.path.join(part, name)
+            if path != ".git":
+                yield path, stamp(os.path.join(folder, name))
+
+
+def stamp(path: str) -> Stamp:
+    """Stamp one file; a symbolic link is stamped itself."""
+    found = os.lstat(path)
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _is_link(folder: str, name: str) -> bool:
+    return os.path.islink(os.path.join(folder, name))
+
+
+def _is_large(tree: str, path: str) -> bool:
+    return os.lstat(os.path.join(tree, path)).st_size > _COPY_LIMIT
+
+
+def _files(tree: str, path: str) -> Iterator[str]:
+    full = os.path.join(tree, path)
+    if not os.path.isdir(full) or os.path.islink(full):
+        yield path
+        return
+    for folder, names, files in os.walk(full):
+        names[:] = [name for name in names if name not in {".dvc", ".git"}]
+        part = os.path.relpath(folder, tree)
+        yield from (os.path.join(part, name) for name in files)
+        yield from (os.path.join(part, name) for name in names if _is_link(folder, name))
+
+
+def _put(tree: str, path: str, root: Path, *, link: bool) -> None:
+    source, target = os.path.join(tree, path), root / path
+    if os.path.lexists(target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.islink(source):
+        target.symlink_to(_link_target(tree, source))
+        return
+    if os.path.isdir(source):  # a Git submodule: named like a file, its content is its own
+        target.mkdir()
+        return
+    if link:
+        with contextlib.suppress(OSError):  # another file system, or one without links
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def _link_target(tree: str, source: str) -> str:
+    """Keep a link within the tree as it is; make one that leads out of it absolute."""
+    target = os.readlink(source)
+    resolved = os.path.normpath(os.path.join(os.path.dirname(source), target))
+    return target if os.path.isabs(target) or resolved.startswith(tree + os.sep) else resolved
+
+
+def _make_folders(task: StageTask, root: Path) -> None:
+    """Make the folders a command finds in the user's workspace: where it runs, and those its outs go to."""
+    wdir = os.path.normpath(
+        os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
+    )
+    for part in (task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)):
+        if os.path.isdir(os.path.join(task.tree, part)):
+            (root / part).mkdir(parents=True, exist_ok=True)
+    for dep in task.links:
+        if os.path.isdir(os.path.join(task.tree, dep)) and not (root / dep).exists():
+            (root / dep).mkdir(parents=True)
