@@ -81,9 +81,7 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
 
 def _plan(project: Project, selection: Selection, options: RunOptions) -> Plan:
     if selection.single_item and not selection.targets:
-        raise BadArgumentError(
-            "--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it."
-        )
+        raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = project.select(selection)
         statuses = {spec.address: project.status(spec.address) for spec in specs}

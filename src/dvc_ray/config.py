@@ -42,9 +42,7 @@ def load(dvc_dir: str, environ: Mapping[str, str] | None = None) -> Config:
     for path in (user, Path(dvc_dir, "ray.toml"), Path(dvc_dir, "ray.local.toml")):
         if path.is_file():
             config = _merge(config, _read(path), str(path))
-    variables = {
-        name: environ[f"DVC_RAY_{name.upper()}"] for name in _TYPES if environ.get(f"DVC_RAY_{name.upper()}")
-    }
+    variables = {name: environ[f"DVC_RAY_{name.upper()}"] for name in _TYPES if environ.get(f"DVC_RAY_{name.upper()}")}
     return _merge(config, variables, "environment, DVC_RAY_*")
 
 
@@ -77,7 +75,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _merge(config: Config, found: Mapping[str, Any], where: str) -> Config:
-    return replace(config, **{_known(key, where): _typed(key, value, where) for key, value in found.items()})
+    typed: dict[str, Any] = {_known(key, where): _typed(key, value, where) for key, value in found.items()}
+    return replace(config, **typed)
 
 
 def _known(key: str, where: str) -> str:

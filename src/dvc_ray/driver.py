@@ -290,9 +290,7 @@ class Driver:
             stage.tries = retry.count(end, stage.tries)
             why = end.why if isinstance(end, Lost) else _short(end)
             self._listen(
-                Notice(
-                    text=f"stage '{end.address}', attempt {end.attempt}: {why}; trying again", level="warning"
-                )
+                Notice(text=f"stage '{end.address}', attempt {end.attempt}: {why}; trying again", level="warning")
             )
             self._release(stage)
             self._say(stage, StageState.QUEUED, reason=stage.report.reason)

@@ -34,9 +34,7 @@ def open_run(dvc_dir: str) -> Iterator[tuple[str, RunPaths]]:
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     paths = RunPaths(runs / run_id)
     paths.work.mkdir(parents=True)
-    paths.driver.write_text(
-        json.dumps({"pid": os.getpid(), "started": _started(os.getpid())}), encoding="utf-8"
-    )
+    paths.driver.write_text(json.dumps({"pid": os.getpid(), "started": _started(os.getpid())}), encoding="utf-8")
     _clean(runs, keep=paths.root)
     try:
         yield run_id, paths

@@ -36,9 +36,7 @@ def parse(address: str, meta: object) -> StageSettings:
             f"stage '{address}': 'meta.ray' must be a mapping, not {_kind(section)}",
             f"Write it as\n  meta:\n    ray:\n      num_cpus: 2\nAllowed keys: {', '.join(_READERS)}.",
         )
-    return StageSettings(
-        **{_known(address, key): _read(address, key, value) for key, value in section.items()}
-    )
+    return StageSettings(**{_known(address, key): _read(address, key, value) for key, value in section.items()})
 
 
 def _known(address: str, key: object) -> str:

@@ -99,9 +99,7 @@ class _Attempt:
                 timeout=self.task.timeout,
                 grace=self.task.grace,
             ),
-            heard=lambda text: self.emit(
-                Output(address=self.task.address, attempt=self.task.attempt, text=text)
-            ),
+            heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
             stopped=self.stopped,
         )
         self.why, self.code = done.why, done.code

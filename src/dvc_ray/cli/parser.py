@@ -67,13 +67,9 @@ class _Parser(argparse.ArgumentParser):
 class _Refused(argparse.Action):
     """A flag that DVC has and this version has not."""
 
-    def __call__(
-        self, _parser: object, _namespace: object, _values: object, option: str | None = None
-    ) -> None:
+    def __call__(self, _parser: object, _namespace: object, _values: object, option: str | None = None) -> None:
         name = next(flag for flag in self.option_strings if flag.startswith("--"))
-        raise UnsupportedError(
-            f"'{option}' of `dvc repro` is not in this version of dvc-ray.", _NOT_YET[name]
-        )
+        raise UnsupportedError(f"'{option}' of `dvc repro` is not in this version of dvc-ray.", _NOT_YET[name])
 
 
 def _command(module: str, name: str) -> Callable[[Arguments], int]:
@@ -85,7 +81,7 @@ def _command(module: str, name: str) -> Callable[[Arguments], int]:
     return run
 
 
-def _add_repro(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "repro",
         help="Reproduce complete or partial pipelines, independent stages at the same time.",
@@ -108,12 +104,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="stages to reproduce, './dvc.yaml' by default: names of stages, paths to a dvc.yaml or .dvc file, or"
         " 'path/dvc.yaml:name'",
     )
-    group.add_argument(
-        "-s", "--single-item", action="store_true", help="only the targets, without what they depend on"
-    )
-    group.add_argument(
-        "-p", "--pipeline", action="store_true", help="the whole pipelines that the targets belong to"
-    )
+    group.add_argument("-s", "--single-item", action="store_true", help="only the targets, without what they depend on")
+    group.add_argument("-p", "--pipeline", action="store_true", help="the whole pipelines that the targets belong to")
     group.add_argument("-P", "--all-pipelines", action="store_true", help="all pipelines of the project")
     group.add_argument("-R", "--recursive", action="store_true", help="all stages in the given directories")
     group.add_argument("--glob", action="store_true", help="targets may hold shell-style wildcards")
@@ -123,9 +115,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how")
     group.add_argument("-f", "--force", action="store_true", help="run stages that have not changed, too")
-    group.add_argument(
-        "--dry", action="store_true", help="only print what would run, why, and what at the same time"
-    )
+    group.add_argument("--dry", action="store_true", help="only print what would run, why, and what at the same time")
     group.add_argument(
         "-k",
         "--keep-going",
@@ -151,7 +141,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "demo",
         help="Make an example project and run it: tune and train a small network.",

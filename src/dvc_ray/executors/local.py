@@ -40,9 +40,7 @@ class LocalExecutor:
         if task.address in self._stopped:
             return [Lost(address=task.address, attempt=task.attempt, why="stopped")]
         nested = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
-        seen.append(
-            run_stage(task, emit=seen.append, stopped=lambda: task.address in self._stopped, nested=nested)
-        )
+        seen.append(run_stage(task, emit=seen.append, stopped=lambda: task.address in self._stopped, nested=nested))
         return seen
 
     def stop(self, address: str) -> None:

@@ -93,10 +93,10 @@ class RayExecutor:
         for name, amount in wanted.items():
             if amount > total.get(name, 0):
                 raise ClusterError(
-                    f"stage '{address}' asks for {amount:g} {name}, but this machine has {total.get(name, 0):g}: it could"
-                    " never start.",
-                    f"Lower it under 'meta: ray:' of the stage{', or raise --jobs' if name == 'CPU' else ''}, or run on a"
-                    " cluster with --address.",
+                    f"stage '{address}' asks for {amount:g} {name}, but this machine has {total.get(name, 0):g}:"
+                    " it could never start.",
+                    f"Lower it under 'meta: ray:' of the stage{', or raise --jobs' if name == 'CPU' else ''},"
+                    " or run on a cluster with --address.",
                 )
 
     def submit(self, task: StageTask, settings: StageSettings) -> None:
@@ -271,9 +271,7 @@ def _run_in_thread(
     stop: threading.Event,
     address: str,
 ) -> None:
-    nested = {env.RAY_ADDRESS: address} | {
-        name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ
-    }
+    nested = {env.RAY_ADDRESS: address} | {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
     try:
         events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested))
     except BaseException as error:  # noqa: BLE001  raised again where Ray sees it

@@ -39,9 +39,7 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> str:
         return str(repo.site_cache_dir)
 
 
-def run_stage(
-    project: str, dvcfile: str, name: str, definition: dict[str, Any], execute: Execute
-) -> dict[str, Any]:
+def run_stage(project: str, dvcfile: str, name: str, definition: dict[str, Any], execute: Execute) -> dict[str, Any]:
     """Run a stage as ``dvc repro --force --single-item`` would, in the current directory's project.
 
     Outs and the run-cache entry are in the cache when it returns.
@@ -75,7 +73,7 @@ def run_stage(
                 stage.run(force=True)
         except DvcException as error:
             raise ProjectError(message(error)) from error
-        return _plain(to_single_stage_lockfile(stage))
+        return dict(_plain(to_single_stage_lockfile(stage)))
 
 
 @contextlib.contextmanager

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 from dvc_ray.errors import ConfigError, DvcRayError, NotAProjectError, ProjectError
+
+_CAUSES: Final = 4
+"""Texts of a chain of exceptions that are shown."""
 
 
 @contextlib.contextmanager
@@ -28,18 +32,16 @@ def ours() -> Iterator[None]:
             "Run it inside one, or make one here with `dvc init`.",
         ) from error
     except DvcConfigError as error:
-        raise ConfigError(
-            f"configuration error: {message(error)}", "Look with `dvc config --list`."
-        ) from error
+        raise ConfigError(f"configuration error: {message(error)}", "Look with `dvc config --list`.") from error
     except DvcException as error:
         raise ProjectError(*_explain(error)) from error
 
 
 def message(error: BaseException) -> str:
     """An exception's text with those of its causes, as DVC prints them."""
-    texts = []
+    texts: list[str] = []
     cause: BaseException | None = error
-    while cause is not None and len(texts) < 4:
+    while cause is not None and len(texts) < _CAUSES:
         text = str(cause).strip()
         if text and text not in texts and not isinstance(cause, DvcRayError):
             texts.append(text)

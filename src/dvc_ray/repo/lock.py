@@ -28,11 +28,7 @@ class Locks:
         by_file: dict[str, list[Any]] = {}
         for stage in stages:
             by_file.setdefault(stage.dvcfile._lockfile.path, []).append(stage)
-        return [
-            group[0].dvcfile._lockfile.relpath
-            for path, group in by_file.items()
-            if self._write_one(path, group)
-        ]
+        return [group[0].dvcfile._lockfile.relpath for path, group in by_file.items() if self._write_one(path, group)]
 
     def _write_one(self, path: str, stages: Sequence[Any]) -> bool:
         from dvc.stage.serialize import to_lockfile

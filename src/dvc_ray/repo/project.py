@@ -193,9 +193,7 @@ class Project:
             address=address,
             kind=kind,
             cmd=tasks.commands(stage),
-            upstream=tuple(
-                sorted((name for name in upstream if self._order.get(name, place) < place), key=self.place)
-            ),
+            upstream=tuple(sorted((name for name in upstream if self._order.get(name, place) < place), key=self.place)),
             settings=settings.parse(address, stage.meta),
         )
 
@@ -205,7 +203,7 @@ class Project:
         stage = self._stages[merge.task.address]
         StageLoader.fill_from_lock(stage, merge.entry)
         stage.cmd_changed = False
-        tasks.carry_home(self._repo, stage, merge.task)
+        tasks.carry_home(self._repo, merge.task)
         hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
         self._current = self._order[merge.task.address]
         stage.ignore_outs()
@@ -226,9 +224,7 @@ class Project:
 
         if isinstance(self._repo.scm, NoSCM):
             return
-        stage = next(
-            stage for stage in self._stages.values() if self._order[stage.addressing] == self._current
-        )
+        stage = next(stage for stage in self._stages.values() if self._order[stage.addressing] == self._current)
         place = next((number for number, out in enumerate(stage.outs) if out.fs_path == path), 0)
         written = self._ignores.add((self._current, place), path)
         if written:

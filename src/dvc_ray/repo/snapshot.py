@@ -27,9 +27,7 @@ def files(repo: Any) -> tuple[str, ...]:
     """
     root = tree(repo)
     named = _git(root) if _has_git(repo) else _walk(repo)
-    return tuple(
-        sorted(path for path in named if not _internal(path) and os.path.lexists(os.path.join(root, path)))
-    )
+    return tuple(sorted(path for path in named if not _internal(path) and os.path.lexists(os.path.join(root, path))))
 
 
 def tree(repo: Any) -> str:

@@ -63,9 +63,7 @@ def materialise(task: StageTask) -> Materialised:
     if os.path.lexists(os.path.join(task.tree, ".git")):
         (root / ".git").write_text(_NO_GIT, encoding="ascii")
     linked = [path for path in (*task.links, *task.copies) if (root / path).exists()]
-    repo.carry(
-        task.state_dir, state_dir, [(os.path.join(task.tree, path), str(root / path)) for path in linked]
-    )
+    repo.carry(task.state_dir, state_dir, [(os.path.join(task.tree, path), str(root / path)) for path in linked])
     return Materialised(root=str(root), state_dir=state_dir, stamps=dict(stamps(str(root))))
 
 

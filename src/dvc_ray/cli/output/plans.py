@@ -12,11 +12,7 @@ from dvc_ray.values import Action, Plan, Step
 def show(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
-        print(
-            json.dumps(
-                {"event": "plan", "version": events.VERSION, **events.plan_fields(plan)}, ensure_ascii=False
-            )
-        )
+        print(json.dumps({"event": "plan", "version": events.VERSION, **events.plan_fields(plan)}, ensure_ascii=False))
         return
     if plan.nothing_to_do:
         print("Data and pipelines are up to date.")
@@ -34,8 +30,6 @@ def show(plan: Plan, *, as_json: bool) -> None:
 
 def _show_step(step: Step, width: int) -> None:
     verb = "run" if step.action is Action.RUN else "may run"
-    print(
-        f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{texts.resources(step.spec.settings)}]"
-    )
+    print(f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{texts.resources(step.spec.settings)}]")
     for cmd in step.spec.cmd:
         print(f"  {'':<{width}}  > {cmd}")

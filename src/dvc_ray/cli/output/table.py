@@ -37,9 +37,7 @@ def live_table() -> Iterator[renderers.Listen]:
 
     view = View()
     console = Console()
-    with Live(
-        view, console=console, refresh_per_second=5, redirect_stdout=False, redirect_stderr=False
-    ) as live:
+    with Live(view, console=console, refresh_per_second=5, redirect_stdout=False, redirect_stderr=False) as live:
         yield Screen(view, live)
 
 
@@ -55,9 +53,7 @@ class Screen:
         if isinstance(event, (Planned, StageReport, Output)):
             self._view.take(event)
         elif isinstance(event, Notice):
-            self._live.console.print(
-                f"WARNING: {event.text}" if event.level == "warning" else event.text, markup=False
-            )
+            self._live.console.print(f"WARNING: {event.text}" if event.level == "warning" else event.text, markup=False)
         else:
             self._view.end()
             self._live.refresh()
@@ -110,9 +106,7 @@ class View:
         for report in shown:
             table.add_row(
                 Text(report.address),
-                Text(
-                    f"{texts.SYMBOLS[report.state]} {report.state.value}", style=_STYLES.get(report.state, "")
-                ),
+                Text(f"{texts.SYMBOLS[report.state]} {report.state.value}", style=_STYLES.get(report.state, "")),
                 Text(report.node),
                 Text(self._time(report)),
                 Text(report.error or report.reason),
@@ -125,9 +119,7 @@ class View:
         """As many stages as fit: what runs or failed first, kept in plan order."""
         reports = list(self._reports.values())
         rank = {StageState.RUNNING: 0, StageState.FAILED: 0, StageState.QUEUED: 1, StageState.WAITING: 2}
-        chosen = sorted(range(len(reports)), key=lambda place: (rank.get(reports[place].state, 3), place))[
-            :room
-        ]
+        chosen = sorted(range(len(reports)), key=lambda place: (rank.get(reports[place].state, 3), place))[:room]
         return [reports[place] for place in sorted(chosen)]
 
     def _time(self, report: StageReport) -> str:

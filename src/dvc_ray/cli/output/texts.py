@@ -13,7 +13,7 @@ SYMBOLS = {
     StageState.UNCHANGED: "=",
     StageState.FAILED: "✗",
     StageState.STOPPED: "■",
-    StageState.BLOCKED: "–",
+    StageState.BLOCKED: "-",
 }
 
 
