@@ -35,7 +35,7 @@ from dvc_ray.values import (
     Started,
     Step,
 )
-from dvc_ray.workspace import Home
+from dvc_ray.workspace import Home, missed_files
 
 _TICK: Final = 0.2
 """Seconds between looks at what cannot wake the loop."""
@@ -309,7 +309,10 @@ class Driver:
 
     def _fail(self, stage: _Stage, error: str, result: StageResult | None = None) -> None:
         self._failed = True
-        tail = _last_lines(stage.task.log) if stage.task is not None else ()
+        tail: tuple[str, ...] = ()
+        if stage.task is not None and result is not None:
+            tail = _last_lines(stage.task.log)
+            error += _missed(missed_files(stage.task, "\n".join(tail)))
         self._release(stage)
         self._say(
             stage,
@@ -367,6 +370,17 @@ def _short(result: StageResult) -> str:
     if result.exit_code < 0:
         return f"its command was ended by {_signal_name(-result.exit_code)}"
     return f"its command exited with {result.exit_code}"
+
+
+def _missed(paths: Sequence[str]) -> str:
+    if not paths:
+        return ""
+    named = ", ".join(f"'{path}'" for path in paths)
+    return (
+        f"\nIts output names {named}, in your project but not in the stage's workspace:"
+        " ignored by Git and not declared."
+        "\nDeclare it under 'deps', or name it in 'meta: {ray: {include: [...]}}' of the stage."
+    )
 
 
 def _signal_name(number: int) -> str:

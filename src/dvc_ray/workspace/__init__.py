@@ -3,8 +3,8 @@
 `materialise` and `changes` run on the worker, `bring_home` on the head.
 """
 
-from dvc_ray.workspace.changes import Changes, find_changes
+from dvc_ray.workspace.changes import Changes, find_changes, missed_files
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 
-__all__ = ["CODE_LIST", "Changes", "Home", "Materialised", "find_changes", "materialise"]
+__all__ = ["CODE_LIST", "Changes", "Home", "Materialised", "find_changes", "materialise", "missed_files"]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from dvc_ray.values import Changed, StageTask
 from dvc_ray.workspace.materialise import Materialised, stamps
+
+_PATH: Final = re.compile(r"[\w@+%=.~-]*[\w@+%=~-](?:/[\w@+%=.~-]+)*")
+"""Words of a message that may be relative paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,22 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
         deleted=tuple(path for path in before if path not in now),
         created=tuple(path for path in now if path not in before),
     )
+
+
+def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
+    """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
+    given = {*task.code, *task.links, *task.copies, *task.outs}
+    wdir = os.path.normpath(
+        os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
+    )
+    found = {}
+    for word in _PATH.findall(text):
+        for base in (wdir, task.project):
+            part = os.path.normpath(os.path.join(base, word.rstrip(".")))
+            inside = part != "." and not os.path.isabs(part) and not part.startswith((os.pardir, ".dvc", ".git"))
+            if inside and not is_under(part, given) and os.path.exists(os.path.join(task.tree, part)):
+                found[part] = not any(path.startswith(part + os.sep) for path in given)
+    return tuple(path for path, missing in found.items() if missing)[:5]
 
 
 def is_under(path: str, tops: set[str]) -> bool:

@@ -78,10 +78,10 @@ class Home:
             return merged
         later = other is None or self._place(task.address) > self._place(other)
         winner = task.address if later else other
+        who = repr(other) if other else "somebody else"
         self._warn(
-            f"'{changed.path}' was rewritten by stage '{task.address}' and by"
-            f" {repr(other) if other else 'somebody else'} in ways that do not merge; kept what '{winner}' wrote. Declare it as an out of one of them, or make one"
-            " depend on the other."
+            f"'{changed.path}' was rewritten by stage '{task.address}' and by {who} in ways that do not merge; kept"
+            f" what '{winner}' wrote. Declare it as an out of one of them, or make one depend on the other."
         )
         return theirs if later else ours
 

@@ -47,7 +47,8 @@ def materialise(task: StageTask) -> Materialised:
     root = Path(task.workspace)
     root.mkdir(parents=True)
     for path in task.code:
-        _put(task.tree, path, root, link=_is_large(task.tree, path))
+        with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
+            _put(task.tree, path, root, link=_is_large(task.tree, path))
     for path in task.copies:
         for file in _files(task.tree, path):
             _put(task.tree, file, root, link=False)

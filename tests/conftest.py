@@ -1,0 +1,101 @@
+"""Fixtures of all tests: real projects, real DVC, one shared Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.values import RunEvent, RunOptions, RunResult, Selection
+from tests import stock
+
+
+def pytest_report_header() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("dvc", "dvclive", "ray"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No analytics, no user's settings, one place for DVC's own caches."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text("[user]\nname = a\nemail = a@example.com\n[init]\ndefaultBranch = main\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("DVC_SITE_CACHE_DIR", str(home / "site"))
+        patch.setenv("HOME", str(home))
+        patch.setenv("SHELL", "/bin/bash")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_ray(_environment: None) -> Iterator[RayExecutor]:
+    """One local Ray for all tests that do not test its start or end."""
+    executor = RayExecutor(None)
+    executor.warm_up(4)
+    with contextlib.closing(executor):
+        yield executor
+
+
+class Repro:
+    """`dvc-ray repro` in this process, on the shared Ray."""
+
+    def __init__(self, executor: RayExecutor) -> None:
+        self._executor = executor
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            return api.repro(selection, options, listen=self.events.append, executor=self._executor)
+
+
+@pytest.fixture
+def repro(shared_ray: RayExecutor) -> Repro:
+    return Repro(shared_ray)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+    """Makes a Git and DVC project from texts by path."""
+
+    def make(files: dict[str, str]) -> Path:
+        root = tmp_path / "project"
+        root.mkdir()
+        for path, text in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        stock.initialise(root)
+        return root
+
+    return make
+
+
+class Cli:
+    """The command line as a user runs it, in a process of its own."""
+
+    def __call__(
+        self, root: Path, *arguments: str, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc_ray", *arguments],
+            cwd=root,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+@pytest.fixture
+def cli() -> Cli:
+    return Cli()

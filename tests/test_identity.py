@@ -1,0 +1,31 @@
+"""What a run leaves is what stock DVC leaves on a copy of the same project, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dvc_ray.values import RunOptions, Selection, StageState
+from tests import stock
+from tests.conftest import Repro
+
+CASES = sorted(path.name for path in stock.PROJECTS.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_leaves_what_stock_dvc_leaves(name: str, tmp_path: Path, repro: Repro) -> None:
+    case = stock.Case.load(name)
+    expected = stock.expected(case, tmp_path / "stock" / "project")
+    root = tmp_path / "ours" / "project"
+    case.make(root)
+    for step in stock.STEPS:
+        case.change(root, step)
+        result = repro(
+            root, Selection(**stock.selection_flags(case.args)), RunOptions(force=step == "forced", jobs=4)
+        )
+        assert not result.failed, (step, result.failed)
+        assert stock.differences(expected[step], stock.snapshot(root)) == [], step
+        if step == "no-op" and name != "mixed":
+            assert {report.state for report in result.reports} <= {StageState.UNCHANGED}
+    assert not list((root / ".dvc" / "tmp" / "ray" / "runs").glob("*/work/*"))
