@@ -120,13 +120,11 @@ class Driver:
     def _loop(self) -> None:
         while True:
             self._block()
-            self._settle_ready()
-            self._submit_queued()
-            if not self._in(StageState.RUNNING, StageState.QUEUED):
-                if not self._ready():
-                    return
-                continue
-            self._handle(self._executor.events(_TICK))
+            self._advance()
+            if self._in_flight():
+                self._handle(self._executor.events(_TICK))
+            elif not self._ready():
+                return
 
     # What may go on
 
@@ -145,6 +143,11 @@ class Driver:
 
     def _block(self) -> None:
         """Give up stages that will never be ready."""
+        for stage in self._in(StageState.QUEUED) if self._closing else []:
+            if stage.task is None:  # between two tries
+                self._say(stage, StageState.BLOCKED, reason="another stage failed")
+            else:  # still in Ray's queue
+                self._executor.stop(stage.step.spec.address)
         for stage in self._in(StageState.WAITING):
             bad = [
                 name
@@ -153,18 +156,35 @@ class Driver:
             ]
             if bad:
                 self._say(stage, StageState.BLOCKED, reason=f"'{bad[0]}' did not finish")
-            elif self._failed and self._options.on_error is OnError.FAIL:
+            elif self._closing:
                 self._say(stage, StageState.BLOCKED, reason="another stage failed")
+
+    def _in_flight(self) -> list[_Stage]:
+        return [stage for stage in self._stages.values() if stage.task is not None]
+
+    @property
+    def _closing(self) -> bool:
+        """Whether nothing new may start."""
+        return self._failed and self._options.on_error is OnError.FAIL
 
     # On the head: decide again, restore, verify
 
-    def _settle_ready(self) -> None:
-        """Take each stage whose upstream is done as far as the head can; what is left needs a worker."""
+    def _advance(self) -> None:
+        """Take each stage whose upstream is done as far as the head can, and hand it to a worker if it needs one.
+
+        A stage is begun only when there is room for it: DVC removes its outs first.
+        """
+        for stage in self._in(StageState.QUEUED):
+            if stage.task is None and not self._closing and self._has_room(stage):
+                self._submit(stage)
         for stage in self._ready():
-            if self._failed and self._options.on_error is OnError.FAIL:
+            if self._closing:
                 return
-            with self._project.locked():
-                self._settle(stage)
+            if self._has_room(stage):
+                with self._project.locked():
+                    self._settle(stage)
+                if stage.report.state is StageState.QUEUED:
+                    self._submit(stage)
 
     def _settle(self, stage: _Stage) -> None:
         address = stage.step.spec.address
@@ -197,26 +217,25 @@ class Driver:
 
     # On workers
 
-    def _submit_queued(self) -> None:
-        waiting = [stage for stage in self._in(StageState.QUEUED) if stage.task is None]
-        for stage in waiting:
-            spec = stage.step.spec
-            in_flight = [other for other in self._stages.values() if other.task is not None]
-            if len(in_flight) >= self._jobs():
-                return
-            if not spec.settings.num_cpus and self._drivers(in_flight) >= self._driver_limit():
-                continue
-            self._submit(stage)
+    def _has_room(self, stage: _Stage) -> bool:
+        """Whether an attempt may start beside those in flight.
 
-    def _jobs(self) -> int:
-        return self._options.jobs or max(len(self._stages), 1)
-
-    def _drivers(self, in_flight: Sequence[_Stage]) -> int:
-        return sum(not stage.step.spec.settings.num_cpus for stage in in_flight)
+        A cluster may grow for what waits, so there Ray is given all that is ready.
+        """
+        if stage.step.spec.kind is not StageKind.COMMAND:
+            return True
+        others = [other.step.spec.settings for other in self._in_flight()]
+        wanted = stage.step.spec.settings.num_cpus
+        if len(others) >= (self._options.jobs or len(self._stages)):
+            return False
+        if not wanted:
+            return sum(not other.num_cpus for other in others) < self._driver_limit()
+        capacity = self._executor.capacity()
+        return capacity is None or not others or wanted + sum(other.num_cpus for other in others) <= capacity
 
     def _driver_limit(self) -> int:
         """Stages that are Ray drivers themselves at a time: half-placed workers of two of them could wait for ever."""
-        return max(1, self._executor.slots() // 4)
+        return max(1, int(self._executor.cpus()) // 4)
 
     def _submit(self, stage: _Stage) -> None:
         spec = stage.step.spec
@@ -286,7 +305,11 @@ class Driver:
 
     def _ended_badly(self, stage: _Stage, end: StageResult | Lost) -> None:
         settings = stage.step.spec.settings
-        if retry.again(end, stage.tries, settings) and not self._failed:
+        if self._closing and isinstance(end, Lost) and stage.report.state is StageState.QUEUED:
+            self._release(stage)
+            self._say(stage, StageState.BLOCKED, reason="another stage failed")
+            return
+        if retry.again(end, stage.tries, settings) and not self._closing:
             stage.tries = retry.count(end, stage.tries)
             why = end.why if isinstance(end, Lost) else _short(end)
             self._listen(

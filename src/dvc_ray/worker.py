@@ -78,10 +78,11 @@ class _Attempt:
         task = self.task
         Path(task.log).parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.made = materialise(task)
-            project = os.path.normpath(os.path.join(task.workspace, task.project))
-            with _in_directory(os.path.join(task.workspace, task.cwd)), _shell(dict(task.env).get("SHELL")):
-                entry = repo.run_stage(project, task.dvcfile, task.name, task.definition, self.execute)
+            with _dvc_variables(dict(task.env)):
+                self.made = materialise(task)
+                project = os.path.normpath(os.path.join(task.workspace, task.project))
+                with _in_directory(os.path.join(task.workspace, task.cwd)):
+                    entry = repo.run_stage(project, task.dvcfile, task.name, task.definition, self.execute)
         except ProjectError as error:
             return self._failed(error.what)
         except OSError as error:
@@ -147,14 +148,19 @@ def _in_directory(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shell(shell: str | None) -> Iterator[None]:
-    """Let DVC find the caller's SHELL: it decides what interprets a command (``dvc.stage.run.get_executable``)."""
-    before = os.environ.pop("SHELL", None)
-    if shell is not None:
-        os.environ["SHELL"] = shell
+def _dvc_variables(caller: Mapping[str, str]) -> Iterator[None]:
+    """Let DVC in this process find the variables that matter to it as they should be.
+
+    The caller's SHELL decides what interprets a command (``dvc.stage.run.get_executable``); a DVC_SITE_CACHE_DIR would
+    take the workspace's hashes out of the workspace (``dvc.dirs.site_cache_dir``).
+    """
+    wanted = {"SHELL": caller.get("SHELL"), "DVC_SITE_CACHE_DIR": None}
+    before = {name: os.environ.pop(name, None) for name in wanted}
+    os.environ.update({name: value for name, value in wanted.items() if value is not None})
     try:
         yield
     finally:
-        os.environ.pop("SHELL", None)
-        if before is not None:
-            os.environ["SHELL"] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

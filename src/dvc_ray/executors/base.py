@@ -17,8 +17,11 @@ class Executor(Protocol):
     def warm_up(self, jobs: int) -> None:
         """Begin to get ready, in the background, for about ``jobs`` attempts at a time."""
 
-    def slots(self) -> int:
-        """How many one-CPU stages fit at a time."""
+    def cpus(self) -> float:
+        """CPUs that are there now."""
+
+    def capacity(self) -> float | None:
+        """CPUs there will ever be; None where more machines may come."""
 
     def check(self, address: str, settings: StageSettings) -> None:
         """Refuse a stage that can never be placed.

@@ -20,9 +20,13 @@ class LocalExecutor:
     def warm_up(self, jobs: int) -> None:
         """Nothing to get ready."""
 
-    def slots(self) -> int:
-        """One at a time: DVC uses the working directory of the process."""
+    def cpus(self) -> float:
+        """One stage at a time: DVC uses the working directory of the process."""
         return 1
+
+    def capacity(self) -> float | None:
+        """Not counted: what is submitted waits for its turn."""
+        return None
 
     def check(self, address: str, settings: StageSettings) -> None:
         """Resources are not counted here."""

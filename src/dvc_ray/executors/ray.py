@@ -70,14 +70,18 @@ class RayExecutor:
             self._thread = threading.Thread(target=self._hold_ray, name="dvc-ray-cluster", daemon=True)
             self._thread.start()
 
-    def slots(self) -> int:
-        """CPUs of the cluster."""
+    def cpus(self) -> float:
+        """CPUs of the cluster as it is now."""
         if self._address is None:
             return _local_cpus(self._jobs)
         import ray
 
         self._await_ready()
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return float(ray.cluster_resources().get("CPU", 0))
+
+    def capacity(self) -> float | None:
+        """CPUs of the local Ray; None for a cluster, which may grow."""
+        return _local_cpus(self._jobs) if self._address is None else None
 
     def check(self, address: str, settings: StageSettings) -> None:
         """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait."""
@@ -152,10 +156,8 @@ class RayExecutor:
             event: WorkerEvent = ray.get(next(flight.stream))
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
-        except ray.exceptions.TaskCancelledError:
-            return self._end(flight, "stopped")
         except ray.exceptions.RayError as error:
-            return self._end(flight, _first_line(error))
+            return self._end(flight, "stopped" if flight.stopping else _first_line(error))
         if isinstance(event, Started):
             flight.running = True
         if isinstance(event, StageResult):

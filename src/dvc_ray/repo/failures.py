@@ -35,6 +35,8 @@ def ours() -> Iterator[None]:
         raise ConfigError(f"configuration error: {message(error)}", "Look with `dvc config --list`.") from error
     except DvcException as error:
         raise ProjectError(*_explain(error)) from error
+    except ImportError as error:  # a remote file system that is not installed: dvc_objects.fs.Registry
+        raise ProjectError(str(error), "Install it, for example: pip install 'dvc[s3]'") from error
 
 
 def message(error: BaseException) -> str:

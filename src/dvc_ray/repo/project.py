@@ -127,7 +127,9 @@ class Project:
         stage = self._stages[address]
         self._current = self._order[address]
         with ours():
-            tasks.check_outs(self._repo, stage)
+            if _kind(stage) is StageKind.COMMAND:
+                tasks.check_deps(stage)
+                tasks.check_outs(self._repo, stage)
             try:
                 with _no_commands():
                     stage.run(force=force, run_cache=run_cache)

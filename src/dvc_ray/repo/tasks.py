@@ -93,6 +93,16 @@ def check_outs(repo: Any, stage: Any) -> None:
             raise OutputAlreadyTrackedError(out)
 
 
+def check_deps(stage: Any) -> None:
+    """Say which dep is missing before outs are removed; DVC would stumble over it later.
+
+    Raises:
+        ProjectError: A dep does not exist.
+    """
+    for _ in _deps(stage):
+        pass
+
+
 def carry_home(repo: Any, task: StageTask) -> None:
     """Take over the hashes that a worker computed: for outs now at home, and for deps it read."""
     from contextlib import closing

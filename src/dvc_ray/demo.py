@@ -1,0 +1,72 @@
+"""The example that ships with the package, as a project of the user's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from dvc_ray import api, repo
+from dvc_ray.errors import BadArgumentError, MissingDependencyError
+from dvc_ray.values import RunOptions, RunResult
+
+_NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[train]", "pandas": "ray[train]"}
+"""Modules the example imports, and the packages they come with."""
+
+
+def check_installed() -> None:
+    """See whether the example can run here.
+
+    Raises:
+        MissingDependencyError: A package is missing.
+    """
+    missing = sorted({package for module, package in _NEEDED.items() if find_spec(module) is None})
+    if missing:
+        raise MissingDependencyError(
+            f"the example needs {', '.join(missing)}.", "Install what it needs: pip install 'dvc-ray[demo]'"
+        )
+
+
+def make(directory: str | None) -> Path:
+    """Make the example a Git and DVC project.
+
+    Args:
+        directory: Where; None for a new temporary directory.
+
+    Returns:
+        Its root.
+
+    Raises:
+        BadArgumentError: The directory is not empty.
+        ProjectError: Git is missing or refuses.
+    """
+    root = Path(directory or tempfile.mkdtemp(prefix="dvc-ray-demo-")).absolute()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise BadArgumentError(f"'{directory}' exists and is not an empty directory.", "Give another one.")
+    with resources.as_file(resources.files("dvc_ray") / "example") as example:
+        shutil.copytree(example, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    repo.create(str(root), "Start from dvc-ray's example")
+    return root
+
+
+def run(root: Path, listen: api.Listener) -> RunResult:
+    """Run the example.
+
+    Its commands say ``python``: this interpreter is put first in PATH, whether or not its environment is active.
+
+    Raises:
+        DvcRayError: As `api.repro`.
+    """
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.chdir(root)
+    return api.repro(options=RunOptions(), listen=listen)
+
+
+def metrics(root: Path) -> dict[str, float]:
+    """What the example has measured, by file and name."""
+    return repo.metrics(str(root))

@@ -1,0 +1,3 @@
+"""Settings that are Python: DVC reads them as parameters too."""
+
+EVAL_BATCH_SIZE = 256

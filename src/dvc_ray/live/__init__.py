@@ -1,0 +1,10 @@
+"""What runs in the user's own training process: one import for a stage that uses Ray itself.
+
+session     where this process is: project root, stage directory, storage (no Ray)
+code        which files are the project's code
+transport   ``init`` and ``fetch``: code and variables out to the workers, files home from storage
+live        ``Live``: DVCLive on one process of many
+stage_live  DVCLive that writes to the stage's directory from any working directory
+silent      what ``Live`` is everywhere else
+train, tune which process of Ray Train, which trial of Ray Tune, is this?
+"""

@@ -1,0 +1,141 @@
+"""``dvc_ray.Live``: DVCLive in exactly one of the processes that train together."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from dvc_ray.errors import LiveError
+from dvc_ray.live import session
+from dvc_ray.live.silent import SilentLive
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a real DVCLive is made of, later and perhaps in another process."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    stage_dir: str | None
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class _Role:
+    """Who this process is among those that train; a worker that Tune uses again changes its role."""
+
+    name: str
+    logs: bool
+    is_trial: bool = False
+
+
+class Live:
+    """DVCLive on one process, silent on the others; to be used as ``dvclive.Live`` is.
+
+    * A worker of Ray Train logs if its world rank is 0.
+    * A trial of Ray Tune (a function) logs if it is the first of its search; of the others nothing is
+      written, as all would write the same files. A Live made in a trial and handed to Ray Train inside it
+      follows its trial.
+    * Any other process logs: the stage's own program, or a plain Ray task.
+
+    Nothing is written, and DVCLive not imported, before the first use. Until then it may be made in the
+    program that starts the training and travel in ``train_loop_config``. Relative paths, ``dir`` and
+    ``dvcyaml`` too, are those of the stage's directory on every process.
+
+    Args:
+        *args: As for ``dvclive.Live``.
+        **kwargs: As for ``dvclive.Live``.
+
+    Raises:
+        LiveError: On first use, where the stage's directory is not known or not on this node; on pickling,
+            once used.
+    """
+
+    _recipe: _Recipe
+    _opened: tuple[_Role, Any] | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._start(_Recipe(args, kwargs, session.known_stage_dir()))
+
+    def _start(self, recipe: _Recipe) -> None:
+        object.__setattr__(self, "_recipe", recipe)
+        object.__setattr__(self, "_opened", None)
+
+    def _live(self) -> Any:
+        """Open what this process is to use; again when Tune gives the process another trial."""
+        role = _role()
+        if self._opened is None or self._opened[0] != role:
+            object.__setattr__(self, "_opened", (role, _open(self._recipe, role)))
+        assert self._opened is not None  # noqa: S101
+        return self._opened[1]
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything that DVCLive has."""
+        if name.startswith("__"):
+            raise AttributeError(name)  # protocols that copy and pickle look for
+        return getattr(self._live(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set ``step`` and ``summary`` where they are read."""
+        setattr(self._live(), name, value)
+
+    def __enter__(self) -> Self:
+        """Begin to log; the end of the block saves."""
+        self._live().__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Save as DVCLive does."""
+        self._live().__exit__(*error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a recipe: the files are opened where it arrives."""
+        role = _role()
+        is_writing = self._opened is not None and not isinstance(self._opened[1], SilentLive)
+        if is_writing and not role.is_trial:
+            raise LiveError(
+                "This Live already logs here and cannot move to another process.",
+                "Use it only in the training function, or make a second one there.",
+            )
+        # Tune sends a trial's config back with each report; that copy must not write over the files.
+        silent = self._recipe.silent or is_writing or not role.logs
+        return _restore, (replace(self._recipe, silent=silent),)
+
+
+def _restore(recipe: _Recipe) -> Live:
+    live = Live.__new__(Live)
+    live._start(recipe)  # noqa: SLF001
+    return live
+
+
+def _role() -> _Role:
+    if "ray" not in sys.modules:
+        return _Role("program", logs=True)
+    from dvc_ray.live import train, tune
+
+    trial = tune.trial_id()
+    if trial is not None:
+        return _Role(trial, logs=tune.is_first_trial(trial), is_trial=True)
+    rank = train.world_rank()
+    return _Role("program" if rank is None else f"rank {rank}", logs=not rank)
+
+
+def _open(recipe: _Recipe, role: _Role) -> Any:
+    if recipe.silent or not role.logs:
+        return SilentLive(*recipe.args[:1], **recipe.kwargs)
+    stage_dir = recipe.stage_dir or session.known_stage_dir()
+    if stage_dir is None:
+        raise LiveError(
+            "Live does not know the stage's directory on this worker, its files would be lost.",
+            "Start Ray with dvc_ray.init() instead of ray.init() in the stage's program.",
+        )
+    if not Path(stage_dir).is_dir():
+        raise LiveError(
+            f"Live writes to the stage's directory, which is not on this node: {stage_dir}",
+            "Place the logging worker on the node of the stage, or run on one machine.",
+        )
+    from dvc_ray.live.stage_live import StageLive
+
+    return StageLive(stage_dir, *recipe.args, **recipe.kwargs)

@@ -1,0 +1,117 @@
+"""One command and all it starts: run to its end, or ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dvc_ray.command import Command, End, Ended, run
+
+
+def sh(tmp_path: Path, script: str, *, stopped=lambda: False, **kwargs: float) -> tuple[Ended, str]:
+    heard: list[str] = []
+    ended = run(
+        Command(
+            argv=["/bin/bash", "-c", script], cwd=str(tmp_path), env=dict(os.environ), log=f"{tmp_path}/log", **kwargs
+        ),
+        heard=heard.append,
+        stopped=stopped,
+    )
+    return ended, "".join(heard)
+
+
+def running(tag: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["cmdline"]) if tag in (process.info["cmdline"] or [])]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("echo hi", 0), ("exit 3", 3), ("kill -9 $$", -9), ("kill -SEGV $$", -11)]
+)
+def test_returns_what_the_shell_returns(tmp_path: Path, script: str, code: int) -> None:
+    ended, _ = sh(tmp_path, script)
+    assert ended == Ended(code=code, why=End.EXIT)
+
+
+def test_output_is_heard_and_logged(tmp_path: Path) -> None:
+    _, heard = sh(tmp_path, "echo out; echo err >&2")
+    assert heard == "out\nerr\n" == (tmp_path / "log").read_text()
+
+
+def test_a_missing_shell_is_said(tmp_path: Path) -> None:
+    ended = run(
+        Command(argv=["/nowhere/sh", "-c", "true"], cwd=str(tmp_path), env={}, log=f"{tmp_path}/log"),
+        heard=lambda _text: None,
+        stopped=lambda: False,
+    )
+    assert ended.code == 127
+    assert "No such file" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("leave", ["sleep 7701 &", "setsid sleep 7701 &", "(setsid sh -c 'sleep 7701' &) &"])
+def test_nothing_it_starts_outlives_it(tmp_path: Path, leave: str) -> None:
+    ended, _ = sh(tmp_path, f"{leave} exit 2")
+    assert ended.code == 2
+    assert running("7701") == []
+
+
+def test_time_out(tmp_path: Path) -> None:
+    ended, _ = sh(tmp_path, "sleep 7702; true", timeout=0.3)
+    assert ended.why is End.TIMEOUT
+    assert running("7702") == []
+
+
+def test_stop_is_sigterm_then_sigkill(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    ended, heard = sh(
+        tmp_path,
+        f"trap 'echo asked' TERM; touch {ready}; while :; do sleep 7703; done",
+        stopped=ready.exists,
+        grace=0.5,
+    )
+    assert ended == Ended(code=-signal.SIGKILL, why=End.STOP)
+    assert "asked" in heard
+    assert running("7703") == []
+
+
+def test_a_command_that_ends_on_sigterm_is_not_killed(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    ended, _ = sh(
+        tmp_path, f"trap 'echo bye; exit 7' TERM; touch {ready}; while :; do sleep 0.05; done", stopped=ready.exists
+    )
+    assert ended == Ended(code=7, why=End.STOP)
+
+
+def test_dies_with_its_worker(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from dvc_ray.command import *\n"
+        "run(Command(argv=['bash', '-c', 'echo up; sleep 7704'], cwd='.', env=dict(os.environ),"
+        f" log='{tmp_path}/log'),\n"
+        "    heard=lambda text: print(text, flush=True), stopped=lambda: False)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "up\n"
+    victims = running("7704")
+    assert victims
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+    _, alive = psutil.wait_procs(victims, timeout=10)
+    assert alive == []
+
+
+def test_signals_are_as_under_a_shell(tmp_path: Path) -> None:
+    """Ray blocks SIGINT in all it starts; a command must not inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    try:
+        _, heard = sh(tmp_path, "grep -E 'Sig(Blk|Ign)' /proc/self/status")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert re.findall(r"Sig\w+:\s*(\w+)", heard) == ["0" * 16, "0" * 16]

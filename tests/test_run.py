@@ -1,0 +1,387 @@
+"""What a user sees of a run: plans, failures, settings, output."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.errors import BadArgumentError, ClusterError, ProjectError, UnsupportedError
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.values import (
+    Action,
+    Notice,
+    OnError,
+    Output,
+    RunEvent,
+    RunOptions,
+    RunResult,
+    Selection,
+    StageReport,
+    StageState,
+)
+from tests import stock
+from tests.conftest import Repro
+
+Make = Callable[[dict[str, str]], Path]
+
+CHAIN = """
+stages:
+  first:
+    cmd: cat in.txt > first.txt
+    deps: [in.txt]
+    params: [rows]
+    outs: [first.txt]
+  second:
+    cmd: cat first.txt > second.txt
+    deps: [first.txt]
+    outs: [second.txt]
+  other:
+    cmd: echo other > other.txt
+    deps: [in.txt]
+    outs: [other.txt]
+"""
+
+
+def states(result: RunResult) -> dict[str, StageState]:
+    return {report.address: report.state for report in result.reports}
+
+
+def report(result: RunResult, address: str) -> StageReport:
+    return next(found for found in result.reports if found.address == address)
+
+
+def chain(project: Make, **files: str) -> Path:
+    return project({"dvc.yaml": CHAIN, "in.txt": "in\n", "params.yaml": "rows: 1\n", **files})
+
+
+def test_the_plan_says_why(project: Make, repro: Repro) -> None:
+    root = chain(project)
+    with stock.in_directory(root):
+        plan = api.make_plan()
+    assert [(step.spec.address, step.action, step.wave) for step in plan.steps] == [
+        ("first", Action.RUN, 1),
+        ("second", Action.RUN, 2),
+        ("other", Action.RUN, 1),
+    ]
+    assert {step.reasons for step in plan.steps} == {("not run before",)}
+    repro(root)
+    (root / "params.yaml").write_text("rows: 2\n")
+    with stock.in_directory(root):
+        plan = api.make_plan()
+    assert [(step.action, step.reasons) for step in plan.steps] == [
+        (Action.RUN, ("modified params.yaml:rows",)),
+        (Action.MAYBE, ("after first",)),
+        (Action.SKIP, ("unchanged",)),
+    ]
+
+
+def test_a_stage_whose_deps_come_out_the_same_is_not_run(project: Make, repro: Repro) -> None:
+    root = chain(project)
+    repro(root)
+    (root / "params.yaml").write_text("rows: 2\n")
+    assert states(repro(root)) == {
+        "first": StageState.DONE,
+        "second": StageState.UNCHANGED,
+        "other": StageState.UNCHANGED,
+    }
+
+
+def test_dry_touches_nothing(project: Make, cli: Callable[..., Any]) -> None:
+    root = chain(project)
+    before = stock.snapshot(root)
+    done = cli(root, "repro", "--dry")
+    assert done.returncode == 0
+    assert "2 at the same time" in done.stdout
+    assert stock.differences(before, stock.snapshot(root)) == []
+    assert not (root / ".dvc/tmp/ray").exists()
+
+
+class NoWorkers(LocalExecutor):
+    def submit(self, *_: object) -> None:
+        raise AssertionError("a worker was asked for")
+
+
+def test_run_cache_needs_no_worker(project: Make, repro: Repro) -> None:
+    root = chain(project)
+    repro(root)
+    (root / "dvc.lock").unlink()
+    with stock.in_directory(root):
+        result = api.repro(executor=NoWorkers())
+    assert set(states(result).values()) == {StageState.CACHED}
+    assert stock.status(root) == {}
+
+
+def test_no_run_cache_runs_the_command(project: Make, repro: Repro) -> None:
+    root = chain(project)
+    repro(root)
+    (root / "dvc.lock").unlink()
+    result = repro(root, options=RunOptions(run_cache=False))
+    assert states(result)["first"] is StageState.DONE
+
+
+FAILING = """
+stages:
+  bad:
+    cmd: echo part > bad.txt; echo about to fail; exit 3
+    deps: [in.txt]
+    outs: [bad.txt]
+  after_bad:
+    cmd: cp bad.txt after.txt
+    deps: [bad.txt]
+    outs: [after.txt]
+  good:
+    cmd: echo good > good.txt
+    deps: [in.txt]
+    outs: [good.txt]
+  after_good:
+    cmd: cp good.txt after_good.txt
+    deps: [good.txt]
+    outs: [after_good.txt]
+"""
+
+
+def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": FAILING, "in.txt": ""})
+    result = repro(root, options=RunOptions(on_error=OnError.KEEP_GOING))
+    bad = report(result, "bad")
+    assert (bad.state, bad.exit_code, bad.tail) == (StageState.FAILED, 3, ("about to fail",))
+    assert bad.error == "its command exited with 3"
+    assert (root / bad.log).read_text() == "about to fail\n"
+    assert states(result)["after_bad"] is StageState.BLOCKED
+    assert states(result)["after_good"] is StageState.DONE
+    assert "good:" in (root / "dvc.lock").read_text()
+    assert (root / "bad.txt").read_text() == "part\n", "what a failed command wrote stays, as under dvc repro"
+
+
+def test_after_a_failure_nothing_new_starts(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": FAILING, "in.txt": ""})
+    result = repro(root, options=RunOptions(jobs=1))
+    assert states(result) == {
+        "bad": StageState.FAILED,
+        "after_bad": StageState.BLOCKED,
+        "good": StageState.BLOCKED,
+        "after_good": StageState.BLOCKED,
+    }
+
+
+def test_a_failed_run_leaves_what_stock_leaves(project: Make, repro: Repro, tmp_path: Path) -> None:
+    root = project({"dvc.yaml": FAILING.replace("good:\n    cmd", "good:\n    deps: [bad.txt]\n    cmd"), "in.txt": ""})
+    text = """
+stages:
+  one: {cmd: echo 1 > one.txt, deps: [in.txt], outs: [one.txt]}
+  two: {cmd: "cat one.txt > two.txt; exit 1", deps: [one.txt], outs: [two.txt]}
+  three: {cmd: cat two.txt > three.txt, deps: [two.txt], outs: [three.txt]}
+"""
+    (root / "dvc.yaml").write_text(text)
+    other = tmp_path / "stock"
+    stock.sh(tmp_path, f"cp -r {root} {other}")
+    assert stock.dvc(other, "repro") == 255
+    assert repro(root).failed
+    assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
+
+
+def one(cmd: str, ray: str = "", **more: str) -> str:
+    """A dvc.yaml with one stage."""
+    meta = f"    meta: {{ray: {ray}}}\n" if ray else ""
+    extra = "".join(f"    {key}: {value}\n" for key, value in more.items())
+    return f"stages:\n  one:\n    cmd: {json.dumps(cmd)}\n    deps: [in.txt]\n    outs: [out.txt]\n{meta}{extra}"
+
+
+def test_retries(project: Make, repro: Repro, tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    root = project(
+        {
+            "dvc.yaml": one(f"echo x >> {tries}; test $(wc -l < {tries}) = 3 && echo > out.txt", "{retries: 2}"),
+            "in.txt": "",
+        }
+    )
+    result = repro(root)
+    assert states(result)["one"] is StageState.DONE
+    assert len(tries.read_text()) == 6
+    assert sum(isinstance(event, Notice) and "trying again" in event.text for event in repro.events) == 2
+
+
+def test_timeout(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("sleep 7711; echo > out.txt", "{timeout: 0.5s}"), "in.txt": ""})
+    found = report(repro(root), "one")
+    assert found.state is StageState.FAILED
+    assert "timed out after 0.5 s" in found.error
+
+
+def test_an_out_that_is_not_written(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("true"), "in.txt": ""})
+    assert "output 'out.txt' does not exist" in report(repro(root), "one").error
+
+
+def test_undeclared_inputs(project: Make, repro: Repro) -> None:
+    files = {"dvc.yaml": one("cat secret/key > out.txt"), "in.txt": "", ".gitignore": "secret\n", "secret/key": "k\n"}
+    root = project(files)
+    error = report(repro(root), "one").error
+    assert "'secret/key', in your project but not in the stage's workspace" in error
+    (root / "dvc.yaml").write_text(one("cat secret/key > out.txt", "{include: [secret]}"))
+    assert states(repro(root)) == {"one": StageState.DONE}
+
+
+def test_the_command_sees_the_callers_environment(
+    project: Make, repro: Repro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", "a b")
+    show = "env -0 | sort -z | tr '\\0' '\\n' > out.txt; nice >> out.txt; ulimit -a >> out.txt; umask >> out.txt"
+    root = project({"dvc.yaml": one(show, "{env: {FROM_META: 1, FLAG: true}}", wdir="."), "in.txt": ""})
+    other = tmp_path / "stock"
+    stock.sh(tmp_path, f"cp -r {root} {other}")
+    # The command's own process in a process like ours: a test runner's limits and variables.
+    assert stock.dvc(other, "repro") == 0
+    repro(root)
+    expected, actual = ((path / "out.txt").read_text().splitlines() for path in (other, root))
+    known = ("DVC_ROOT=", "PWD=", "OLDPWD=", "RAY_ADDRESS=", "RAY_AUTH_MODE=", "DVC_RAY_", "FROM_META=1", "FLAG=true")
+    assert [line for line in expected if not line.startswith(known)] == [
+        line for line in actual if not line.startswith(known)
+    ]
+    assert {"FROM_META=1", "FLAG=true", "MINE=a b", "DVC_STAGE=one"} <= set(actual)
+
+
+def test_what_a_command_prints_is_passed_on(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo hello; echo > out.txt"), "in.txt": ""})
+    repro(root)
+    assert "".join(event.text for event in repro.events if isinstance(event, Output)) == "hello\n"
+
+
+REWRITE = """
+stages:
+  a:
+    cmd: sed -i 's/^one$/ONE/' shared.txt; echo > a.txt
+    deps: [in.txt]
+    outs: [a.txt]
+  b:
+    cmd: sed -i 's/^{line}$/{to}/' shared.txt; echo > b.txt
+    deps: [in.txt]
+    outs: [b.txt]
+"""
+
+
+class Together(LocalExecutor):
+    """Runs what is queued before it tells of any: as if at the same time."""
+
+    def events(self, timeout: float) -> Sequence[Any]:
+        return [event for _ in range(len(self._queue)) for event in super(Together, self).events(timeout)]
+
+
+@pytest.mark.parametrize(
+    ("line", "to", "expected", "warned"),
+    [("nine", "NINE", "ONE {} NINE", False), ("one", "Eins", "Eins {} nine", True)],
+)
+def test_two_stages_rewrite_one_file(project: Make, line: str, to: str, expected: str, *, warned: bool) -> None:
+    middle = "two three four five six seven eight"
+    lines = f"one {middle} nine".replace(" ", "\n") + "\n"
+    root = project({"dvc.yaml": REWRITE.replace("{line}", line).replace("{to}", to), "in.txt": "", "shared.txt": lines})
+    events: list[RunEvent] = []
+    with stock.in_directory(root):
+        result = api.repro(executor=Together(), listen=events.append)
+    assert not result.failed
+    assert (root / "shared.txt").read_text().split() == expected.format(middle).split()
+    assert any(isinstance(event, Notice) and "'shared.txt' was rewritten" in event.text for event in events) is warned
+
+
+def test_no_git_is_found_from_a_workspace(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("git rev-parse HEAD > out.txt 2>&1; true"), "in.txt": ""})
+    repro(root)
+    assert "not a git repository" in (root / "out.txt").read_text()
+
+
+NESTED = """
+import ray, pathlib, sys
+ray.init(log_to_driver=False)
+@ray.remote(num_cpus=1)
+def f(x):
+    return x * 2
+group = ray.util.placement_group([{"CPU": 1}] * 2, strategy="PACK")
+ray.get(group.ready())
+cpus = ray.cluster_resources()['CPU']
+pathlib.Path(sys.argv[1]).write_text(f"{sum(ray.get([f.remote(i) for i in range(4)]))} {cpus:g}")
+"""
+
+
+def test_stages_that_are_ray_drivers_share_the_cluster_and_do_not_block_each_other(
+    project: Make, repro: Repro, shared_ray: Any
+) -> None:
+    stages = "stages:\n" + "".join(
+        f"  s{n}: {{cmd: python nested.py s{n}.txt, deps: [nested.py], outs: [s{n}.txt],"
+        " meta: {ray: {num_cpus: 0}}}\n"
+        for n in range(2)
+    )
+    root = project({"dvc.yaml": stages, "nested.py": NESTED})
+    result = repro(root)
+    assert not result.failed, result.failed
+    assert (root / "s0.txt").read_text() == f"12 {shared_ray.cpus():g}"
+
+
+def test_a_stage_that_can_never_start(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt", "{resources: {tpu: 1}}"), "in.txt": ""})
+    with pytest.raises(ClusterError, match="asks for 1 tpu, but this machine has 0"):
+        repro(root)
+
+
+def test_targets_and_their_errors(project: Make, repro: Repro) -> None:
+    root = chain(project)
+    assert set(states(repro(root, Selection(targets=("second",))))) == {"first", "second"}
+    with pytest.raises(ProjectError, match="secnd"):
+        repro(root, Selection(targets=("secnd",)))
+    with pytest.raises(BadArgumentError, match="needs targets"):
+        repro(root, Selection(single_item=True))
+    (root / "in.txt").write_text("new\n")
+    only = repro(root, Selection(targets=("second",), single_item=True))
+    assert states(only) == {"second": StageState.UNCHANGED}
+    assert set(states(repro(root, Selection(targets=("first",), downstream=True)))) == {"first", "second"}
+
+
+def test_a_missing_dep_is_said_before_its_stage_runs(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt")})
+    found = report(repro(root), "one")
+    assert found.state is StageState.FAILED
+    assert "dependency 'in.txt' does not exist" in found.error
+
+
+def test_an_out_that_git_tracks_is_refused_before_its_command_runs(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt; touch /tmp/never"), "in.txt": "", "out.txt": "tracked\n"})
+    found = report(repro(root), "one")
+    assert "already tracked by SCM" in found.error
+    assert not found.log
+
+
+def test_deps_elsewhere_are_refused_by_name(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt").replace("in.txt", "https://example.com/in.txt")})
+    with pytest.raises(UnsupportedError, match=r"its dep 'https://example.com/in.txt' is not a file of this machine"):
+        repro(root)
+
+
+def test_dvc_status_does_not_hash_what_a_worker_wrote(
+    project: Make, repro: Repro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+stages:
+  many:
+    cmd: mkdir many && for i in $(seq 50); do echo $i > many/$i; done; echo 1 > single.txt
+    deps: [in.txt]
+    outs: [many, single.txt, {kept.json: {cache: false}}]
+"""
+    root = project(
+        {"dvc.yaml": text.replace("single.txt\n    deps", "single.txt; echo 1 > kept.json\n    deps"), "in.txt": "x"}
+    )
+    repro(root)
+    from dvc_data.hashfile import build
+
+    hashed: list[str] = []
+    original = build.hash_file
+    monkeypatch.setattr(build, "hash_file", lambda path, *a, **k: hashed.append(path) or original(path, *a, **k))
+    assert stock.status(root) == {}
+    assert hashed == []
+    os.utime(root / "single.txt", (1, 1))
+    assert stock.status(root) == {}
+    assert [os.path.basename(path) for path in hashed] == ["single.txt"], "the count counts"
