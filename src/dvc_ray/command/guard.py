@@ -26,10 +26,10 @@ LEFTOVER_GRACE = 2.0
 def main() -> None:
     """Run the command of the command line to its end."""
     status_fd, grace, _, *argv = sys.argv[1:]
-    parent = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT})
+    parent = _stand_in(libc)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.set_inheritable(int(status_fd), False)  # noqa: FBT003
     pid = _start(argv, libc)
@@ -38,6 +38,31 @@ def main() -> None:
     code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else float(grace))
     with contextlib.suppress(OSError):  # the parent may be gone
         os.write(int(status_fd), str(code).encode())
+
+
+def _stand_in(libc: ctypes.CDLL) -> int:
+    """Go on in a child; the process that was started only passes on SIGTERM and the end.
+
+    A Ray worker that exits kills its direct children by SIGKILL (``kill_child_processes_on_worker_exit``), which would
+    leave no time to end the command: that must hit somebody else.
+
+    Returns:
+        Pid of the process that was started, in the child.
+    """
+    original = os.getpid()
+    worker = os.getppid()
+    child = os.fork()
+    if not child:
+        return original
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker:
+        os.kill(child, signal.SIGTERM)
+    while True:
+        gone, status = os.waitpid(child, os.WNOHANG)
+        if gone:
+            os._exit(max(0, os.waitstatus_to_exitcode(status)))
+        if signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) == signal.SIGTERM:
+            os.kill(child, signal.SIGTERM)
 
 
 def _start(argv: list[str], libc: ctypes.CDLL) -> int:

@@ -11,11 +11,14 @@ import contextlib
 import logging
 import os
 import queue
-import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import env
@@ -32,6 +35,9 @@ from dvc_ray.worker import run_stage
 
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """What a stage's own Ray driver needs besides the address."""
+_JANITOR: Final = str(Path(__file__).with_name("janitor.py"))
+_MARK: Final = "DVC_RAY_LOCAL_CLUSTER"
+"""In the environment of all processes of a local Ray: its directory."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
 
@@ -54,7 +60,7 @@ class RayExecutor:
     def __init__(self, address: str | None) -> None:
         self._address = address
         self._jobs = 1
-        self._temp_dir: str | None = None
+        self._janitor: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._leave = threading.Event()
@@ -178,6 +184,7 @@ class RayExecutor:
     def _await_ready(self) -> None:
         self.warm_up(self._jobs)
         self._ready.wait()
+        _take_back_sigterm()
         if self._failure is not None:
             raise ClusterError(
                 f"cannot {'start Ray on this machine' if self._address is None else f'join Ray at {self._address}'}:"
@@ -201,8 +208,8 @@ class RayExecutor:
             import ray
 
             ray.shutdown()
-        if self._temp_dir is not None:
-            shutil.rmtree(self._temp_dir, ignore_errors=True)
+        if self._janitor is not None:
+            self._janitor.communicate()
 
     def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -211,18 +218,41 @@ class RayExecutor:
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
         if self._address is None:
             # Socket paths may have 107 bytes: the directory must be short.
-            self._temp_dir = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
+            directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
+            self._janitor = _start_janitor(directory)
             ray.init(
                 address="local",
                 num_cpus=_local_cpus(self._jobs),
                 include_dashboard=False,
-                _temp_dir=self._temp_dir,
+                _temp_dir=directory,
                 _system_config={"worker_niceness": 0},
                 **quiet,
             )
         else:
             ray.init(address=self._address, **quiet)
         self._remote = ray.remote(max_retries=0, num_returns="streaming")(_run)
+
+
+def _take_back_sigterm() -> None:
+    """Put Python's handler of SIGTERM back in place.
+
+    Ray's core installs a failure handler of its own under Python's (absl's), which prints a stack and aborts the
+    process three seconds later, while commands are being ended.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _start_janitor(directory: str) -> subprocess.Popen[bytes]:
+    """Mark what this process starts from now on, and have the marked ended when this process is gone."""
+    os.environ[_MARK] = directory
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", _JANITOR, f"{_MARK}={directory}", directory],
+        stdin=subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if name != _MARK},
+        start_new_session=True,
+    )
 
 
 def _local_cpus(jobs: int) -> int:

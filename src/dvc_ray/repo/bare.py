@@ -63,7 +63,7 @@ def run_stage(project: str, dvcfile: str, name: str, definition: dict[str, Any],
     from dvc.stage.loader import StageLoader
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     with contextlib.closing(Repo(project)) as repo, _commands_by(execute):
         stage = StageLoader.load_stage(
             ProjectFile(repo, os.path.join(project, dvcfile), verify=False), name, definition

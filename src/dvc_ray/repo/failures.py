@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Final
 
@@ -37,6 +38,14 @@ def ours() -> Iterator[None]:
         raise ProjectError(*_explain(error)) from error
     except ImportError as error:  # a remote file system that is not installed: dvc_objects.fs.Registry
         raise ProjectError(str(error), "Install it, for example: pip install 'dvc[s3]'") from error
+
+
+def quiet() -> None:
+    """Let DVC warn, but not report: it logs and draws progress bars where its logger says INFO.
+
+    To be called once DVC is imported: that sets its loggers up.
+    """
+    logging.getLogger("dvc").setLevel(logging.WARNING)
 
 
 def message(error: BaseException) -> str:

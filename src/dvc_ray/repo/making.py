@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import subprocess
 from typing import Any
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo.failures import ours
+from dvc_ray.repo.failures import ours, quiet
 
 
 def create(root: str, message: str) -> None:
@@ -17,11 +16,11 @@ def create(root: str, message: str) -> None:
     Raises:
         ProjectError: Git is missing or refuses.
     """
-    logging.getLogger("dvc").setLevel(logging.ERROR)
     _git(root, "init", "--quiet")
     with ours():
         from dvc.repo import Repo
 
+        quiet()
         Repo.init(root).close()
     _git(root, "add", "--all")
     who = [] if _has_identity(root) else ["-c", "user.name=dvc-ray", "-c", "user.email=dvc-ray@localhost"]

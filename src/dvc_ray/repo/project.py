@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from dvc_ray import settings
 from dvc_ray.errors import UnsupportedError
 from dvc_ray.repo import hashes, snapshot, status, tasks
-from dvc_ray.repo.failures import ours
+from dvc_ray.repo.failures import ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
 from dvc_ray.values import Selection, StageKind, StageSpec, StageTask, Status
@@ -56,11 +55,10 @@ class Project:
             NotAProjectError: It belongs to none.
             ConfigError: DVC's configuration is wrong.
         """
-        # DVC reports by logging and with progress bars when its logger says INFO; we say things ourselves.
-        logging.getLogger("dvc").setLevel(logging.ERROR)
         with ours():
             from dvc.repo import Repo
 
+            quiet()
             repo = Repo(None if start == "." else start)
         with contextlib.closing(repo):
             yield cls(repo)

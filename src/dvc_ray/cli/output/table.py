@@ -37,7 +37,7 @@ def live_table() -> Iterator[renderers.Listen]:
 
     view = View()
     console = Console()
-    with Live(view, console=console, refresh_per_second=5, redirect_stdout=False, redirect_stderr=False) as live:
+    with Live(view, console=console, refresh_per_second=5) as live:
         yield Screen(view, live)
 
 
