@@ -36,8 +36,6 @@ from dvc_ray.worker import run_stage
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """What a stage's own Ray driver needs besides the address."""
 _JANITOR: Final = str(Path(__file__).with_name("janitor.py"))
-_MARK: Final = "DVC_RAY_LOCAL_CLUSTER"
-"""In the environment of all processes of a local Ray: its directory."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
 
@@ -245,13 +243,9 @@ def _take_back_sigterm() -> None:
 
 
 def _start_janitor(directory: str) -> subprocess.Popen[bytes]:
-    """Mark what this process starts from now on, and have the marked ended when this process is gone."""
-    os.environ[_MARK] = directory
+    """Have what works in a directory ended when this process is gone."""
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", _JANITOR, f"{_MARK}={directory}", directory],
-        stdin=subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if name != _MARK},
-        start_new_session=True,
+        [sys.executable, "-I", "-S", _JANITOR, directory], stdin=subprocess.PIPE, start_new_session=True
     )
 
 
