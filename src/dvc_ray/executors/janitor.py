@@ -24,11 +24,12 @@ PATIENCE = 10.0
 def main() -> None:
     """Wait for the driver's end, then clean up."""
     directory = sys.argv[1]
+    driver = os.getppid()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     deadline = time.monotonic() + PATIENCE
-    while (found := _users(directory)) and time.monotonic() < deadline:
+    while (found := _users(directory, driver)) and time.monotonic() < deadline:
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -36,8 +37,9 @@ def main() -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _users(directory: str) -> list[int]:
-    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+def _users(directory: str, driver: int) -> list[int]:
+    """Processes that use the directory, but for the driver itself, which may live on after its Ray."""
+    pids = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {driver}
     return [pid for pid in pids if any(path.startswith(directory + os.sep) for path in _open_files(pid))]
 
 
