@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -180,7 +180,3 @@ def differences(expected: dict[str, str], actual: dict[str, str]) -> list[str]:
         for name in sorted({*expected, *actual})
         if expected.get(name) != actual.get(name)
     ]
-
-
-def selection_flags(arguments: Sequence[str]) -> dict[str, bool]:
-    return {"all_pipelines": "-P" in arguments}

@@ -135,7 +135,7 @@ def test_bad_settings_files(project: Make, cli: Cli) -> None:
 def test_every_error_has_a_code_and_survives_pickling() -> None:
     import pickle
 
-    found = [errors.DvcRayError, *errors.DvcRayError.__subclasses__()]
+    found: list[type[errors.DvcRayError]] = [errors.DvcRayError, *errors.DvcRayError.__subclasses__()]
     assert {kind.__name__ for kind in found} == set(errors.__all__)
     for kind in found:
         error = pickle.loads(pickle.dumps(kind("what", "hint")))  # noqa: S301

@@ -21,7 +21,7 @@ def test_leaves_what_stock_dvc_leaves(name: str, tmp_path: Path, repro: Repro) -
     case.make(root)
     for step in stock.STEPS:
         case.change(root, step)
-        result = repro(root, Selection(**stock.selection_flags(case.args)), RunOptions(force=step == "forced", jobs=4))
+        result = repro(root, Selection(all_pipelines="-P" in case.args), RunOptions(force=step == "forced", jobs=4))
         assert not result.failed, (step, result.failed)
         assert stock.differences(expected[step], stock.snapshot(root)) == [], step
         if step == "no-op" and name != "mixed":

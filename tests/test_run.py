@@ -379,7 +379,12 @@ stages:
 
     hashed: list[str] = []
     original = build.hash_file
-    monkeypatch.setattr(build, "hash_file", lambda path, *a, **k: hashed.append(path) or original(path, *a, **k))
+
+    def counting(path: str, *arguments: Any, **options: Any) -> Any:
+        hashed.append(path)
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(build, "hash_file", counting)
     assert stock.status(root) == {}
     assert hashed == []
     os.utime(root / "single.txt", (1, 1))

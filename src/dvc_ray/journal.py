@@ -1,4 +1,4 @@
-"""What a run has done, kept in the project: its events, its logs, who drives it.
+"""What a run has done, kept in the project: its logs, and who drives it.
 
 A driver that was killed cannot clean up. The next run does it: what a dead driver left is found by `driver.json`.
 """

@@ -2,7 +2,6 @@
 
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            pid of the driver and of the Ray it started; tells a live run from a dead one
-    events.jsonl           what `--json` prints, kept
     logs/<stage>.<attempt>.log
     work/<n>/              stage workspaces; gone when the run ends
     storage/               what `dvc_ray.storage_path` gives on one machine
@@ -31,11 +30,6 @@ class RunPaths:
     def driver(self) -> Path:
         """Who drives the run."""
         return self.root / "driver.json"
-
-    @property
-    def events(self) -> Path:
-        """The run's events, one JSON object a line."""
-        return self.root / "events.jsonl"
 
     @property
     def storage(self) -> Path:
