@@ -90,7 +90,8 @@ def _ray_dirs(family: list[psutil.Process]) -> Iterator[str]:
 def running(project: Make) -> Iterator[Running]:
     run = Running(project({"dvc.yaml": LONG, "nested.py": NESTED, "in.txt": ""}))
     yield run
-    for process in [run.process, *run.family]:
+    everyone: list[Any] = [run.process, *run.family]
+    for process in everyone:
         try:
             process.kill()
         except (psutil.NoSuchProcess, ProcessLookupError):

@@ -49,11 +49,12 @@ def repro(
     with Project.open() as project:
         options = config.apply(config.load(project.dvc_dir), options)
         chosen = _plan(project, selection or Selection(), options)
-        with open_run(project.dvc_dir) as (run_id, paths), contextlib.ExitStack() as stack:
-            listen(Planned(run_id=run_id, plan=chosen))
+        with contextlib.ExitStack() as stack:
             if executor is None:
                 executor = RayExecutor(options.address)
                 stack.callback(executor.close)
+            run_id, paths = stack.enter_context(open_run(project.dvc_dir))
+            listen(Planned(run_id=run_id, plan=chosen))
             driver = Driver(
                 run_id=run_id,
                 paths=paths,
@@ -64,7 +65,7 @@ def repro(
                 environ=environ,
             )
             result = _drive(driver, project, chosen, listen)
-        listen(result)
+            listen(result)  # before Ray is stopped, which takes more than a second
         return result
 
 

@@ -199,7 +199,8 @@ class Driver:
             self._fail(stage, error.what)
             return
         if not done:
-            self._executor.warm_up(self._options.jobs or 1)
+            if told := self._executor.warm_up(self._options.jobs or 1):
+                self._listen(Notice(text=told))
             self._say(stage, StageState.QUEUED, reason=reasons)
             return
         command = stage.step.spec.kind is StageKind.COMMAND

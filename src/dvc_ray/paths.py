@@ -1,7 +1,7 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/runs/<run id>/
-    driver.json            pid of the driver and of the Ray it started; tells a live run from a dead one
+    driver.json            pid of the driver; tells a live run from a dead one
     logs/<stage>.<attempt>.log
     work/<n>/              stage workspaces; gone when the run ends
     storage/               what `dvc_ray.storage_path` gives on one machine

@@ -14,8 +14,12 @@ class Executor(Protocol):
     Each submitted attempt ends in exactly one `StageResult` or `Lost`, after at most one `Started`.
     """
 
-    def warm_up(self, jobs: int) -> None:
-        """Begin to get ready, in the background, for about ``jobs`` attempts at a time."""
+    def warm_up(self, jobs: int) -> str:
+        """Begin to get ready, in the background, for about ``jobs`` attempts at a time.
+
+        Returns:
+            What the user should know of it; empty if it was under way already.
+        """
 
     def cpus(self) -> float:
         """CPUs that are there now."""

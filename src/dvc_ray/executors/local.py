@@ -17,8 +17,9 @@ class LocalExecutor:
         self._queue: deque[StageTask] = deque()
         self._stopped: set[str] = set()
 
-    def warm_up(self, jobs: int) -> None:
+    def warm_up(self, jobs: int) -> str:
         """Nothing to get ready."""
+        return ""
 
     def cpus(self) -> float:
         """One stage at a time: DVC uses the working directory of the process."""

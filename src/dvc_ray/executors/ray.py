@@ -67,12 +67,16 @@ class RayExecutor:
         self._flights: dict[str, _Flight] = {}
         self._lost: list[WorkerEvent] = []
 
-    def warm_up(self, jobs: int) -> None:
+    def warm_up(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
-        if self._thread is None:
-            self._jobs = jobs
-            self._thread = threading.Thread(target=self._hold_ray, name="dvc-ray-cluster", daemon=True)
-            self._thread.start()
+        if self._thread is not None:
+            return ""
+        self._jobs = jobs
+        self._thread = threading.Thread(target=self._hold_ray, name="dvc-ray-cluster", daemon=True)
+        self._thread.start()
+        if self._address is not None:
+            return f"Joining Ray at {self._address}."
+        return f"Starting Ray on this machine with {_local_cpus(jobs)} CPUs."
 
     def cpus(self) -> float:
         """CPUs of the cluster as it is now."""

@@ -41,11 +41,14 @@ def ours() -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Let DVC warn, but not report: it logs and draws progress bars where its logger says INFO.
+    """Let DVC warn, but not report nor draw progress bars: what a run does is said by whoever started it.
 
-    To be called once DVC is imported: that sets its loggers up.
+    To be called once DVC is imported: that sets its loggers up. Bars look at the level of these two loggers
+    (``dvc.progress.Tqdm``, ``dvc_data.callbacks.Tqdm``).
     """
     logging.getLogger("dvc").setLevel(logging.WARNING)
+    for bars in ("dvc.progress", "dvc_data.callbacks"):
+        logging.getLogger(bars).setLevel(logging.CRITICAL)
 
 
 def message(error: BaseException) -> str:
