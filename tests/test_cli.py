@@ -98,6 +98,17 @@ def test_errors(project: Make, cli: Cli, arguments: list[str], code: int, text: 
     assert "Traceback" not in done.stderr
 
 
+def test_the_unexpected_is_said_in_one_line(project: Make, cli: Cli) -> None:
+    root = chain(project)
+    (root / ".dvc/tmp/ray").mkdir(parents=True)
+    (root / ".dvc/tmp/ray/runs").write_text("a file where a folder should be")
+    done = cli(root, "repro")
+    assert done.returncode == 255
+    assert done.stderr.startswith("ERROR: unexpected error: [Errno")
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in cli(root, "repro", "-v").stderr
+
+
 def test_outside_of_a_project(cli: Cli, tmp_path: Path) -> None:
     done = cli(tmp_path, "repro")
     assert done.returncode == 253

@@ -33,6 +33,7 @@ def test_runs_to_the_end(demo: tuple[Path, str]) -> None:
     assert json.loads((root / "results/evaluate/metrics.json").read_text())["test_accuracy"] >= 0.95
     assert (root / "model.pth").is_file()
     assert stock.status(root) == {}
+    assert stock.sh(root, "git status --porcelain") == ""
     assert "train | " in said, "progress is visible"
     assert "epoch 12" in said
     assert "results/evaluate/metrics.json:test_accuracy" in said

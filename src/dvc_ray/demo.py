@@ -64,7 +64,10 @@ def run(root: Path, listen: api.Listener) -> RunResult:
     """
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.chdir(root)
-    return api.repro(options=RunOptions(), listen=listen)
+    result = api.repro(options=RunOptions(), listen=listen)
+    if not result.failed:
+        repo.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
+    return result
 
 
 def metrics(root: Path) -> dict[str, float]:

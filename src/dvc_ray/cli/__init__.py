@@ -16,6 +16,8 @@ from dvc_ray.errors import DvcRayError, RunInterruptedError
 
 __all__ = ["main", "run"]
 
+_UNEXPECTED = "What is finished is kept. Run it again with -v to see where this comes from."
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
@@ -42,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes at exit: give it somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001  the edge: a disk that is full, a bug
+        what = f"unexpected error: {error or type(error).__name__}"
+        _show(DvcRayError(what, _UNEXPECTED), verbose=arguments.verbose, cause=error)
+        return DvcRayError.exit_code
 
 
 def run(arguments: Arguments) -> int:
@@ -53,9 +59,9 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _show(error: DvcRayError, *, verbose: bool) -> None:
+def _show(error: DvcRayError, *, verbose: bool, cause: Exception | None = None) -> None:
     if verbose:
-        traceback.print_exception(error)
+        traceback.print_exception(cause or error)
     print(f"ERROR: {error.what}", file=sys.stderr)
     if error.hint:
         print(error.hint, file=sys.stderr)

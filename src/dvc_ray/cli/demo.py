@@ -45,6 +45,7 @@ def _show(root: Path, result: RunResult) -> None:
 Where things are
   {root}
     dvc.yaml, params.yaml   the pipeline and its parameters
+    git log                 the first run is committed
     model.pth               the trained model, in DVC's cache too
     results/                metrics, curves, all trials, the confusion matrix
     .dvc/tmp/ray/runs/      full logs and checkpoints of this run

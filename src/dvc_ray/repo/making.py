@@ -22,6 +22,15 @@ def create(root: str, message: str) -> None:
 
         quiet()
         Repo.init(root).close()
+    commit(root, message)
+
+
+def commit(root: str, message: str) -> None:
+    """Commit all that Git does not ignore.
+
+    Raises:
+        ProjectError: Git refuses.
+    """
     _git(root, "add", "--all")
     who = [] if _has_identity(root) else ["-c", "user.name=dvc-ray", "-c", "user.email=dvc-ray@localhost"]
     _git(root, *who, "commit", "--quiet", "--message", message)
