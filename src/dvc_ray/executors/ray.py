@@ -63,6 +63,7 @@ class RayExecutor:
         self._ready = threading.Event()
         self._leave = threading.Event()
         self._failure: BaseException | None = None
+        self._total: dict[str, float] = {}
         self._remote: Any = None
         self._flights: dict[str, _Flight] = {}
         self._lost: list[WorkerEvent] = []
@@ -98,7 +99,7 @@ class RayExecutor:
         self._await_ready()
         if self._address is not None:
             return
-        total = ray.cluster_resources()
+        total = self._total = self._total or ray.cluster_resources()
         wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
         if settings.memory is not None:
             wanted["memory"] = settings.memory

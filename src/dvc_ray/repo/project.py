@@ -94,6 +94,7 @@ class Project:
         with ours():
             found = _ordered(self._repo, selection)
             graph = self._repo.index.graph
+            _share_files(found)
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
         self._locks = Locks(
@@ -229,6 +230,13 @@ class Project:
         written = self._ignores.add((self._current, place), path)
         if written:
             self._repo.scm_context.track_file(relpath(written))
+
+
+def _share_files(stages: Sequence[Any]) -> None:
+    """Let stages of one dvc.yaml have one ``ProjectFile``: each would parse dvc.yaml and dvc.lock again."""
+    files: dict[str, Any] = {}
+    for stage in stages:
+        stage.dvcfile = files.setdefault(stage.path, stage.dvcfile)
 
 
 def _ordered(repo: Any, selection: Selection) -> list[Any]:
