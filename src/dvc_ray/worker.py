@@ -80,9 +80,8 @@ class _Attempt:
         try:
             with _dvc_variables(dict(task.env)):
                 self.made = materialise(task)
-                project = os.path.normpath(os.path.join(task.workspace, task.project))
                 with _in_directory(os.path.join(task.workspace, task.cwd)):
-                    entry = repo.run_stage(project, task.dvcfile, task.name, task.definition, self.execute)
+                    entry = repo.run_stage(task, self.made.given, self.execute)
         except ProjectError as error:
             return self._failed(error.what)
         except OSError as error:

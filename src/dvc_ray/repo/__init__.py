@@ -5,9 +5,8 @@ project of its own and runs DVC's real ``Stage.run`` in it.
 """
 
 from dvc_ray.repo.bare import configure, run_stage
-from dvc_ray.repo.hashes import carry
 from dvc_ray.repo.making import commit, create, metrics
 from dvc_ray.repo.project import Merge, Project
 from dvc_ray.repo.tasks import Request
 
-__all__ = ["Merge", "Project", "Request", "carry", "commit", "configure", "create", "metrics", "run_stage"]
+__all__ = ["Merge", "Project", "Request", "commit", "configure", "create", "metrics", "run_stage"]

@@ -5,26 +5,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import ProjectError
+from dvc_ray.repo import hashes
 from dvc_ray.repo.failures import message
+from dvc_ray.values import StageTask
 
 Execute = Callable[[Sequence[str], str, Mapping[str, str]], int]
 """Runs an argv in a directory with an environment; its return code."""
 
 
-def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> str:
+def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
     """Make a directory a DVC project without Git.
 
     Args:
         project: The directory.
         config: DVC configuration, by section and option.
-
-    Returns:
-        Directory in which DVC will keep the hashes it computes there.
     """
     from configobj import ConfigObj
 
@@ -33,22 +32,17 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> str:
     written = ConfigObj({section: dict(options) for section, options in config.items()}, list_values=True)
     written.filename = str(dvc_dir / "config.local")
     written.write()
-    from dvc.repo import Repo
-
-    with contextlib.closing(Repo(project)) as repo:
-        return str(repo.site_cache_dir)
 
 
-def run_stage(project: str, dvcfile: str, name: str, definition: dict[str, Any], execute: Execute) -> dict[str, Any]:
-    """Run a stage as ``dvc repro --force --single-item`` would, in the current directory's project.
+def run_stage(task: StageTask, given: Iterable[str], execute: Execute) -> dict[str, Any]:
+    """Run a stage as ``dvc repro --force --single-item`` would, in its workspace.
 
     Outs and the run-cache entry are in the cache when it returns.
 
     Args:
-        project: Root of the DVC project.
-        dvcfile: The stage's dvc.yaml relative to it; need not exist.
-        name: The stage's name.
-        definition: The resolved stage, as in dvc.yaml.
+        task: The stage. Its dvc.yaml need not be in the workspace: it is resolved already.
+        given: Files and directories that the workspace shares with the user's tree, relative to both: what DVC knows
+            of their hashes there, holds here.
         execute: Runs a command of the stage.
 
     Returns:
@@ -64,10 +58,12 @@ def run_stage(project: str, dvcfile: str, name: str, definition: dict[str, Any],
     from dvc.stage.serialize import to_single_stage_lockfile
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
+    project = os.path.normpath(os.path.join(task.workspace, task.project))
     with contextlib.closing(Repo(project)) as repo, _commands_by(execute):
-        stage = StageLoader.load_stage(
-            ProjectFile(repo, os.path.join(project, dvcfile), verify=False), name, definition
-        )
+        pairs = [(os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given]
+        hashes.carry(task.state_dir, repo.state, pairs)
+        dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
+        stage = StageLoader.load_stage(dvcfile, task.name, task.definition)
         try:
             with repo.lock:
                 stage.run(force=True)

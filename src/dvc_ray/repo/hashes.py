@@ -11,36 +11,30 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def carry(source_dir: str, target_dir: str, pairs: Iterable[tuple[str, str]]) -> None:
-    """Copy known hashes between two of DVC's state databases.
+def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> None:
+    """Copy known hashes from one of DVC's state databases to another.
 
     Args:
-        source_dir: Directory of the database to read.
-        target_dir: Directory of the database to write.
+        source_dir: Directory of the database to read; need not exist.
+        target: The ``State`` to write.
         pairs: Files or directories: the path in the source's terms, and in the target's, where it exists;
             directories are taken file by file.
     """
     from contextlib import closing
 
+    from dvc.fs import localfs
     from dvc_data.hashfile.state import State
 
-    moved = dict(files(pairs))
+    moved = dict(_files(pairs))
     if not moved or not os.path.isdir(os.path.join(source_dir, "hashes")):
         return
-    with closing(State(tmp_dir=source_dir)) as source, closing(State(tmp_dir=target_dir)) as target:
-        carry_between(source, target, moved)
-
-
-def carry_between(source: Any, target: Any, moved: dict[str, str]) -> None:
-    """Copy the hashes of files (path in the source: path in the target) between open databases."""
-    from dvc.fs import localfs
-
     infos = {old: localfs.info(new) for old, new in moved.items()}
-    known = source.get_many(list(moved), localfs, infos)
-    target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
+    with closing(State(tmp_dir=source_dir)) as source:
+        known = source.get_many(list(moved), localfs, infos)
+        target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
 
 
-def files(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _files(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Expand directories among the pairs; the second path of each is the one that exists."""
     for old, new in pairs:
         if os.path.isdir(new):

@@ -105,16 +105,10 @@ def check_deps(stage: Any) -> None:
 
 def carry_home(repo: Any, task: StageTask) -> None:
     """Take over the hashes that a worker computed: for outs now at home, and for deps it read."""
-    from contextlib import closing
-
-    from dvc_data.hashfile.state import State
-
     source_dir = os.path.join(task.workspace, task.project, state_subdir())
     pairs = [(os.path.join(task.workspace, path), os.path.join(task.tree, path)) for path in (*task.outs, *task.links)]
-    moved = dict(hashes.files(pairs))
     for folder in databases(source_dir):
-        with closing(State(tmp_dir=folder)) as source:
-            hashes.carry_between(source, repo.state, moved)
+        hashes.carry(folder, repo.state, pairs)
 
 
 def state_subdir() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ class Materialised:
     """A workspace that a command can run in."""
 
     root: str
-    state_dir: str
+    given: tuple[str, ...]
+    """What it shares with the user's tree; relative to both."""
     stamps: dict[str, Stamp] = field(repr=False)
     """Of each file put there, by path relative to the root."""
 
@@ -46,26 +48,26 @@ def materialise(task: StageTask) -> Materialised:
     """
     root = Path(task.workspace)
     root.mkdir(parents=True)
+    put = _Putter(task.tree, str(root))
     for path in task.code:
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
-            _put(task.tree, path, root, link=_is_large(task.tree, path))
+            put(path, link_from=_COPY_LIMIT)
     for path in task.copies:
         for file in _files(task.tree, path):
-            _put(task.tree, file, root, link=False)
+            put(file)
     for path in task.links:
         for file in _files(task.tree, path):
-            _put(task.tree, file, root, link=True)
+            put(file, link_from=0)
     _make_folders(task, root)
     project = root / task.project
-    state_dir = repo.configure(str(project), task.config)
+    repo.configure(str(project), task.config)
     (project / CODE_LIST).write_text(
         "".join(f"{os.path.relpath(path, task.project)}\n" for path in task.code), encoding="utf-8"
     )
     if os.path.lexists(os.path.join(task.tree, ".git")):
         (root / ".git").write_text(_NO_GIT, encoding="ascii")
-    linked = [path for path in (*task.links, *task.copies) if (root / path).exists()]
-    repo.carry(task.state_dir, state_dir, [(os.path.join(task.tree, path), str(root / path)) for path in linked])
-    return Materialised(root=str(root), state_dir=state_dir, stamps=dict(stamps(str(root))))
+    given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
+    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))))
 
 
 def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
@@ -92,10 +94,6 @@ def _is_link(folder: str, name: str) -> bool:
     return os.path.islink(os.path.join(folder, name))
 
 
-def _is_large(tree: str, path: str) -> bool:
-    return os.lstat(os.path.join(tree, path)).st_size > _COPY_LIMIT
-
-
 def _files(tree: str, path: str) -> Iterator[str]:
     full = os.path.join(tree, path)
     if not os.path.isdir(full) or os.path.islink(full):
@@ -108,22 +106,56 @@ def _files(tree: str, path: str) -> Iterator[str]:
         yield from (os.path.join(part, name) for name in names if _is_link(folder, name))
 
 
-def _put(tree: str, path: str, root: Path, *, link: bool) -> None:
-    source, target = os.path.join(tree, path), root / path
-    if os.path.lexists(target):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.islink(source):
-        target.symlink_to(_link_target(tree, source))
-        return
-    if os.path.isdir(source):  # a Git submodule: named like a file, its content is its own
-        target.mkdir()
-        return
-    if link:
-        with contextlib.suppress(OSError):  # another file system, or one without links
-            os.link(source, target)
+class _Putter:
+    """Puts files of a tree into a workspace: some system calls a file, because there may be thousands."""
+
+    def __init__(self, tree: str, root: str) -> None:
+        self._tree = tree
+        self._root = root
+        self._folders = {root}
+
+    def __call__(self, path: str, link_from: int | None = None) -> None:
+        """Put a file, unless it is there already.
+
+        Args:
+            path: Relative to both.
+            link_from: Size in bytes from which it is linked rather than copied; None: never.
+        """
+        source, target = os.path.join(self._tree, path), os.path.join(self._root, path)
+        if os.path.lexists(target):
             return
-    shutil.copy2(source, target)
+        found = os.lstat(source)
+        self._make_parent(target)
+        if stat.S_ISLNK(found.st_mode):
+            os.symlink(_link_target(self._tree, source), target)
+        elif stat.S_ISDIR(found.st_mode):  # a Git submodule: named like a file, its content is its own
+            os.mkdir(target)
+        elif link_from is None or found.st_size < link_from or not _linked(source, target):
+            _copy(source, target, found)
+
+    def _make_parent(self, target: str) -> None:
+        folder = os.path.dirname(target)
+        if folder not in self._folders:
+            os.makedirs(folder, exist_ok=True)
+            self._folders.add(folder)
+
+
+def _linked(source: str, target: str) -> bool:
+    """Make a hard link; False on another file system, or on one without links."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _copy(source: str, target: str, found: os.stat_result) -> None:
+    """Copy content, mode and time: Python compares times with those in its .pyc files, make with those of targets."""
+    shutil.copyfile(source, target)
+    os.chmod(target, stat.S_IMODE(found.st_mode))
+    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def _link_target(tree: str, source: str) -> str:
