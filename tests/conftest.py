@@ -49,13 +49,13 @@ class Repro:
     """`dvc-ray repro` in this process, on the shared Ray."""
 
     def __init__(self, executor: RayExecutor) -> None:
-        self._executor = executor
+        self.executor = executor
         self.events: list[RunEvent] = []
 
     def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
-            return api.repro(selection, options, listen=self.events.append, executor=self._executor)
+            return api.repro(selection, options, listen=self.events.append, executor=self.executor)
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ stages:
     deps: [in.txt]
     outs: [quick.txt]
   long:
-    cmd: python nested.py & sleep 7721; echo > long.txt
+    cmd: echo part > part.txt; echo more >> kept.txt; python nested.py & sleep 7721; echo > long.txt
     deps: [quick.txt]
-    outs: [long.txt]
+    outs: [long.txt, part.txt, {kept.txt: {persist: true}}]
     meta: {ray: {num_cpus: 0}}
 """
 NESTED = """
@@ -112,6 +112,7 @@ def test_stopped_by_a_signal(running: Running, number: signal.Signals) -> None:
         "stopped"
     )
     assert stock.sh(running.root, "cat dvc.lock").count("cmd:") == 1, "what was finished is kept"
+    assert stock.sh(running.root, "cat part.txt kept.txt") == "part\nmore\n", "and what the command wrote, as by dvc"
 
 
 def test_a_killed_driver_takes_its_commands_along_and_loses_nothing_finished(

@@ -6,6 +6,7 @@ A driver that was killed cannot clean up. The next run does it: what a dead driv
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.errors import ProjectError
 from dvc_ray.paths import RunPaths, runs_dir
 
 KEEP_RUNS: Final = 20
@@ -29,12 +31,19 @@ def open_run(dvc_dir: str) -> Iterator[tuple[str, RunPaths]]:
 
     Args:
         dvc_dir: The project's ``.dvc``.
+
+    Raises:
+        ProjectError: Another run is under way in this project.
     """
     runs = runs_dir(dvc_dir)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     paths = RunPaths(runs / run_id)
-    paths.work.mkdir(parents=True)
-    paths.driver.write_text(json.dumps({"pid": os.getpid(), "started": _started(os.getpid())}), encoding="utf-8")
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs.parent / "lock").open("w") as lock:  # two that begin at once would not see each other
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _refuse_second(runs)
+        paths.work.mkdir(parents=True)
+        paths.driver.write_text(json.dumps({"pid": os.getpid(), "started": _started(os.getpid())}), encoding="utf-8")
     _clean(runs, keep=paths.root)
     try:
         yield run_id, paths
@@ -52,6 +61,16 @@ def alive(run: Path) -> bool:
         return bool(_started(driver["pid"]) == driver["started"])
     except (OSError, ValueError, KeyError):
         return False
+
+
+def _refuse_second(runs: Path) -> None:
+    for run in sorted(runs.iterdir()):
+        if alive(run):
+            pid = json.loads((run / "driver.json").read_text(encoding="utf-8"))["pid"]
+            raise ProjectError(
+                f"another dvc-ray run is under way in this project: {run.name}, process {pid}.",
+                "Wait until it has ended, or stop it with Ctrl-C where it runs.",
+            )
 
 
 def _clean(runs: Path, keep: Path) -> None:

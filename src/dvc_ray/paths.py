@@ -3,16 +3,21 @@
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            pid of the driver; tells a live run from a dead one
     logs/<stage>.<attempt>.log
+    kept/                  files that a stage wrote where the user had others
     work/<n>/              stage workspaces; gone when the run ends
     storage/               what `dvc_ray.storage_path` gives on one machine
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
+
+_NAME_LIMIT: Final = 150
 
 
 def runs_dir(dvc_dir: str) -> Path:
@@ -47,5 +52,16 @@ class RunPaths:
 
     def log(self, address: str, attempt: int) -> Path:
         """Full output of an attempt."""
-        name = re.sub(r"^dvc\.yaml:", "", address)
-        return self.root / "logs" / f"{quote(name, safe='@+=,. ')}.{attempt}.log"
+        return self.root / "logs" / f"{_file_name(address)}.{attempt}.log"
+
+    def kept(self, address: str, attempt: int) -> Path:
+        """What an attempt wrote where the user has something else."""
+        return self.root / "kept" / f"{_file_name(address)}.{attempt}"
+
+
+def _file_name(address: str) -> str:
+    """A stage's address as a file name: within the 255 bytes of one, with room for an ending."""
+    name = quote(re.sub(r"^dvc\.yaml:", "", address), safe="@+=,. ")
+    if len(name) <= _NAME_LIMIT:
+        return name
+    return f"{name[:_NAME_LIMIT]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"

@@ -194,6 +194,10 @@ class StageTask:
     """The stage workspace to make; absolute."""
     log: str
     """The command's output goes here; absolute."""
+    kept: str
+    """What the attempt wrote where the user has something else goes here; absolute."""
+    prefix: str
+    """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
     timeout: float | None = None
     grace: float = 10.0
 
@@ -302,7 +306,6 @@ class RunResult:
     run_id: str
     reports: tuple[StageReport, ...]
     seconds: float
-    stopped: bool = False
 
     @property
     def failed(self) -> tuple[StageReport, ...]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +44,7 @@ def run_stage(
     attempt = _Attempt(task, emit, stopped, dict(nested or {}))
     state, entry, error = attempt.run()
     found = attempt.changes()
-    return StageResult(
+    result = StageResult(
         address=task.address,
         attempt=task.attempt,
         state=state,
@@ -55,6 +58,34 @@ def run_stage(
         deleted=found.deleted,
         created=found.created,
     )
+    _write_down(task, result)
+    return result
+
+
+def written_result(task: StageTask) -> StageResult | None:
+    """Read what a worker wrote down before it was lost or its answer was; on the machine of the workspace."""
+    with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+        found: StageResult = pickle.loads(Path(_result_path(task)).read_bytes())  # noqa: S301  written by ourselves
+        return found
+    return None
+
+
+def forget(task: StageTask) -> None:
+    """Remove what an attempt leaves once it is at home."""
+    shutil.rmtree(task.workspace, ignore_errors=True)
+    Path(_result_path(task)).unlink(missing_ok=True)
+
+
+def _result_path(task: StageTask) -> str:
+    return f"{task.workspace}.result"
+
+
+def _write_down(task: StageTask, result: StageResult) -> None:
+    """Keep a result where the driver finds it if it never hears of it: the worker may be stopped or die now."""
+    temporary = Path(f"{_result_path(task)}.tmp")
+    with contextlib.suppress(OSError):
+        temporary.write_bytes(pickle.dumps(result))
+        temporary.replace(_result_path(task))
 
 
 class _Attempt:
@@ -84,8 +115,8 @@ class _Attempt:
                     entry = repo.run_stage(task, self.made.given, self.execute)
         except ProjectError as error:
             return self._failed(error.what)
-        except OSError as error:
-            return StageState.FAILED, None, f"cannot run in a workspace of its own: {error}"
+        except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
+            return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
         return StageState.DONE, entry, ""
 
     def execute(self, argv: Sequence[str], cwd: str, dvc_env: Mapping[str, str]) -> int:
@@ -126,6 +157,7 @@ class _Attempt:
         from_ray = {name: os.environ[name] for name in task.env_from_ray if name in os.environ}
         return {
             **dict(task.env),
+            **self._own_python(),
             **from_ray,
             **self.nested,
             env.DVC_ROOT: project,
@@ -134,6 +166,13 @@ class _Attempt:
             env.STAGE_DIR: cwd,
             env.CODE_LIST: os.path.join(project, CODE_LIST),
         }
+
+    def _own_python(self) -> dict[str, str]:
+        """Put the Python of the stage's own environment first, if its runtime_env has made one."""
+        if sys.prefix == self.task.prefix:
+            return {}
+        path = dict(self.task.env).get("PATH", "")
+        return {"VIRTUAL_ENV": sys.prefix, "PATH": os.pathsep.join(filter(None, [f"{sys.prefix}/bin", path]))}
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import select
@@ -12,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 __all__ = ["Command", "End", "Ended", "run"]
 
 _GUARD: Final = str(Path(__file__).with_name("guard.py"))
+_PIECE: Final = 1 << 16
+"""Bytes of output passed on at a time."""
 _POLL: Final = 0.1
 """Seconds between looks at the log and the stop flag; the command's own end is seen at once."""
 
@@ -65,6 +68,7 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
     status_read, status_write = os.pipe()
     with open(command.log, "ab", buffering=0) as log, open(command.log, "rb") as tail:
         tail.seek(0, os.SEEK_END)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         try:
             guard = subprocess.Popen(
                 [
@@ -88,10 +92,10 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
         finally:
             os.close(status_write)
         try:
-            why = _watch(guard, command.timeout, lambda: _forward(tail, heard), stopped)
+            why = _watch(guard, command.timeout, lambda: _forward(tail, decoder, heard), stopped)
         finally:
             _finish(guard)
-            _forward(tail, heard)
+            _forward(tail, decoder, heard, final=True)
             code = _code(status_read, guard.returncode)
     return Ended(code=code, why=why)
 
@@ -123,10 +127,15 @@ def _finish(guard: subprocess.Popen[bytes]) -> None:
     guard.wait()
 
 
-def _forward(tail: object, heard: Callable[[str], None]) -> None:
-    data = tail.read()  # type: ignore[attr-defined]
-    if data:
-        heard(data.decode(errors="replace"))
+def _forward(
+    tail: BinaryIO, decoder: codecs.IncrementalDecoder, heard: Callable[[str], None], *, final: bool = False
+) -> None:
+    """Pass new output on, in pieces that fit a message; a character may end in the next piece."""
+    while data := tail.read(_PIECE):
+        if text := decoder.decode(data):
+            heard(text)
+    if final and (rest := decoder.decode(b"", final=True)):
+        heard(rest)
 
 
 def _code(status_fd: int, guard_code: int) -> int:

@@ -35,7 +35,7 @@ def main() -> None:
     pid = _start(argv, libc)
     orphaned = os.getppid() != parent  # the parent died before prctl took effect
     code = None if orphaned else _wait(pid)
-    code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else float(grace))
+    code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else float(grace), parent)
     with contextlib.suppress(OSError):  # the parent may be gone
         os.write(int(status_fd), str(code).encode())
 
@@ -99,8 +99,11 @@ def _wait(pid: int) -> int | None:
             return None
 
 
-def _end_all(pid: int, code: int | None, grace: float) -> int:
-    """End what is left of the command; its return code if it is not known yet."""
+def _end_all(pid: int, code: int | None, grace: float, parent: int) -> int:
+    """End what is left of the command; its return code if it is not known yet.
+
+    Where nobody waits for it any more, the time for that is short.
+    """
     deadline = time.monotonic() + grace
     told: set[int] = set()
     while True:
@@ -110,6 +113,9 @@ def _end_all(pid: int, code: int | None, grace: float) -> int:
         left = _descendants(os.getpid())
         if not left:
             return -signal.SIGTERM if code is None else code
+        if os.getppid() != parent:
+            deadline = min(deadline, time.monotonic() + LEFTOVER_GRACE)
+            parent = os.getppid()
         hard = time.monotonic() > deadline
         for victim in left if hard else left - told:
             _signal(victim, signal.SIGKILL if hard else signal.SIGTERM)

@@ -32,6 +32,7 @@ class Executor(Protocol):
 
         Raises:
             ClusterError: No node has what it asks for.
+            ConfigError: What it asks for makes no sense.
         """
 
     def submit(self, task: StageTask, settings: StageSettings) -> None:

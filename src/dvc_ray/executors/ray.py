@@ -12,17 +12,18 @@ import logging
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import env
-from dvc_ray.errors import ClusterError
+from dvc_ray.errors import ClusterError, ConfigError
 from dvc_ray.values import (
     Lost,
     StageResult,
@@ -36,6 +37,9 @@ from dvc_ray.worker import run_stage
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """What a stage's own Ray driver needs besides the address."""
 _JANITOR: Final = str(Path(__file__).with_name("janitor.py"))
+_PROBE_TIMEOUT: Final = 5.0
+_START_PATIENCE: Final = 10.0
+"""Seconds to wait for Ray's start to end when the run is over before that."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
 
@@ -93,21 +97,27 @@ class RayExecutor:
         return _local_cpus(self._jobs) if self._address is None else None
 
     def check(self, address: str, settings: StageSettings) -> None:
-        """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait."""
-        import ray
+        """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait.
 
+        A stage that asks for CPUs only is judged without Ray, which then need not be started for the run cache.
+        """
+        capacity = self.capacity()
+        plain = StageSettings(num_cpus=settings.num_cpus)
+        wants = replace(settings, env=(), include=(), retries=0, timeout=None)
+        if wants == plain and (capacity is None or settings.num_cpus <= capacity):
+            return
         self._await_ready()
+        self._prepared(address, settings)
         if self._address is not None:
             return
+        import ray
+
         total = self._total = self._total or ray.cluster_resources()
-        wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
-        if settings.memory is not None:
-            wanted["memory"] = settings.memory
-        for name, amount in wanted.items():
+        for name, amount in _wanted(settings).items():
             if amount > total.get(name, 0):
                 raise ClusterError(
-                    f"stage '{address}' asks for {amount:g} {name}, but this machine has {total.get(name, 0):g}:"
-                    " it could never start.",
+                    f"it asks for {amount:g} {name}, but this machine has {total.get(name, 0):g}: it could never"
+                    " start.",
                     f"Lower it under 'meta: ray:' of the stage{', or raise --jobs' if name == 'CPU' else ''},"
                     " or run on a cluster with --address.",
                 )
@@ -115,15 +125,23 @@ class RayExecutor:
     def submit(self, task: StageTask, settings: StageSettings) -> None:
         """Hand an attempt to Ray's scheduler."""
         self._await_ready()
-        stream = self._remote.options(
-            name=f"stage {task.address}",
-            num_cpus=settings.num_cpus,
-            num_gpus=settings.num_gpus or None,
-            memory=settings.memory,
-            resources=dict(settings.resources) or None,
-            runtime_env=settings.runtime_env,
-        ).remote(task)
-        self._flights[task.address] = _Flight(task, stream)
+        self._flights[task.address] = _Flight(task, self._prepared(task.address, settings).remote(task))
+
+    def _prepared(self, address: str, settings: StageSettings) -> Any:
+        """The remote function with a stage's options, which Ray checks."""
+        try:
+            return self._remote.options(
+                name=f"stage {address}",
+                num_cpus=settings.num_cpus,
+                num_gpus=settings.num_gpus or None,
+                memory=settings.memory,
+                resources=dict(settings.resources) or None,
+                runtime_env=settings.runtime_env,
+            )
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"Ray refuses its settings: {_first_line(error)}", f"Correct 'meta: ray:' of stage '{address}'."
+            ) from error
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for the next events of any attempt."""
@@ -155,7 +173,8 @@ class RayExecutor:
         """Stop the local Ray, or leave the cluster."""
         self._leave.set()
         if self._thread is not None:
-            self._thread.join()
+            # A thread that is still in ray.init cannot be interrupted; what it starts, the janitor ends.
+            self._thread.join(None if self._ready.is_set() else _START_PATIENCE)
 
     def _next(self, flight: _Flight) -> list[WorkerEvent]:
         import ray
@@ -166,7 +185,7 @@ class RayExecutor:
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
         except ray.exceptions.RayError as error:
-            return self._end(flight, "stopped" if flight.stopping else _first_line(error))
+            return self._end(flight, "stopped" if flight.stopping else _last_line(error))
         if isinstance(event, Started):
             flight.running = True
         if isinstance(event, StageResult):
@@ -232,6 +251,7 @@ class RayExecutor:
                 **quiet,
             )
         else:
+            _probe(self._address)
             ray.init(address=self._address, **quiet)
         self._remote = ray.remote(max_retries=0, num_returns="streaming")(_run)
 
@@ -254,6 +274,22 @@ def _start_janitor(directory: str) -> subprocess.Popen[bytes]:
     )
 
 
+def _wanted(settings: StageSettings) -> dict[str, float]:
+    wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
+    return wanted | ({"memory": settings.memory} if settings.memory is not None else {})
+
+
+def _probe(address: str) -> None:
+    """See whether anybody listens: Ray itself would try for minutes, and could not be interrupted.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = address.removeprefix("https://").removeprefix("http://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT).close()
+
+
 def _local_cpus(jobs: int) -> int:
     """Logical CPUs of the local Ray: the cores, more if more jobs are wanted, two at least for a nested trainer."""
     return max(len(os.sched_getaffinity(0)), jobs, 2)
@@ -262,6 +298,12 @@ def _local_cpus(jobs: int) -> int:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def _last_line(error: BaseException) -> str:
+    """Of an error in a task, Ray tells the place first and the reason last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _run(task: StageTask) -> Iterator[WorkerEvent]:

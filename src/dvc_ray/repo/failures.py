@@ -24,6 +24,7 @@ def ours() -> Iterator[None]:
     """
     from dvc.config import ConfigError as DvcConfigError
     from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc_data.hashfile.build import IgnoreInCollectedDirError
 
     try:
         yield
@@ -36,8 +37,12 @@ def ours() -> Iterator[None]:
         raise ConfigError(f"configuration error: {message(error)}", "Look with `dvc config --list`.") from error
     except DvcException as error:
         raise ProjectError(*_explain(error)) from error
+    except (KeyboardInterrupt, DvcRayError):
+        raise
     except ImportError as error:  # a remote file system that is not installed: dvc_objects.fs.Registry
         raise ProjectError(str(error), "Install it, for example: pip install 'dvc[s3]'") from error
+    except (OSError, IgnoreInCollectedDirError) as error:
+        raise ProjectError(message(error)) from error
 
 
 def quiet() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dvc_ray import settings
-from dvc_ray.errors import UnsupportedError
+from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import hashes, snapshot, status, tasks
 from dvc_ray.repo.failures import ours, quiet
 from dvc_ray.repo.ignores import Ignores
@@ -23,6 +24,10 @@ class Merge:
     task: StageTask
     entry: dict[str, Any]
     """The stage's entry of dvc.lock."""
+
+
+def _nothing() -> None:
+    """Say nothing a second time."""
 
 
 class _WorkerNeededError(Exception):
@@ -74,13 +79,29 @@ class Project:
         return snapshot.tree(self._repo)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold DVC's repo lock: for milliseconds at a time, never while a command runs.
+
+        Args:
+            waiting: Called once if another DVC process holds it; then it is waited for. Without: that is an error,
+                after the three seconds that DVC itself waits.
 
         Raises:
             ProjectError: Another DVC process holds it.
         """
-        with ours(), self._repo.lock:
+        from dvc.lock import LockError
+
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    with ours():
+                        stack.enter_context(self._repo.lock)
+                    break
+                except ProjectError as error:
+                    if waiting is None or not isinstance(error.__cause__, LockError):
+                        raise
+                    waiting()
+                    waiting = _nothing
             yield
 
     def select(self, selection: Selection) -> tuple[StageSpec, ...]:
@@ -127,7 +148,7 @@ class Project:
         self._current = self._order[address]
         with ours():
             if _kind(stage) is StageKind.COMMAND:
-                tasks.check_deps(stage)
+                tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
                 with _no_commands():
@@ -187,7 +208,7 @@ class Project:
         address = stage.addressing
         kind = _kind(stage)
         if kind is StageKind.COMMAND:
-            _refuse_unsupported(stage)
+            _refuse_unsupported(stage, self.tree)
         upstream = {found.addressing for found in graph.successors(stage)} if not stage.frozen else set()
         place = self._order[address]
         return StageSpec(
@@ -267,7 +288,7 @@ def _kind(stage: Any) -> StageKind:
     return StageKind.COMMAND if stage.cmd and not stage.frozen else StageKind.DATA
 
 
-def _refuse_unsupported(stage: Any) -> None:
+def _refuse_unsupported(stage: Any, tree: str) -> None:
     for what, items in (("dep", stage.deps), ("out", stage.outs)):
         for item in items:
             if item.protocol != "local":
@@ -275,6 +296,12 @@ def _refuse_unsupported(stage: Any) -> None:
                     f"stage '{stage.addressing}': its {what} '{item}' is not a file of this machine ({item.protocol});"
                     " dvc-ray does not run such a stage yet.",
                     f"Run it with DVC itself: dvc repro --single-item {stage.addressing}",
+                )
+            if not os.path.isabs(item.def_path) and tasks.is_outside(tree, item.fs_path):
+                raise UnsupportedError(
+                    f"stage '{stage.addressing}': its {what} '{item.def_path}' leads out of the project; from"
+                    " the stage's own workspace it would lead elsewhere.",
+                    "Give it as an absolute path in dvc.yaml.",
                 )
 
 

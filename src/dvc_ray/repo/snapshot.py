@@ -51,7 +51,16 @@ def _git(root: str) -> Iterable[str]:
             f"cannot list the project's files: {os.fsdecode(why).strip()}",
             f"Try it: git -C '{root}' ls-files",
         ) from None
-    return {os.fsdecode(name) for name in listed.split(b"\0") if name}
+    found = {os.fsdecode(name) for name in listed.split(b"\0") if name}
+    nested = {name for name in found if os.path.isdir(os.path.join(root, name)) and _is_repository(root, name)}
+    inside = (os.path.join(name, path) for name in nested for path in _git(os.path.join(root, name)))
+    return {*(found - nested), *inside}
+
+
+def _is_repository(root: str, name: str) -> bool:
+    """Whether a name that Git lists like a file is a submodule that is there, or a repository of its own."""
+    full = os.path.join(root, name)
+    return not os.path.islink(full) and os.path.lexists(os.path.join(full, ".git"))
 
 
 def _walk(repo: Any) -> Iterator[str]:

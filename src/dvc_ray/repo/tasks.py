@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ class Request:
     attempt: int
     workspace: str
     log: str
+    kept: str
     env: Mapping[str, str]
     """The caller's environment, with what the run adds."""
     settings: StageSettings
@@ -56,7 +58,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
         code=tuple(path for path in code if not _under(path, removed)),
-        links=(*_relative(root, _deps(stage)), *_relative(root, _includes(stage, request.settings))),
+        links=tuple(_resolved(root, (*_deps(stage), *_includes(stage, request.settings)))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
         outs=outs,
         config=_config(repo, request.workspace),
@@ -65,6 +67,8 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
+        kept=request.kept,
+        prefix=sys.prefix,
         timeout=request.settings.timeout,
         grace=request.grace,
     )
@@ -93,13 +97,13 @@ def check_outs(repo: Any, stage: Any) -> None:
             raise OutputAlreadyTrackedError(out)
 
 
-def check_deps(stage: Any) -> None:
-    """Say which dep is missing before outs are removed; DVC would stumble over it later.
+def check_inputs(stage: Any, settings: StageSettings) -> None:
+    """Say which dep or include is missing before outs are removed; DVC would stumble over it later.
 
     Raises:
-        ProjectError: A dep does not exist.
+        ProjectError: One does not exist.
     """
-    for _ in _deps(stage):
+    for _ in (*_deps(stage), *_includes(stage, settings)):
         pass
 
 
@@ -126,6 +130,8 @@ def databases(site_dir: str) -> Iterator[str]:
 def _definition(repo: Any, stage: Any) -> dict[str, Any]:
     found = deepcopy(stage.dvcfile.resolver.resolve_one(stage.name)[stage.name])
     found.pop("meta", None)
+    if "wdir" in found:
+        found["wdir"] = os.path.relpath(stage.wdir, os.path.dirname(stage.path))
     for key in ("deps", "outs", "metrics", "plots"):
         if isinstance(found.get(key), list):
             found[key] = [_inside(repo, stage, item) for item in found[key]]
@@ -167,10 +173,23 @@ def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
 
 def _relative(root: str, paths: Iterable[str]) -> Iterator[str]:
     """Paths relative to the tree; what lies outside is reached where it is and needs no link."""
+    yield from (os.path.relpath(path, root) for path in paths if not is_outside(root, path))
+
+
+def is_outside(root: str, path: str) -> bool:
+    """Whether a path does not lie in a tree."""
+    part = os.path.relpath(path, root)
+    return part == os.pardir or part.startswith(os.pardir + os.sep)
+
+
+def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
+    """As `_relative`; of a path that is or goes through a link within the tree, what it leads to as well."""
     for path in paths:
-        part = os.path.relpath(path, root)
-        if part != os.pardir and not part.startswith(os.pardir + os.sep):
-            yield part
+        real = os.path.realpath(path)
+        if real == os.path.normpath(path) or os.path.islink(path):
+            yield from _relative(root, [path])
+        if real != os.path.normpath(path):
+            yield from _relative(os.path.realpath(root), [real])
 
 
 def _under(path: str, tops: set[str]) -> bool:
@@ -199,4 +218,5 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
 def _environment(request: Request) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
-    return tuple({**fix_env(dict(request.env)), **dict(request.settings.env)}.items())
+    from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
+    return tuple({**fix_env(dict(request.env)), **from_runtime_env, **dict(request.settings.env)}.items())

@@ -1,6 +1,6 @@
 """A stage workspace: made bare, filled with code and deps, its results brought home.
 
-`materialise` and `changes` run on the worker, `bring_home` on the head.
+`materialise` and `find_changes` run on the worker, `Home` and `missed_files` on the head.
 """
 
 from dvc_ray.workspace.changes import Changes, find_changes, missed_files

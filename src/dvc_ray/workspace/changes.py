@@ -10,8 +10,8 @@ from typing import Final
 from dvc_ray.values import Changed, StageTask
 from dvc_ray.workspace.materialise import Materialised, stamps
 
-_PATH: Final = re.compile(r"[\w@+%=.~-]*[\w@+%=~-](?:/[\w@+%=.~-]+)*")
-"""Words of a message that may be relative paths."""
+_NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
+"""What separates words of a message that may be relative paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
         os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     )
     found = {}
-    for word in _PATH.findall(text):
+    for word in set(_NOT_PATH.split(text)) - {""}:
         for base in (wdir, task.project):
             part = os.path.normpath(os.path.join(base, word.rstrip(".")))
             inside = part != "." and not os.path.isabs(part) and not part.startswith((os.pardir, ".dvc", ".git"))

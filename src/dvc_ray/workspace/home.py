@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 import subprocess
@@ -32,31 +33,59 @@ class Home:
         self._writer: dict[str, str] = {}
 
     def bring(self, task: StageTask, result: StageResult) -> None:
-        """Take all that an attempt left: outs, what it changed, made and deleted.
+        """Take all that an attempt left: what it deleted, outs, what it made and changed.
 
         Outs are moved, not copied: DVC's hash of a file holds while its inode is the same.
 
         Raises:
             OSError: A file cannot be written.
         """
+        for path in result.deleted:  # first: a file may have become a directory
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(task.tree, path))
+                _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
         for path in task.outs:
             source = os.path.join(result.workspace, path)
             if os.path.lexists(source):
                 move(source, os.path.join(task.tree, path))
         for path in result.created:
-            move(os.path.join(result.workspace, path), os.path.join(task.tree, path))
-            self._writer[path] = task.address
+            self._bring_created(task, path, result.workspace)
         for changed in result.changed:
             self._bring_changed(task, changed, result.workspace)
-        for path in result.deleted:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(task.tree, path))
+
+    def _bring_created(self, task: StageTask, path: str, workspace: str) -> None:
+        """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace."""
+        source, target = os.path.join(workspace, path), os.path.join(task.tree, path)
+        other = self._writer.get(path)
+        if os.path.lexists(target) and "__pycache__" not in path and not _same_content(source, target):
+            if other is None:
+                self._keep_both(task, path, source)
+                return
+            later = self._place(task.address) > self._place(other)
+            self._warn(
+                f"stages '{other}' and '{task.address}' both wrote '{path}', which no out declares; kept what"
+                f" '{task.address if later else other}' wrote. Declare it as an out of one of them."
+            )
+            if not later:
+                return
+        move(source, target)
+        self._writer[path] = task.address
+
+    def _keep_both(self, task: StageTask, path: str, source: str) -> None:
+        aside = os.path.join(task.kept, path)
+        move(source, aside)
+        self._warn(
+            f"stage '{task.address}' wrote '{path}', which Git ignores and no out declares; yours is left as it was,"
+            f" the new one is {os.path.relpath(aside)}. Declare it as an out, or name it in 'include' of 'meta.ray' to"
+            " have the stage work on it."
+        )
 
     def _bring_changed(self, task: StageTask, changed: Changed, workspace: str) -> None:
         source, target = os.path.join(workspace, changed.path), os.path.join(task.tree, changed.path)
-        if not os.path.isfile(target) or os.path.samefile(source, target):
-            if not os.path.lexists(target):
-                move(source, target)
+        if not _regular(source) or not _regular(target):  # a link is what it points to
+            move(source, target)
+            return
+        if os.path.samefile(source, target):
             return
         now = os.stat(target)
         stamp, ours = (now.st_mtime_ns, now.st_size), Path(target).read_bytes()
@@ -68,6 +97,8 @@ class Home:
             if theirs != wrote:
                 Path(source).write_bytes(theirs)
             move(source, target)
+        else:
+            shutil.copymode(source, target)
         self._writer[changed.path] = task.address
 
     def _merged(self, task: StageTask, changed: Changed, ours: bytes, theirs: bytes) -> bytes:
@@ -97,6 +128,21 @@ def move(source: str, target: str) -> None:
         if os.path.isdir(source) and not os.path.islink(source) and os.path.lexists(target):
             os.unlink(target)
         shutil.move(source, target)
+
+
+def _remove_emptied(folder: str, workspace: str, tree: str) -> None:
+    """Remove folders that the command has removed, once nothing is left in them."""
+    while folder and not os.path.isdir(os.path.join(workspace, folder)):
+        os.rmdir(os.path.join(tree, folder))
+        folder = os.path.dirname(folder)
+
+
+def _regular(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
+def _same_content(one: str, other: str) -> bool:
+    return _regular(one) and _regular(other) and filecmp.cmp(one, other, shallow=False)
 
 
 def _merge_lines(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:

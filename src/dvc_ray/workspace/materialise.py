@@ -21,8 +21,8 @@ _COPY_LIMIT: Final = 1 << 23
 _NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
 """A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
 
-Stamp = tuple[int, int, int]
-"""Modification time (ns), size and inode: a file with the same stamp has not been written to."""
+Stamp = tuple[int, int, int, int]
+"""Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,8 @@ def materialise(task: StageTask) -> Materialised:
     _make_folders(task, root)
     project = root / task.project
     repo.configure(str(project), task.config)
-    (project / CODE_LIST).write_text(
-        "".join(f"{os.path.relpath(path, task.project)}\n" for path in task.code), encoding="utf-8"
-    )
+    names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
+    (project / CODE_LIST).write_bytes(b"".join(name + b"\n" for name in names))
     if os.path.lexists(os.path.join(task.tree, ".git")):
         (root / ".git").write_text(_NO_GIT, encoding="ascii")
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
@@ -71,15 +70,13 @@ def materialise(task: StageTask) -> Materialised:
 
 
 def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
-    """Stamp each file of a workspace but those of DVC and the .git stop."""
+    """Stamp the files and links of a workspace, but not DVC's own and the .git stop."""
     for folder, names, files in os.walk(root):
         part = os.path.relpath(folder, root)
-        if part == ".":
-            part = ""
-        names[:] = [name for name in names if not (name == ".dvc" or _is_link(folder, name))]
-        links = [name for name in os.listdir(folder) if _is_link(folder, name)] if not files else []
+        links = [name for name in names if os.path.islink(os.path.join(folder, name))]
+        names[:] = [name for name in names if name != ".dvc" and name not in links]
         for name in (*files, *links):
-            path = os.path.join(part, name)
+            path = name if part == "." else os.path.join(part, name)
             if path != ".git":
                 yield path, stamp(os.path.join(folder, name))
 
@@ -87,14 +84,11 @@ def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
 def stamp(path: str) -> Stamp:
     """Stamp one file; a symbolic link is stamped itself."""
     found = os.lstat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _is_link(folder: str, name: str) -> bool:
-    return os.path.islink(os.path.join(folder, name))
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
 def _files(tree: str, path: str) -> Iterator[str]:
+    """The files and links under a path, or itself; of folders without any, the folders."""
     full = os.path.join(tree, path)
     if not os.path.isdir(full) or os.path.islink(full):
         yield path
@@ -103,7 +97,9 @@ def _files(tree: str, path: str) -> Iterator[str]:
         names[:] = [name for name in names if name not in {".dvc", ".git"}]
         part = os.path.relpath(folder, tree)
         yield from (os.path.join(part, name) for name in files)
-        yield from (os.path.join(part, name) for name in names if _is_link(folder, name))
+        yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))
+        if not files and not names:
+            yield part
 
 
 class _Putter:
@@ -128,7 +124,7 @@ class _Putter:
         self._make_parent(target)
         if stat.S_ISLNK(found.st_mode):
             os.symlink(_link_target(self._tree, source), target)
-        elif stat.S_ISDIR(found.st_mode):  # a Git submodule: named like a file, its content is its own
+        elif stat.S_ISDIR(found.st_mode):  # an empty folder, or a Git submodule that is not checked out
             os.mkdir(target)
         elif link_from is None or found.st_size < link_from or not _linked(source, target):
             _copy(source, target, found)
@@ -166,13 +162,19 @@ def _link_target(tree: str, source: str) -> str:
 
 
 def _make_folders(task: StageTask, root: Path) -> None:
-    """Make the folders a command finds in the user's workspace: where it runs, and those its outs go to."""
+    """Make the folders a command may expect to find: where it runs, what lies there, and where its outs go.
+
+    Only the folders: what Git ignores in them is not given to a stage that does not declare it.
+    """
     wdir = os.path.normpath(
         os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     )
-    for part in (task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)):
-        if os.path.isdir(os.path.join(task.tree, part)):
-            (root / part).mkdir(parents=True, exist_ok=True)
-    for dep in task.links:
-        if os.path.isdir(os.path.join(task.tree, dep)) and not (root / dep).exists():
-            (root / dep).mkdir(parents=True)
+    folders = {task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)}
+    for base in {task.project, wdir}:
+        full = os.path.join(task.tree, base)
+        if os.path.isdir(full):
+            found = [entry.name for entry in os.scandir(full) if entry.is_dir(follow_symlinks=False)]
+            folders |= {os.path.join(base, name) for name in found if not name.startswith(".")}
+    for folder in folders - set(task.outs):
+        if os.path.isdir(os.path.join(task.tree, folder)) and not os.path.lexists(root / folder):
+            (root / folder).mkdir(parents=True)

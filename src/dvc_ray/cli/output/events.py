@@ -40,7 +40,7 @@ def _fields(event: RunEvent) -> dict[str, Any]:
         return {"level": event.level, "text": event.text}
     return {
         "run": event.run_id,
-        "ok": not event.failed and not event.stopped,
+        "ok": not event.failed,
         "seconds": round(event.seconds, 3),
         "stages": [report(each) for each in event.reports],
     }

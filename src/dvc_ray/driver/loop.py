@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final
 
 from dvc_ray import env, retry
-from dvc_ray.errors import ProjectError
+from dvc_ray.driver import explain
+from dvc_ray.errors import ClusterError, ConfigError, ProjectError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Merge, Project, Request
@@ -35,12 +32,13 @@ from dvc_ray.values import (
     Started,
     Step,
 )
+from dvc_ray.worker import forget, written_result
 from dvc_ray.workspace import Home, missed_files
 
 _TICK: Final = 0.2
 """Seconds between looks at what cannot wake the loop."""
-_TAIL: Final = 20
-"""Lines of output shown of a failed stage."""
+_STOP_PATIENCE: Final = 10.0
+"""Seconds beyond a command's grace in which all must have ended when a run is stopped."""
 
 
 @dataclass(slots=True)
@@ -52,7 +50,6 @@ class _Stage:
     tries: retry.Tries = field(default_factory=retry.Tries)
     attempts: int = 0
     task: StageTask | None = None
-    begun: float = 0.0
 
 
 class Driver:
@@ -113,10 +110,6 @@ class Driver:
             seconds=time.monotonic() - begun,
         )
 
-    def reports(self) -> tuple[StageReport, ...]:
-        """Where each stage is now."""
-        return tuple(stage.report for stage in self._stages.values())
-
     def _loop(self) -> None:
         while True:
             self._block()
@@ -124,6 +117,9 @@ class Driver:
             if self._in_flight():
                 self._handle(self._executor.events(_TICK))
             elif not self._ready():
+                self._block()
+                for stage in self._in(StageState.WAITING):
+                    self._say(stage, StageState.BLOCKED, reason="what it depends on did not finish")
                 return
 
     # What may go on
@@ -181,7 +177,7 @@ class Driver:
             if self._closing:
                 return
             if self._has_room(stage):
-                with self._project.locked():
+                with self._locked():
                     self._settle(stage)
                 if stage.report.state is StageState.QUEUED:
                     self._submit(stage)
@@ -194,9 +190,11 @@ class Driver:
             return
         begun = time.monotonic()
         try:
+            if stage.step.spec.kind is StageKind.COMMAND:
+                self._executor.check(address, stage.step.spec.settings)
             done = self._project.settle(address, force=self._options.force, run_cache=self._options.run_cache)
-        except ProjectError as error:
-            self._fail(stage, error.what)
+        except (ProjectError, ClusterError, ConfigError) as error:
+            self._fail(stage, str(error))
             return
         if not done:
             if told := self._executor.warm_up(self._options.jobs or 1):
@@ -212,7 +210,7 @@ class Driver:
         step = stage.step
         upstream_ran = any(state is not StageState.UNCHANGED for state in self._upstream_states(stage))
         if not upstream_ran or self._options.force:
-            return ", ".join(step.reasons) if step.action is not Action.SKIP else None
+            return ", ".join(step.reasons) if step.action is Action.RUN else None
         status = self._project.status(step.spec.address)
         return ", ".join(status.reasons) if status.changed else None
 
@@ -240,7 +238,6 @@ class Driver:
 
     def _submit(self, stage: _Stage) -> None:
         spec = stage.step.spec
-        self._executor.check(spec.address, spec.settings)
         self._numbers += 1
         stage.attempts += 1
         log = self._paths.log(spec.address, stage.attempts)
@@ -249,17 +246,19 @@ class Driver:
             attempt=stage.attempts,
             workspace=str(self._paths.workspace(self._numbers)),
             log=str(log),
+            kept=str(self._paths.kept(spec.address, stage.attempts)),
             env=self._environ,
             settings=spec.settings,
             grace=self._options.grace,
         )
         try:
-            stage.task = self._project.task(spec.address, request)
+            task = self._project.task(spec.address, request)
         except ProjectError as error:
-            self._fail(stage, error.what + (f"\n{error.hint}" if error.hint else ""))
+            self._fail(stage, str(error))
             return
-        stage.report = replace(stage.report, log=_shown(log))
-        self._executor.submit(stage.task, spec.settings)
+        stage.report = replace(stage.report, log=explain.shown(log))
+        self._executor.submit(task, spec.settings)
+        stage.task = task
 
     def _handle(self, events: Sequence[Started | Output | StageResult | Lost]) -> None:
         done: list[StageResult] = []
@@ -268,31 +267,35 @@ class Driver:
             if stage.task is None or event.attempt != stage.attempts:
                 continue
             if isinstance(event, Started):
-                stage.begun = time.monotonic()
                 self._say(stage, StageState.RUNNING, node=event.node)
             elif isinstance(event, Output):
                 self._listen(event)
-            elif isinstance(event, StageResult) and event.state is StageState.DONE:
-                done.append(event)
             else:
-                self._ended_badly(stage, event)
+                end = (written_result(stage.task) or event) if isinstance(event, Lost) else event
+                if isinstance(end, StageResult) and end.state is StageState.DONE:
+                    done.append(end)
+                else:
+                    self._ended_badly(stage, end)
         if done:
             self._merge(done)
 
     def _merge(self, results: Sequence[StageResult]) -> None:
         """Bring finished attempts home and into dvc.lock, in plan order."""
-        results = sorted(results, key=lambda result: self._project.place(result.address))
         merges = []
-        with self._project.locked():
-            for result in results:
-                task = self._stages[result.address].task
-                assert task is not None  # noqa: S101
+        with self._locked():
+            for result in sorted(results, key=lambda result: self._project.place(result.address)):
+                stage = self._stages[result.address]
+                assert stage.task is not None  # noqa: S101
                 assert result.entry is not None  # noqa: S101
-                self._home.bring(task, result)
+                try:
+                    self._home.bring(stage.task, result)
+                except OSError as error:
+                    self._fail(stage, f"its files cannot be brought home: {error}")
+                    continue
                 self._project.add_code(result.created)
-                merges.append(Merge(task=task, entry=result.entry))
-            self._project.merge(merges)
-        for result in results:
+                merges.append((result, Merge(task=stage.task, entry=result.entry)))
+            self._project.merge([merge for _, merge in merges])
+        for result, _ in merges:
             stage = self._stages[result.address]
             self._release(stage)
             self._tell_created(result)
@@ -312,7 +315,7 @@ class Driver:
             return
         if retry.again(end, stage.tries, settings) and not self._closing:
             stage.tries = retry.count(end, stage.tries)
-            why = end.why if isinstance(end, Lost) else _short(end)
+            why = end.why if isinstance(end, Lost) else explain.short(end)
             self._listen(
                 Notice(text=f"stage '{end.address}', attempt {end.attempt}: {why}; trying again", level="warning")
             )
@@ -321,22 +324,22 @@ class Driver:
             return
         if isinstance(end, StageResult):
             self._leave_partial(stage, end)
-            self._fail(stage, _short(end), result=end)
+            self._fail(stage, explain.short(end), result=end)
         else:
             self._fail(stage, f"its worker was lost: {end.why}")
 
     def _leave_partial(self, stage: _Stage, result: StageResult) -> None:
         """Leave what a failed command wrote where a command run in the workspace would have left it."""
         assert stage.task is not None  # noqa: S101
-        with self._project.locked():
+        with self._locked():
             self._home.bring(stage.task, result)
 
     def _fail(self, stage: _Stage, error: str, result: StageResult | None = None) -> None:
         self._failed = True
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
-            tail = _last_lines(stage.task.log)
-            error += _missed(missed_files(stage.task, "\n".join(tail)))
+            tail = explain.last_lines(stage.task.log)
+            error += explain.missed(missed_files(stage.task, "\n".join(tail)))
         self._release(stage)
         self._say(
             stage,
@@ -349,33 +352,43 @@ class Driver:
 
     def _release(self, stage: _Stage) -> None:
         if stage.task is not None:
-            shutil.rmtree(stage.task.workspace, ignore_errors=True)
+            forget(stage.task)
             stage.task = None
 
     # Stopping
 
     def _stop_all(self) -> None:
         """End what runs and wait for it; a second Ctrl-C stops the waiting."""
-        for stage in self._in(StageState.RUNNING, StageState.QUEUED):
-            if stage.task is not None:
-                self._executor.stop(stage.step.spec.address)
-        deadline = time.monotonic() + self._options.grace + 10
-        pending = deque(stage for stage in self._stages.values() if stage.task is not None)
-        while pending and time.monotonic() < deadline:
+        for stage in self._in_flight():
+            self._executor.stop(stage.step.spec.address)
+        deadline = time.monotonic() + self._options.grace + _STOP_PATIENCE
+        while self._in_flight() and time.monotonic() < deadline:
             for event in self._executor.events(_TICK):
                 if isinstance(event, (StageResult, Lost)):
-                    stage = self._stages[event.address]
-                    self._release(stage)
-                    self._say(stage, StageState.STOPPED, reason="stopped")
-            pending = deque(stage for stage in pending if stage.task is not None)
+                    self._stopped(self._stages[event.address], event)
         for stage in self._stages.values():
             if not stage.report.state.is_terminal:
                 with contextlib.suppress(Exception):  # whoever listens must not keep us from stopping
-                    self._say(
-                        stage,
-                        StageState.BLOCKED if stage.task is None else StageState.STOPPED,
-                        reason="stopped",
-                    )
+                    self._say(stage, StageState.BLOCKED if stage.task is None else StageState.STOPPED, reason="stopped")
+
+    def _stopped(self, stage: _Stage, end: StageResult | Lost) -> None:
+        """Keep what an attempt has done: all of it if it was finished, else what its command wrote."""
+        assert stage.task is not None  # noqa: S101
+        result = written_result(stage.task) if isinstance(end, Lost) else end
+        with contextlib.suppress(ProjectError, OSError):  # somebody holds the project, or the disk is full
+            if result is not None and result.state is StageState.DONE:
+                self._merge([result])
+                return
+            if result is not None:
+                self._leave_partial(stage, result)
+        self._release(stage)
+        self._say(stage, StageState.STOPPED, reason="stopped")
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold DVC's lock; finished work is not given up because another command holds it for a while."""
+        return self._project.locked(
+            waiting=lambda: self._listen(Notice(text="Waiting for another DVC command in this project to end."))
+        )
 
     def _say(self, stage: _Stage, state: StageState, **fields: object) -> None:
         stage.report = replace(stage.report, state=state, **fields)  # type: ignore[arg-type]
@@ -385,43 +398,3 @@ class Driver:
 def _first_report(step: Step) -> StageReport:
     state = StageState.UNCHANGED if step.action is Action.SKIP else StageState.WAITING
     return StageReport(address=step.spec.address, state=state, reason=", ".join(step.reasons))
-
-
-def _short(result: StageResult) -> str:
-    """What went wrong, without the whole command: that stands in dvc.yaml."""
-    if result.exit_code is None or not result.error.startswith("failed to run:"):
-        return result.error
-    if result.exit_code < 0:
-        return f"its command was ended by {_signal_name(-result.exit_code)}"
-    return f"its command exited with {result.exit_code}"
-
-
-def _missed(paths: Sequence[str]) -> str:
-    if not paths:
-        return ""
-    named = ", ".join(f"'{path}'" for path in paths)
-    return (
-        f"\nIts output names {named}, in your project but not in the stage's workspace:"
-        " ignored by Git and not declared."
-        "\nDeclare it under 'deps', or name it in 'meta: {ray: {include: [...]}}' of the stage."
-    )
-
-
-def _signal_name(number: int) -> str:
-    import signal
-
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"
-
-
-def _last_lines(log: str) -> tuple[str, ...]:
-    with contextlib.suppress(OSError):
-        text = Path(log).read_bytes()[-16384:].decode(errors="replace")
-        return tuple(line.rpartition("\r")[2] for line in text.splitlines()[-_TAIL:])
-    return ()
-
-
-def _shown(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

@@ -1,0 +1,208 @@
+"""What a stage finds in its workspace, and what of it comes home."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.errors import ProjectError, UnsupportedError
+from dvc_ray.journal import open_run
+from dvc_ray.paths import RunPaths
+from dvc_ray.values import Notice, Output, RunEvent, RunOptions, Selection, StageState
+from tests import stock
+from tests.conftest import Repro
+from tests.test_run import Make, Together, one, report, states
+
+
+def warnings(events: list[RunEvent]) -> str:
+    return "\n".join(event.text for event in events if isinstance(event, Notice) and event.level == "warning")
+
+
+def test_a_file_the_stage_was_not_given_is_not_replaced(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo new >> my.log; echo > out.txt"), "in.txt": "", ".gitignore": "*.log\n"})
+    (root / "my.log").write_text("history\n")
+    repro(root)
+    assert (root / "my.log").read_text() == "history\n"
+    assert "wrote 'my.log', which Git ignores" in warnings(repro.events)
+    kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))
+    assert kept.read_text() == "new\n"
+    (root / "dvc.yaml").write_text(one("echo new >> my.log; echo > out.txt", "{include: my.log}"))
+    repro(root, options=RunOptions(force=True))
+    assert (root / "my.log").read_text() == "history\nnew\n"
+
+
+def test_links_and_folders_survive(project: Make, repro: Repro, tmp_path: Path) -> None:
+    make = "ln -sfn b cur; ln -s real latest; ls -d logs > out.txt; echo hi > d/new.txt; rm -r tidy && echo f > tidy"
+    root = project({"dvc.yaml": one(make), "in.txt": "", "real/x": "x", "b/y": "y", "tidy/z": "z", "d/keep": ""})
+    (root / "logs").mkdir()
+    (root / "cur").symlink_to("real")
+    (root / "d" / "l").symlink_to("../real")
+    (root / "d" / "keep").unlink()
+    stock.sh(root, "git add -A && git commit -qm links")
+    other = tmp_path / "stock"
+    stock.sh(tmp_path, f"cp -a {root} {other}")
+    assert stock.dvc(other, "repro") == 0
+    assert not repro(root).failed
+    assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
+    assert os.readlink(root / "d/l") == "../real"
+
+
+def test_modes_names_and_dirs_inside_deps(project: Make, repro: Repro, tmp_path: Path) -> None:
+    cmd = "chmod +x tool; find data -type d | sort > out.txt; cat data/l"
+    root = project({"dvc.yaml": one(cmd).replace("in.txt", "data"), "data/a": "a", "tool": "", "real/f": "f"})
+    (root / "data/empty").mkdir()
+    (root / "data/l").symlink_to("../real/f")
+    Path(os.fsdecode(bytes(root) + b"/caf\xe9.txt")).write_text("latin")
+    stock.sh(root, "git add -A && git commit -qm more")
+    other = tmp_path / "stock"
+    stock.sh(tmp_path, f"cp -a {root} {other}")
+    assert stock.dvc(other, "repro") == 0
+    result = repro(root)
+    assert not result.failed, result.failed
+    assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
+    assert os.access(root / "tool", os.X_OK)
+
+
+def test_a_dep_through_a_link_to_an_ignored_folder(project: Make, repro: Repro) -> None:
+    root = project(
+        {"dvc.yaml": one("cat l/x > out.txt").replace("in.txt", "l"), ".gitignore": "/real\n", "real/x": "x"}
+    )
+    (root / "l").symlink_to("real")
+    stock.sh(root, "git add -A && git commit -qm l")
+    assert not repro(root).failed
+    assert (root / "out.txt").read_text() == "x"
+
+
+def test_submodules_are_given(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("cat lib/lib.txt > out.txt"), "in.txt": ""})
+    stock.sh(root, "git init -q lib && echo lib > lib/lib.txt && git -C lib add -A && git -C lib commit -qm lib")
+    stock.sh(root, "git add -A 2>/dev/null && git commit -qm sub")
+    assert not repro(root).failed
+    assert (root / "out.txt").read_text() == "lib\n"
+
+
+def test_two_stages_make_one_file(project: Make) -> None:
+    text = "stages:\n" + "".join(
+        f"  {name}: {{cmd: echo {name} >> both.txt; echo > {name}, deps: [in.txt], outs: [{name}]}}\n" for name in "ab"
+    )
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    events: list[RunEvent] = []
+    with stock.in_directory(root):
+        api.repro(executor=Together(), listen=events.append)
+    assert (root / "both.txt").read_text() == "b\n"
+    assert "stages 'a' and 'b' both wrote 'both.txt'" in warnings(events)
+
+
+def test_a_missing_include_is_said_before_outs_are_removed(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt", "{include: [nope]}"), "in.txt": ""})
+    (root / "out.txt").write_text("of the last run")
+    assert "'nope' of 'meta.ray.include' does not exist" in report(repro(root), "one").error
+    assert (root / "out.txt").exists()
+
+
+def test_runtime_env_reaches_the_command(project: Make, repro: Repro) -> None:
+    root = project(
+        {"dvc.yaml": one("echo $GREETING > out.txt", "{runtime_env: {env_vars: {GREETING: hi}}}"), "in.txt": ""}
+    )
+    assert not repro(root).failed
+    assert (root / "out.txt").read_text() == "hi\n"
+
+
+def test_what_ray_refuses_fails_the_stage_only(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt", "{resources: {CPU: 1}}"), "in.txt": ""})
+    assert "Ray refuses its settings" in report(repro(root), "one").error
+
+
+def test_a_relative_dep_outside_is_refused_by_name(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt").replace("in.txt", "../ext.txt")})
+    (root.parent / "ext.txt").write_text("x")
+    with pytest.raises(UnsupportedError, match="leads out of the project"):
+        repro(root)
+
+
+def test_a_stage_far_down_is_not_run_when_nothing_reaches_it(project: Make, repro: Repro) -> None:
+    """Its upstream was unchanged in the end: so is it, also without a run cache."""
+    text = """
+stages:
+  a: {cmd: echo a > a.txt, deps: [in.txt], params: [rows], outs: [a.txt]}
+  b: {cmd: cat a.txt > b.txt, deps: [a.txt], outs: [{b.txt: {persist: true}}]}
+  c: {cmd: cat b.txt > c.txt, deps: [b.txt], outs: [{c.txt: {persist: true}}]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "rows: 1\n"})
+    repro(root)
+    (root / "params.yaml").write_text("rows: 2\n")
+    assert states(repro(root)) == {"a": StageState.DONE, "b": StageState.UNCHANGED, "c": StageState.UNCHANGED}
+
+
+def test_every_stage_has_an_end(project: Make, repro: Repro) -> None:
+    text = """
+stages:
+  bad: {cmd: echo > bad.txt, deps: [missing.txt], outs: [bad.txt]}
+  after: {cmd: cp bad.txt after.txt, deps: [bad.txt], outs: [after.txt]}
+"""
+    root = project({"dvc.yaml": text})
+    result = repro(root, Selection(targets=("bad",), downstream=True))
+    assert states(result) == {"bad": StageState.FAILED, "after": StageState.BLOCKED}
+
+
+def test_a_long_name(project: Make, repro: Repro) -> None:
+    name = "ж" * 60
+    root = project({"dvc.yaml": one("echo > out.txt").replace("one:", f"{name}:"), "in.txt": ""})
+    assert not repro(root).failed
+    assert len(os.fsencode(RunPaths(Path("x")).log(name, 1).name)) < 255
+
+
+def test_output_is_not_torn_within_a_character(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("printf '%.0sü' $(seq 50001); echo > out.txt"), "in.txt": ""})
+    repro(root)
+    assert "".join(event.text for event in repro.events if isinstance(event, Output)) == "ü" * 50001
+
+
+def test_finished_work_waits_for_another_dvc_command(project: Make, repro: Repro) -> None:
+    from dvc.repo import Repo
+
+    root = project({"dvc.yaml": one("true"), "in.txt": ""})
+    marker, hold = root.parent / "started", root.parent / "hold"
+    hold.touch()
+    (root / "dvc.yaml").write_text(one(f"touch {marker}; while test -e {hold}; do sleep 0.05; done; echo > out.txt"))
+    told = threading.Event()
+
+    def listen(event: RunEvent) -> None:
+        if isinstance(event, Notice) and "Waiting for another DVC command" in event.text:
+            told.set()
+
+    def other_command() -> None:
+        while not marker.exists():
+            told.wait(0.05)
+        with contextlib.closing(Repo(str(root))) as other, other.lock:
+            hold.unlink()
+            assert told.wait(30)
+
+    thread = threading.Thread(target=other_command)
+    thread.start()
+    with stock.in_directory(root):
+        result = api.repro(listen=listen, executor=repro.executor)
+    thread.join()
+    assert states(result) == {"one": StageState.DONE}
+
+
+def test_a_second_run_in_a_project_is_refused(project: Make, repro: Repro) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""})
+    with (
+        open_run(str(root / ".dvc")),
+        pytest.raises(ProjectError, match="another dvc-ray run is under way"),
+    ):
+        repro(root)
+    assert not repro(root).failed
+
+
+def test_an_address_where_nobody_listens(project: Make, cli: Any) -> None:
+    done = cli(project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""}), "repro", "--address", "127.0.0.1:9")
+    assert done.returncode == 255
+    assert "cannot join Ray at 127.0.0.1:9" in done.stderr
