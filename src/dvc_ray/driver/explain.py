@@ -18,6 +18,14 @@ _LINE: Final = 1000
 """Characters shown of such a line."""
 
 
+def created(result: StageResult) -> str:
+    """Name new files that no out declares; empty if there are none."""
+    paths = [path for path in result.created if "__pycache__" not in path]
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    named = ", ".join(paths[:3])
+    return f"stage '{result.address}' wrote {named}{more}, which no out declares; kept." if paths else ""
+
+
 def short(result: StageResult) -> str:
     """What went wrong, without the whole command: that stands in dvc.yaml."""
     if result.exit_code is None or not result.error.startswith("failed to run:"):

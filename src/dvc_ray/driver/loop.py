@@ -184,12 +184,12 @@ class Driver:
 
     def _settle(self, stage: _Stage) -> None:
         address = stage.step.spec.address
-        reasons = self._reasons(stage)
-        if reasons is None:
-            self._say(stage, StageState.UNCHANGED, reason="unchanged")
-            return
         begun = time.monotonic()
         try:
+            reasons = self._reasons(stage)
+            if reasons is None:
+                self._say(stage, StageState.UNCHANGED, reason="unchanged")
+                return
             if stage.step.spec.kind is StageKind.COMMAND:
                 self._executor.check(address, stage.step.spec.settings)
             done = self._project.settle(address, force=self._options.force, run_cache=self._options.run_cache)
@@ -298,14 +298,9 @@ class Driver:
         for result, _ in merges:
             stage = self._stages[result.address]
             self._release(stage)
-            self._tell_created(result)
+            if told := explain.created(result):
+                self._listen(Notice(text=told))
             self._say(stage, StageState.DONE, node=result.node, seconds=result.seconds)
-
-    def _tell_created(self, result: StageResult) -> None:
-        created = [path for path in result.created if "__pycache__" not in path]
-        if created:
-            shown = ", ".join(created[:3]) + (f" and {len(created) - 3} more" if len(created) > 3 else "")
-            self._listen(Notice(text=f"stage '{result.address}' wrote {shown}, which no out declares; kept."))
 
     def _ended_badly(self, stage: _Stage, end: StageResult | Lost) -> None:
         settings = stage.step.spec.settings
@@ -331,8 +326,12 @@ class Driver:
     def _leave_partial(self, stage: _Stage, result: StageResult) -> None:
         """Leave what a failed command wrote where a command run in the workspace would have left it."""
         assert stage.task is not None  # noqa: S101
-        with self._locked():
-            self._home.bring(stage.task, result)
+        try:
+            with self._locked():
+                self._home.bring(stage.task, result)
+        except OSError as error:
+            text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
+            self._listen(Notice(text=text, level="warning"))
 
     def _fail(self, stage: _Stage, error: str, result: StageResult | None = None) -> None:
         self._failed = True
