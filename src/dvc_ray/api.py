@@ -13,7 +13,17 @@ from dvc_ray.executors.base import Executor
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.journal import open_run
 from dvc_ray.repo import Project
-from dvc_ray.values import Notice, Plan, Planned, RunEvent, RunOptions, RunResult, Selection
+from dvc_ray.values import (
+    Notice,
+    Plan,
+    Planned,
+    RunEvent,
+    RunOptions,
+    RunResult,
+    Selection,
+    StageReport,
+    StageState,
+)
 
 __all__ = ["make_plan", "repro"]
 
@@ -49,6 +59,8 @@ def repro(
     with Project.open() as project:
         options = config.apply(config.load(project.dvc_dir), options)
         chosen = _plan(project, selection or Selection(), options)
+        if chosen.nothing_to_do:
+            return _tell_nothing(chosen, listen)
         with contextlib.ExitStack() as stack:
             if executor is None:
                 executor = RayExecutor(options.address)
@@ -87,6 +99,17 @@ def _plan(project: Project, selection: Selection, options: RunOptions) -> Plan:
         specs = project.select(selection)
         statuses = {spec.address: project.status(spec.address) for spec in specs}
     return plan.make(specs, statuses, force=options.force)
+
+
+def _tell_nothing(chosen: Plan, listen: Listener) -> RunResult:
+    """End a run that has nothing to do: no directory, no Ray."""
+    reports = tuple(
+        StageReport(address=step.spec.address, state=StageState.UNCHANGED, reason="unchanged") for step in chosen.steps
+    )
+    result = RunResult(run_id="", reports=reports, seconds=0.0)
+    for event in (Planned(run_id="", plan=chosen), *reports, result):
+        listen(event)
+    return result
 
 
 def _drive(driver: Driver, project: Project, chosen: Plan, listen: Listener) -> RunResult:

@@ -266,7 +266,11 @@ def _ordered(repo: Any, selection: Selection) -> list[Any]:
 
     whole = selection.all_pipelines or selection.pipeline
     stages: list[Any] = []
-    if not selection.all_pipelines:
+    if not selection.all_pipelines and not selection.targets:
+        # Those of the index, which the graph needs anyway; `collect_stages` would parse dvc.yaml a second time.
+        path = os.path.abspath(PROJECT_FILE)
+        stages = [stage for stage in repo.index.stages if stage.path == path]
+    if not selection.all_pipelines and not stages:
         stages = collect_stages(
             repo, selection.targets or (PROJECT_FILE,), recursive=selection.recursive, glob=selection.glob
         )
