@@ -65,3 +65,12 @@ def _file_name(address: str) -> str:
     if len(name) <= _NAME_LIMIT:
         return name
     return f"{name[:_NAME_LIMIT]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+
+
+def is_under(path: str, tops: set[str]) -> bool:
+    """Whether a relative path is one of some others or lies under one of them."""
+    while path:
+        if path in tops:
+            return True
+        path = path.rpartition("/")[0]
+    return False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dvc_ray.errors import ProjectError
+from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes
 from dvc_ray.values import StageSettings, StageTask
 
@@ -57,7 +58,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         tree=root,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=tuple(path for path in code if not _under(path, removed)),
+        code=tuple(path for path in code if not is_under(path, removed)),
         links=tuple(_resolved(root, (*_deps(stage), *_includes(stage, request.settings)))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
         outs=outs,
@@ -190,14 +191,6 @@ def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
             yield from _relative(root, [path])
         if real != os.path.normpath(path):
             yield from _relative(os.path.realpath(root), [real])
-
-
-def _under(path: str, tops: set[str]) -> bool:
-    while path:
-        if path in tops:
-            return True
-        path = os.path.dirname(path)
-    return False
 
 
 def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:

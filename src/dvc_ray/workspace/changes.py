@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from dvc_ray.paths import is_under
 from dvc_ray.values import Changed, StageTask
 from dvc_ray.workspace.materialise import Materialised, stamps
 
@@ -53,12 +54,3 @@ def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
             if inside and not is_under(part, given) and os.path.exists(os.path.join(task.tree, part)):
                 found[part] = not any(path.startswith(part + os.sep) for path in given)
     return tuple(path for path, missing in found.items() if missing)[:5]
-
-
-def is_under(path: str, tops: set[str]) -> bool:
-    """Whether a relative path is one of some others or lies under one of them."""
-    while path:
-        if path in tops:
-            return True
-        path = os.path.dirname(path)
-    return False
