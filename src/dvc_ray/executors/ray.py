@@ -247,7 +247,11 @@ class RayExecutor:
                 num_cpus=_local_cpus(self._jobs),
                 include_dashboard=False,
                 _temp_dir=directory,
-                _system_config={"worker_niceness": 0},
+                _system_config={
+                    "worker_niceness": 0,
+                    # Ray starts as many workers at a time as there are cores, and each mostly waits: all at once.
+                    "worker_maximum_startup_concurrency": _local_cpus(self._jobs),
+                },
                 **quiet,
             )
         else:
