@@ -8,6 +8,7 @@
      ├─ UnsupportedError       255  a feature that dvc-ray does not run yet, refused by name
      ├─ MissingDependencyError 255  an optional package is not installed
      ├─ ClusterError           255  Ray cannot be started or reached
+     │   └─ RayDiedError       255  Ray has died under a run
      ├─ StageFailedError       255  a stage's command or its result failed
      ├─ RunInterruptedError    252  Ctrl-C
      └─ LiveError              255  wrong use of the functions for training code
@@ -29,6 +30,7 @@ __all__ = [
     "MissingDependencyError",
     "NotAProjectError",
     "ProjectError",
+    "RayDiedError",
     "RunInterruptedError",
     "StageFailedError",
     "UnsupportedError",
@@ -95,6 +97,10 @@ class MissingDependencyError(DvcRayError):
 
 class ClusterError(DvcRayError):
     """Ray cannot be started or reached."""
+
+
+class RayDiedError(ClusterError):
+    """Ray has died under a run: its parts in this process are not to be used any more, not even to end it."""
 
 
 class StageFailedError(DvcRayError):

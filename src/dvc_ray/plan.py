@@ -28,6 +28,7 @@ def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: b
             action=_action(status, moving=bool(moving), force=force),
             reasons=_reasons(status, moving, force=force),
             wave=1 + max((steps[name].wave for name in moving), default=0),
+            judged=status.judged,
         )
     return Plan(steps=tuple(steps.values()))
 
@@ -44,11 +45,11 @@ def waves(plan: Plan) -> list[list[Step]]:
 def _action(status: Status, *, moving: bool, force: bool) -> Action:
     if force or status.changed:
         return Action.RUN
-    return Action.MAYBE if moving else Action.SKIP
+    return Action.MAYBE if moving or not status.judged else Action.SKIP
 
 
 def _reasons(status: Status, moving: list[str], *, force: bool) -> tuple[str, ...]:
-    if status.changed:
+    if status.changed or not status.judged:
         return status.reasons
     if force:
         return ("forced",)

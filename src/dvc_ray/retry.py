@@ -1,14 +1,17 @@
-"""Whether an attempt that did not succeed is tried again: a pure decision with a budget for each kind of end."""
+"""Whether an attempt that did not succeed is tried again, when, and with what: pure decisions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dvc_ray.values import Lost, StageResult, StageSettings, StageState
 
 LOST_BUDGET: Final = 3
 """Workers a stage may lose; a dead worker is not the command's fault and does not use up `retries`."""
+_OUT_OF_MEMORY: Final = 137
+"""What a worker ended by Ray's memory monitor counts as: as if the kernel had killed the command."""
+_SIGNALS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,21 +22,63 @@ class Tries:
     lost: int = 0
 
 
-def again(end: StageResult | Lost, tries: Tries, settings: StageSettings) -> bool:
+def again(end: StageResult | Lost, tries: Tries, settings: StageSettings) -> float | None:
     """Decide whether a stage gets another attempt.
 
     Args:
         end: How the attempt ended; `tries` does not count it yet.
         tries: Attempts that ended badly before.
         settings: The stage's settings.
+
+    Returns:
+        Seconds to wait before it; None: there is none.
     """
-    if isinstance(end, Lost):
-        return tries.lost < LOST_BUDGET
-    return end.state is StageState.FAILED and end.exit_code is not None and tries.failed < settings.retries
+    if isinstance(end, Lost) and not end.out_of_memory:
+        return 0.0 if tries.lost < LOST_BUDGET else None
+    if tries.failed >= settings.retries.max or not _counts(end, settings):
+        return None
+    return settings.retries.delay * (tries.failed + 1 if settings.retries.delay_grows else 1)
 
 
 def count(end: StageResult | Lost, tries: Tries) -> Tries:
     """Add an attempt that ended badly."""
+    if isinstance(end, Lost) and not end.out_of_memory:
+        return replace(tries, lost=tries.lost + 1)
+    return replace(tries, failed=tries.failed + 1)
+
+
+def grown(settings: StageSettings, tries: Tries) -> StageSettings:
+    """What the next attempt asks for; a worker that was lost makes it no larger."""
+    number = tries.failed + 1
+
+    def times(name: str) -> int:
+        return number if name in settings.grows else 1
+
+    return replace(
+        settings,
+        num_cpus=settings.num_cpus * times("num_cpus"),
+        num_gpus=settings.num_gpus * times("num_gpus"),
+        memory=None if settings.memory is None else settings.memory * times("memory"),
+    )
+
+
+def largest(settings: StageSettings) -> StageSettings:
+    """What the last attempt that `retries` allows asks for."""
+    return grown(settings, Tries(failed=settings.retries.max))
+
+
+def _counts(end: StageResult | Lost, settings: StageSettings) -> bool:
+    """Whether `retries` is about such an end."""
+    wanted = settings.retries.exit_codes
     if isinstance(end, Lost):
-        return Tries(failed=tries.failed, lost=tries.lost + 1)
-    return Tries(failed=tries.failed + 1, lost=tries.lost)
+        return wanted is None or _OUT_OF_MEMORY in map(_as_shell, wanted)
+    if end.state is not StageState.FAILED or end.exit_code is None:
+        return False
+    if end.timed_out:
+        return settings.retries.timeout
+    return wanted is None or _as_shell(end.exit_code) in map(_as_shell, wanted)
+
+
+def _as_shell(code: int) -> int:
+    """An exit code as a shell tells it: a command may be the shell itself, or run under one that reports the signal."""
+    return _SIGNALS - code if code < 0 else code

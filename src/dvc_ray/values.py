@@ -14,6 +14,8 @@ class OnError(Enum):
     """Start nothing new, let what runs finish."""
     KEEP_GOING = "keep-going"
     """Go on with the stages that do not depend on the failed one."""
+    IGNORE = "ignore"
+    """Go on with all, those that depend on the failed one too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,48 @@ class RunOptions:
     """Ray cluster to join; None: a local Ray that is stopped at the end."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+    force_downstream: bool = False
+    """Run all that depends on a stage that has run, changed or not."""
+    pull: bool = False
+    """Bring missing data from the remote."""
+    allow_missing: bool = False
+    """Take a stage whose data is missing, but is unchanged otherwise, as unchanged."""
+    commit: bool = True
+    """Put outs into the cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What makes a run an experiment: the flags of ``dvc exp run`` that ``dvc repro`` has not."""
+
+    params: tuple[str, ...] = ()
+    """``[file:]name=value`` in Hydra's override syntax."""
+    name: str | None = None
+    """None: DVC makes one."""
+    message: str | None = None
+    """Of the commit; None: DVC's."""
+    temp: bool = False
+    """Leave the workspace as it is."""
+    copy_paths: tuple[str, ...] = ()
+    """Ignored or untracked paths the experiment gets a copy of."""
+    hydra: bool = True
+    """Whether Hydra composes params.yaml where the project's configuration says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """When and how a failed command is tried again."""
+
+    max: int = 0
+    """How often."""
+    exit_codes: tuple[int, ...] | None = None
+    """Only after these; None: after any. A signal is its negative number or 128 more than it."""
+    timeout: bool = False
+    """Whether after a time-out, too."""
+    delay: float = 0.0
+    """Seconds to wait before."""
+    delay_grows: bool = False
+    """Whether the delay is multiplied by the number of the attempt that has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +96,25 @@ class StageSettings:
     num_gpus: float = 0
     memory: int | None = None
     """Bytes Ray sets aside for the stage."""
+    grows: tuple[str, ...] = ()
+    """Which of these three are multiplied by the number of the attempt; the values are those of the first."""
     resources: tuple[tuple[str, float], ...] = ()
+    accelerator_type: str | None = None
+    label_selector: tuple[tuple[str, str], ...] = ()
+    """Labels a node must have, in Ray's syntax."""
+    max_parallel: int | None = None
+    """Attempts of the stage's group at the same time."""
+    mutex: tuple[str, ...] = ()
+    """Names of which each is held by one stage at a time."""
+    pull: bool | None = None
+    """Whether outs come home; on one machine they always do."""
     env: tuple[tuple[str, str], ...] = ()
     """Added to the environment of the command."""
     include: tuple[str, ...] = ()
     """Files and folders the command reads but does not declare; relative to the stage's working directory."""
     runtime_env: dict[str, Any] | None = None
     """Handed to Ray as it is."""
-    retries: int = 0
-    """How often a failed command is tried again."""
+    retries: Retries = field(default_factory=Retries)
     timeout: float | None = None
     """Seconds after which the command is stopped and the stage has failed."""
 
@@ -87,6 +141,8 @@ class StageSpec:
     upstream: tuple[str, ...] = ()
     """Addresses of the stages of this plan whose outs it reads."""
     settings: StageSettings = field(default_factory=StageSettings)
+    group: str = ""
+    """The address without what ``matrix`` or ``foreach`` has added: items of one stage share it."""
 
 
 class Action(Enum):
@@ -104,6 +160,8 @@ class Status:
 
     changed: bool
     reasons: tuple[str, ...] = ()
+    judged: bool = True
+    """False: it cannot be said in the workspace as it is; ``reasons`` say why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +173,8 @@ class Step:
     reasons: tuple[str, ...]
     wave: int
     """Steps of one wave do not depend on each other; SKIP steps count as done before the first."""
+    judged: bool = True
+    """False: whether it runs is decided only when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +238,8 @@ class StageTask:
     """Files of the snapshot, relative to the tree."""
     links: tuple[str, ...]
     """Deps and includes, files or directories, relative to the tree; linked, not copied."""
+    deps: tuple[str, ...]
+    """Of the links, those that are deps: files or directories of the tree."""
     copies: tuple[str, ...]
     """Outs that persist: the command may change them in place; relative to the tree."""
     outs: tuple[str, ...]
@@ -200,6 +262,10 @@ class StageTask:
     """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
     timeout: float | None = None
     grace: float = 10.0
+    commit: bool = True
+    """Whether outs and a run-cache entry go into the cache."""
+    allow_missing: bool = False
+    """Whether deps and outs may be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +300,7 @@ class StageResult:
     """Files of the snapshot that the command deleted, relative to the tree."""
     created: tuple[str, ...] = ()
     """New files that no out declares."""
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +328,8 @@ class Lost:
     address: str
     attempt: int
     why: str
+    out_of_memory: bool = False
+    """Whether Ray's memory monitor ended the worker."""
 
 
 WorkerEvent = Started | Output | StageResult | Lost
@@ -317,4 +386,17 @@ class RunResult:
         return sum(report.state in states for report in self.reports)
 
 
-RunEvent = Planned | StageReport | Output | Notice | RunResult
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """An experiment is saved as a commit of its own."""
+
+    name: str
+    rev: str
+    """The commit."""
+    applied: bool
+    """Whether its results are in the workspace."""
+    why: str = ""
+    """Why they are not."""
+
+
+RunEvent = Planned | StageReport | Output | Notice | RunResult | Saved

@@ -1,0 +1,96 @@
+"""Switches, numbers, sizes and durations of ``meta.ray``, alone or growing with the attempt.
+
+All functions raise ValueError for what they do not take; who calls them knows the key and says what is expected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_UNITS: Final = {"": 1, "B": 1} | {
+    unit: factor**power
+    for power, letter in enumerate("KMGT", start=1)
+    for unit, factor in ((f"{letter}B", 1000), (f"{letter}iB", 1024), (letter, 1024))
+}
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A value, and whether it is multiplied by the number of the attempt."""
+
+    value: float
+    grows: bool
+
+
+def growing(reader: Callable[[object], float]) -> Callable[[object], Amount]:
+    """Let a reader take ``<value> * attempt`` too; that is all of the grammar, nothing is evaluated."""
+
+    def read(value: object) -> Amount:
+        match = re.fullmatch(r"(.*?)\s*\*\s*attempt\s*", value) if isinstance(value, str) else None
+        if not match:
+            return Amount(reader(value), grows=False)
+        plain = re.fullmatch(r"\s*(\d+(?:\.\d+)?)", match[1])
+        # YAML makes a text of the whole: the number in it is one for readers that take numbers only.
+        return Amount(reader(_figure(plain[1]) if plain else match[1]), grows=True)
+
+    return read
+
+
+def boolean(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError(value)  # noqa: TRY004  as all of them
+    return value
+
+
+def number(value: object) -> float:
+    """A number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(value)
+    return value
+
+
+def whole(value: object) -> int:
+    """A whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def positive(value: object) -> int:
+    """A whole number of at least 1."""
+    if not whole(value):
+        raise ValueError(value)
+    return whole(value)
+
+
+def size(value: object) -> int:
+    """Bytes: a number, or a text such as ``2GiB``."""
+    if not isinstance(value, str):
+        return whole(value)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
+    if not match or match[2] not in _UNITS:
+        raise ValueError(value)
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def duration(value: object) -> float:
+    """Seconds above 0: a number, or a text such as ``1h30m``."""
+    if not isinstance(value, str):
+        seconds = number(value)
+    else:
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
+        if not parts or re.sub(r"[\s\d.smhd]", "", value):
+            raise ValueError(value)
+        seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
+    if not seconds:
+        raise ValueError(value)
+    return seconds
+
+
+def _figure(text: str) -> float:
+    return float(text) if "." in text else int(text)

@@ -1,0 +1,55 @@
+"""How a reader refuses a value when the key alone does not say what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RefusedError(ValueError):
+    """A value is wrong in a way that has words of its own.
+
+    Args:
+        what: What is wrong, to stand after the stage's name.
+        hint: What would be right.
+    """
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what, hint)
+
+    @property
+    def what(self) -> str:
+        """What is wrong."""
+        return str(self.args[0])
+
+    @property
+    def hint(self) -> str:
+        """What would be right."""
+        return str(self.args[1])
+
+
+def unknown_key(key: object, where: str, allowed: Iterable[str]) -> RefusedError:
+    """A key that is none, with the nearest one that is."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(key), allowed, n=1)
+    meant = f" Did you mean '{near[0]}'?" if near else ""
+    return RefusedError(f"unknown key '{key}' in '{where}'.{meant}", f"Allowed keys: {', '.join(allowed)}.")
+
+
+def wrong_value(key: str, expected: str, value: object) -> RefusedError:
+    """A value of a kind that the key does not take."""
+    return RefusedError(
+        f"'{key}' must be {expected}, not {kind(value)} {value!r}", "Change it under 'meta: ray:' in dvc.yaml."
+    )
+
+
+def kind(value: object) -> str:
+    """The kind of a YAML value, in words that a value can follow."""
+    names = {
+        "dict": "a mapping",
+        "list": "a list",
+        "str": "the string",
+        "int": "the number",
+        "float": "the number",
+    }
+    return names.get(type(value).__name__, "a value such as" if value is not None else "empty:")
