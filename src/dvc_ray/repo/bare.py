@@ -66,7 +66,7 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute) -> dict[s
         stage = StageLoader.load_stage(dvcfile, task.name, task.definition)
         try:
             with repo.lock:
-                stage.run(force=True)
+                stage.run(force=True, no_commit=not task.commit, allow_missing=task.allow_missing)
         except DvcException as error:
             raise ProjectError(message(error)) from error
         return dict(_plain(to_single_stage_lockfile(stage)))

@@ -2,14 +2,33 @@
 
 Stock DVC appends an out's entry when its stage is saved, so the order of entries is the order of stages; and a
 .gitignore inside a directory that is a dep is hashed with it. Stages that finish in another order must leave the same
-bytes: each file is written anew from its content at the start and the entries so far, in plan order.
+bytes: each file is what it was at the start, and the entries so far in plan order.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+_Order = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _File:
+    """One .gitignore.
+
+    Args:
+        before: Its content at the start, or when somebody else had changed it; with a line end.
+    """
+
+    before: bytes
+    entries: list[tuple[_Order, bytes]] = field(default_factory=list)
+    """The lines added, in plan order."""
+    stamp: tuple[int, int, int] | None = None
+    """Of the file as we left it."""
 
 
 class Ignores:
@@ -17,9 +36,7 @@ class Ignores:
 
     def __init__(self, scm: Any) -> None:
         self._scm = scm
-        self._before: dict[str, bytes | None] = {}
-        self._written: dict[str, bytes] = {}
-        self._entries: dict[str, dict[tuple[int, int], str]] = {}
+        self._files: dict[str, _File] = {}
         self._outs: list[str] = []
 
     def add(self, order: tuple[int, int], path: str) -> str | None:
@@ -35,10 +52,19 @@ class Ignores:
         if self._scm.is_ignored(path):
             return None
         entry, gitignore = self._scm._get_gitignore(path)
-        self._refresh(gitignore)
-        self._entries.setdefault(gitignore, {})[order] = entry
+        file = self._files.get(gitignore)
+        if file is None or file.stamp != _stamp(gitignore):  # somebody else's change is a new start
+            file = self._files[gitignore] = _File(_ended(gitignore))
+        size = os.path.getsize(gitignore) if os.path.exists(gitignore) else 0
+        self._scm._add_entry_to_gitignore(entry, gitignore)  # at its end, escaped and after a line end
+        line = _from(gitignore, size).removeprefix(b"\n")
+        if file.entries and order < file.entries[-1][0]:
+            bisect.insort(file.entries, (order, line))
+            Path(gitignore).write_bytes(file.before + b"".join(text for _, text in file.entries))
+        else:
+            file.entries.append((order, line))
+        file.stamp = _stamp(gitignore)
         self._outs.append(path)
-        self._write(gitignore)
         return str(gitignore)
 
     def undo(self) -> None:
@@ -46,19 +72,21 @@ class Ignores:
         for path in self._outs:
             self._scm.ignore_remove(path)
 
-    def _refresh(self, gitignore: str) -> None:
-        """Take a file that somebody else has changed since we wrote it as a new start."""
-        now = Path(gitignore).read_bytes() if os.path.exists(gitignore) else None
-        if gitignore not in self._before or now != self._written.get(gitignore):
-            self._before[gitignore] = now
-            self._entries.pop(gitignore, None)
 
-    def _write(self, gitignore: str) -> None:
-        before = self._before[gitignore]
-        if before is None:
-            Path(gitignore).unlink(missing_ok=True)
-        else:
-            Path(gitignore).write_bytes(before)
-        for _, entry in sorted(self._entries[gitignore].items()):
-            self._scm._add_entry_to_gitignore(entry, gitignore)
-        self._written[gitignore] = Path(gitignore).read_bytes()
+def _ended(gitignore: str) -> bytes:
+    """Content of a file, its last line ended."""
+    content = Path(gitignore).read_bytes() if os.path.exists(gitignore) else b""
+    return content if not content or content.endswith(b"\n") else content + b"\n"
+
+
+def _from(path: str, place: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(place)
+        return file.read()
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    if not os.path.exists(path):
+        return None
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.repo import hashes, snapshot, status, tasks
-from dvc_ray.repo.failures import ours, quiet
+from dvc_ray.repo import hashes, runcache, snapshot, status, tasks
+from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
-from dvc_ray.values import Selection, StageKind, StageSpec, StageTask, Status
+from dvc_ray.repo.tracked import Tracked
+from dvc_ray.values import RunOptions, Selection, StageKind, StageSpec, StageTask, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,11 @@ class Project:
         self._repo = repo
         self._stages: dict[str, Any] = {}
         self._order: dict[str, int] = {}
+        self._in_order: list[Any] = []
         self._locks = Locks({})
         self._ignores = Ignores(repo.scm)
         self._current = 0
         self._code: tuple[str, ...] | None = None
-        repo.scm_context.ignore = self._ignore
 
     @classmethod
     @contextlib.contextmanager
@@ -102,7 +104,33 @@ class Project:
                         raise
                     waiting()
                     waiting = _nothing
-            yield
+            self._repo._lock_depth += 1  # what DVC itself locks (dvc.repo.lock_repo), is locked
+            try:
+                yield
+            finally:
+                self._repo._lock_depth -= 1
+
+    def code(self) -> tuple[str, ...]:
+        """Files of the snapshot, relative to `tree`.
+
+        Raises:
+            ProjectError: Git cannot list them.
+        """
+        if self._code is None:
+            self._code = snapshot.files(self._repo)
+        return self._code
+
+    def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Outs of stages in the tree, relative to it; default: of all stages of the project."""
+        with ours():
+            stages = self._repo.index.stages if addresses is None else [self._stages[name] for name in addresses]
+        return tasks.inside(self.tree, (out.fs_path for stage in stages for out in stage.outs))
+
+    def inputs(self) -> tuple[str, ...]:
+        """Outs, deps and includes of all stages of the project, relative to `tree`; whether they exist or not."""
+        with ours():
+            stages = self._repo.index.stages
+        return tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
 
     def select(self, selection: Selection) -> tuple[StageSpec, ...]:
         """Find the stages a run is about, in the order of ``dvc repro`` (``dvc.repo.reproduce``, 3.67.1).
@@ -112,10 +140,19 @@ class Project:
             ConfigError: ``meta.ray`` of a stage is wrong.
             UnsupportedError: A stage uses something that dvc-ray does not run yet.
         """
-        with ours():
-            found = _ordered(self._repo, selection)
-            graph = self._repo.index.graph
-            _share_files(found)
+        from dvc.scm import NoSCM
+
+        try:
+            with ours():
+                found = _ordered(self._repo, selection)
+                graph = self._repo.index.graph
+                _share_files(found)
+        except ProjectError as error:
+            raise self._with_nearest(error, selection.targets) from error
+        self._repo.scm_context.ignore = self._ignore
+        if not isinstance(self._repo.scm, NoSCM):
+            self._repo.scm.is_tracked = Tracked(self._repo.scm)
+        self._in_order = found
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
         self._locks = Locks(
@@ -127,12 +164,48 @@ class Project:
         )
         return tuple(self._spec(stage, graph) for stage in found)
 
-    def status(self, address: str) -> Status:
+    def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""
+        stage = self._stages[address]
         with ours():
-            return status.of(self._stages[address])
+            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not stage.frozen else []
+            return status.of(stage, allow_missing=allow_missing, upstream=upstream)
 
-    def settle(self, address: str, *, force: bool, run_cache: bool) -> bool:
+    def pull_run_cache(self) -> str:
+        """Bring the run cache of the default remote, as ``dvc repro --pull`` does first; needs `locked`.
+
+        Returns:
+            Why that cannot be; empty if it can.
+        """
+        from dvc.stage.cache import RunCacheNotSupported
+
+        with ours():
+            try:
+                self._repo.stage_cache.pull(None)
+            except RunCacheNotSupported as error:
+                return f"Failed to pull run cache: {message(error)}"
+        return ""
+
+    def pull(self, address: str) -> bool:
+        """Bring the data of a stage that is unchanged but for missing data (``Stage.reproduce``); needs `locked`.
+
+        Returns:
+            Whether it is complete now, so that it need not run.
+        """
+        from dvc.exceptions import CheckoutError
+
+        stage = self._stages[address]
+        if self.status(address, allow_missing=True).changed:
+            return False
+        with ours():
+            try:
+                self._repo.pull(address)
+                stage.checkout()
+            except CheckoutError:
+                return False
+        return True
+
+    def settle(self, address: str, options: RunOptions, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
         DVC's own ``Stage.run`` goes up to the point where it would run the command. Like it, this removes the outs
@@ -148,15 +221,36 @@ class Project:
         self._current = self._order[address]
         with ours():
             if _kind(stage) is StageKind.COMMAND:
-                tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                if options.pull:
+                    _pull_missing_deps(stage)
+                if not options.allow_missing:
+                    tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
                 with _no_commands():
-                    stage.run(force=force, run_cache=run_cache)
+                    stage.run(
+                        force=force,
+                        run_cache=options.run_cache,
+                        no_commit=not options.commit,
+                        allow_missing=options.allow_missing,
+                        pull=options.pull,
+                    )
             except _WorkerNeededError:
                 return False
             self._dump([stage])
         return True
+
+    def restorable(self, address: str, options: RunOptions) -> bool:
+        """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
+
+        Raises:
+            ProjectError: A dep is missing.
+        """
+        stage = self._stages[address]
+        with ours():
+            if options.pull:
+                _pull_missing_deps(stage)
+            return runcache.has(self._repo, stage, run_cache=options.run_cache)
 
     def task(self, address: str, request: tasks.Request) -> StageTask:
         """Say all that a worker needs to run a stage in the workspace as it is now.
@@ -164,15 +258,36 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        if self._code is None:
-            self._code = snapshot.files(self._repo)
+        code = self.code()
         with ours():
-            return tasks.make(self._repo, self._stages[address], self._code, request)
+            return tasks.make(self._repo, self._stages[address], code, request)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
-        if self._code is not None:
+        if self._code is not None and paths:
             self._code = tuple(sorted({*self._code, *paths}))
+
+    def knows(self, address: str) -> bool:
+        """Whether a stage is one of those selected."""
+        return address in self._stages
+
+    def fits(self, task: StageTask, entry: Mapping[str, Any]) -> bool:
+        """Whether the result of an earlier attempt is what running the stage now would give; needs `locked`.
+
+        That is so if the stage is defined as it was and its deps are what the attempt has read. One that would not
+        run needs no result.
+        """
+        from dvc.stage.loader import StageLoader
+
+        stage = self._stages[task.address]
+        with ours():
+            if self.tree != task.tree or tasks.definition(self._repo, stage) != task.definition:
+                return False
+            if not status.of(stage).changed:
+                return False
+            tried = StageLoader.load_stage(stage.dvcfile, stage.name, task.definition)
+            StageLoader.fill_from_lock(tried, entry)
+            return not any(dep.status() for dep in tried.deps)
 
     def place(self, address: str) -> int:
         """Place of a stage in the plan."""
@@ -204,6 +319,19 @@ class Project:
             return tuple(sorted(context.files_to_track))
         return ()
 
+    def _with_nearest(self, error: ProjectError, targets: Sequence[str]) -> ProjectError:
+        """Name the stages that a target may have meant, if it is unknown."""
+        from dvc.exceptions import NoOutputOrStageError, StageNotFoundError
+        from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+
+        unknown = (NoOutputOrStageError, StageNotFoundError, StageFileDoesNotExistError, StageNotFound)
+        if not isinstance(error.__cause__, unknown):
+            return error
+        names = [stage.addressing for stage in self._repo.index.stages]
+        near = [name for target in targets for name in difflib.get_close_matches(target, names, n=3)]
+        meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""
+        return ProjectError(error.what, f"{meant}{error.hint or 'See the stages with `dvc stage list --all`.'}")
+
     def _spec(self, stage: Any, graph: Any) -> StageSpec:
         address = stage.addressing
         kind = _kind(stage)
@@ -217,6 +345,7 @@ class Project:
             cmd=tasks.commands(stage),
             upstream=tuple(sorted((name for name in upstream if self._order.get(name, place) < place), key=self.place)),
             settings=settings.parse(address, stage.meta),
+            group=_group(stage),
         )
 
     def _fill(self, merge: Merge) -> None:
@@ -226,7 +355,8 @@ class Project:
         StageLoader.fill_from_lock(stage, merge.entry)
         stage.cmd_changed = False
         tasks.carry_home(self._repo, merge.task)
-        hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
+        if merge.task.commit:
+            hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
         self._current = self._order[merge.task.address]
         stage.ignore_outs()
 
@@ -246,11 +376,24 @@ class Project:
 
         if isinstance(self._repo.scm, NoSCM):
             return
-        stage = next(stage for stage in self._stages.values() if self._order[stage.addressing] == self._current)
+        stage = self._in_order[self._current]
         place = next((number for number, out in enumerate(stage.outs) if out.fs_path == path), 0)
         written = self._ignores.add((self._current, place), path)
         if written:
             self._repo.scm_context.track_file(relpath(written))
+
+
+def _group(stage: Any) -> str:
+    """A stage's address without the key of its item: ``@`` cannot stand in the name itself (``is_valid_name``)."""
+    name = getattr(stage, "name", None) or ""
+    address = str(stage.addressing)
+    return address.removesuffix(name) + name.partition("@")[0]
+
+
+def _pull_missing_deps(stage: Any) -> None:
+    from dvc.stage.run import _pull_missing_deps
+
+    _pull_missing_deps(stage)
 
 
 def _share_files(stages: Sequence[Any]) -> None:
@@ -295,10 +438,11 @@ def _kind(stage: Any) -> StageKind:
 def _refuse_unsupported(stage: Any, tree: str) -> None:
     for what, items in (("dep", stage.deps), ("out", stage.outs)):
         for item in items:
-            if item.protocol != "local":
+            scheme, found, _ = str(item.def_path).partition("://")
+            if item.protocol != "local" or found:
                 raise UnsupportedError(
-                    f"stage '{stage.addressing}': its {what} '{item}' is not a file of this machine ({item.protocol});"
-                    " dvc-ray does not run such a stage yet.",
+                    f"stage '{stage.addressing}': its {what} '{item.def_path}' is not a path of this machine"
+                    f" ({scheme}); dvc-ray does not run such a stage yet.",
                     f"Run it with DVC itself: dvc repro --single-item {stage.addressing}",
                 )
             if not os.path.isabs(item.def_path) and tasks.is_outside(tree, item.fs_path):

@@ -8,7 +8,7 @@ from typing import Any
 from dvc_ray.values import Status
 
 
-def of(stage: Any) -> Status:
+def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ()) -> Status:
     """Status of a DVC stage in the user's workspace.
 
     The order is DVC's: command, deps, outs; the first that changed decides, so nothing is hashed that stock DVC
@@ -16,9 +16,12 @@ def of(stage: Any) -> Status:
 
     Args:
         stage: A ``dvc.stage.Stage``; its repo must be locked.
+        allow_missing: Do not count data that is missing as a change, as ``dvc repro --allow-missing``.
+        upstream: The stages it depends on, for the same.
     """
-    for reasons in (_stage(stage), _deps(stage), _outs(stage)):
-        if found := tuple(reasons):
+    for look in (_stage, _deps, _outs):  # not called before its turn: checking an out costs, and may touch the cache
+        found = tuple(text for text in look(stage) if not (allow_missing and _merely_missing(stage, text, upstream)))
+        if found:
             return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
     return Status(changed=False)
 
@@ -48,6 +51,15 @@ def _deps(stage: Any) -> Iterable[str]:
 
 def _outs(stage: Any) -> Iterable[str]:
     return [f"{kind} {what}" for out in stage.outs for what, kind in _flat(out.status())]
+
+
+def _merely_missing(stage: Any, text: str, upstream: Iterable[Any]) -> bool:
+    """Whether a change is only that data is gone (``Stage._changed_deps``, ``changed_outs``)."""
+    if any(text in (f"deleted {out}", f"not in cache {out}") for out in stage.outs):
+        return True
+    dep = next((dep for dep in stage.deps if text == f"deleted {dep}"), None)
+    outs = [out for other in upstream for out in other.outs]
+    return dep is not None and not any(dep.fs_path == out.fs_path and dep.hash_info != out.hash_info for out in outs)
 
 
 def _flat(status: dict[str, Any]) -> Iterable[tuple[str, str]]:

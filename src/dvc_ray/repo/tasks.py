@@ -11,8 +11,9 @@ from typing import Any
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import hashes
-from dvc_ray.values import StageSettings, StageTask
+from dvc_ray.repo import hashes, imports
+from dvc_ray.settings import parse
+from dvc_ray.values import RunOptions, StageSettings, StageTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Request:
     env: Mapping[str, str]
     """The caller's environment, with what the run adds."""
     settings: StageSettings
-    grace: float
+    options: RunOptions
 
 
 def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageTask:
@@ -54,24 +55,35 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         attempt=request.attempt,
         name=stage.name,
         dvcfile=os.path.relpath(stage.path, repo.root_dir),
-        definition=_definition(repo, stage),
+        definition=definition(repo, stage),
         tree=root,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
         code=tuple(path for path in code if not is_under(path, removed)),
-        links=tuple(_resolved(root, (*_deps(stage), *_includes(stage, request.settings)))),
+        links=tuple(
+            _resolved(
+                root,
+                (
+                    *_deps(stage, allow_missing=request.options.allow_missing),
+                    *_includes(stage, request.settings),
+                ),
+            )
+        ),
+        deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
-        env=_environment(request),
+        env=_environment(root, request),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
         kept=request.kept,
         prefix=sys.prefix,
         timeout=request.settings.timeout,
-        grace=request.grace,
+        grace=request.options.grace,
+        commit=request.options.commit,
+        allow_missing=request.options.allow_missing,
     )
 
 
@@ -128,7 +140,8 @@ def databases(site_dir: str) -> Iterator[str]:
         yield from (entry.path for entry in os.scandir(repos) if entry.is_dir())
 
 
-def _definition(repo: Any, stage: Any) -> dict[str, Any]:
+def definition(repo: Any, stage: Any) -> dict[str, Any]:
+    """The resolved stage as it would stand in dvc.yaml without templating; means the same in any place."""
     found = deepcopy(stage.dvcfile.resolver.resolve_one(stage.name)[stage.name])
     found.pop("meta", None)
     if "wdir" in found:
@@ -148,13 +161,13 @@ def _inside(repo: Any, stage: Any, item: Any) -> Any:
     return item
 
 
-def _deps(stage: Any) -> Iterator[str]:
+def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
     from dvc.dependency import ParamsDependency
 
     for dep in stage.deps:
         if os.path.lexists(dep.fs_path):
             yield dep.fs_path
-        elif not isinstance(dep, ParamsDependency):
+        elif not isinstance(dep, ParamsDependency) and not allow_missing:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
                 "Make it, or bring it with `dvc pull` or `dvc checkout`.",
@@ -170,6 +183,20 @@ def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
                 f"Make it, or take it out of dvc.yaml. Looked for: {full}",
             )
         yield full
+
+
+def inside(root: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """Paths in a tree, relative to it, each once; those outside are left out."""
+    return tuple(dict.fromkeys(_relative(root, paths)))
+
+
+def touched(stage: Any) -> Iterator[str]:
+    """What a stage reads or writes, declared in any way."""
+    yield from (item.fs_path for item in (*stage.deps, *stage.outs) if item.protocol == "local")
+    section = (stage.meta or {}).get("ray") if isinstance(stage.meta, dict) else None
+    if section:
+        include = parse(stage.addressing, stage.meta).include
+        yield from (os.path.normpath(os.path.join(stage.wdir, path)) for path in include)
 
 
 def _relative(root: str, paths: Iterable[str]) -> Iterator[str]:
@@ -189,7 +216,9 @@ def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
         real = os.path.realpath(path)
         if real == os.path.normpath(path) or os.path.islink(path):
             yield from _relative(root, [path])
-        if real != os.path.normpath(path):
+        # An absolute link leads there from anywhere: into the cache, with cache.type symlink.
+        needless = os.path.islink(path) and os.path.isabs(os.readlink(path))
+        if real != os.path.normpath(path) and not needless:
             yield from _relative(os.path.realpath(root), [real])
 
 
@@ -208,8 +237,11 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
     return {"core": core, "cache": cache}
 
 
-def _environment(request: Request) -> tuple[tuple[str, str], ...]:
+def _environment(root: str, request: Request) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
+    environ = fix_env(dict(request.env))
+    if path := imports.python_path(root, request.workspace, environ):
+        environ["PYTHONPATH"] = path
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
-    return tuple({**fix_env(dict(request.env)), **from_runtime_env, **dict(request.settings.env)}.items())
+    return tuple({**environ, **from_runtime_env, **dict(request.settings.env)}.items())

@@ -1,0 +1,258 @@
+"""One experiment in a directory of its own, by the machinery of ``dvc exp run --temp`` (dvc.repo.experiments, 3.67.1).
+
+DVC stashes the workspace with the new params, checks and makes names, sets the directory up, and commits and collects
+the result; only the running of the stages is not DVC's. So the experiment is one of DVC's own, and ``dvc exp show``
+lists it while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dvc_ray import processes
+from dvc_ray.errors import UnsupportedError
+from dvc_ray.repo import hashes
+from dvc_ray.repo.failures import ours
+from dvc_ray.repo.project import Project
+from dvc_ray.values import Experiment, Selection
+
+_OWNER: Final = "dvc-ray.json"
+"""Beside DVC's file about a running experiment: which process runs it, and what to remove if that has died."""
+
+
+@dataclass(slots=True)
+class Lab:
+    """The directory in which one experiment runs; what `open_lab` yields."""
+
+    home: Project
+    project: Project
+    """The experiment's copy of the project."""
+    name: str
+    environ: Mapping[str, str]
+    """Variables that DVC gives to the commands of an experiment."""
+    _executor: Any
+    _info: Any
+    _force: bool
+    _message: str | None
+    _checkout: Mapping[str, Any]
+
+    @property
+    def tree(self) -> str:
+        """Root of the experiment's copy of Git's tree."""
+        return self.project.tree
+
+    def checkout(self) -> None:
+        """Bring data from the cache, as far as it is there and not in place already."""
+        log = logging.getLogger("dvc_data.index.checkout")
+        level = log.level
+        log.setLevel(logging.ERROR)  # it warns of each out that has never been made
+        try:
+            with ours():
+                self.project._repo.checkout(**self._checkout, force=True, allow_missing=True)
+        finally:
+            log.setLevel(level)
+
+    def save(self, stages: Sequence[str], ran: Sequence[str]) -> str:
+        """Commit the experiment and collect it (``BaseExecutor.reproduce``, ``TempDirQueue.collect_executor``).
+
+        Args:
+            stages: Addresses of all stages of the run that did not fail.
+            ran: Those of them that have run, or were restored.
+
+        Returns:
+            The commit.
+
+        Raises:
+            ProjectError: There is such an experiment already, with another content; or Git refuses.
+        """
+        from dvc.repo.experiments.executor.base import ExecutorResult
+        from dvc.scm import add_no_submodules
+        from dvc.stage.utils import _get_stage_files
+
+        inner, info = self.project._repo, self._info
+        with ours():
+            for address in stages:
+                inner.scm_context.add(_get_stage_files(self.project._stages[address]))
+            if paths := self._executor._get_top_level_paths(inner):
+                add_no_submodules(inner.scm, paths)
+            exp_hash = self._executor.hash_exp([self.project._stages[address] for address in ran])
+            ref, exp_ref, force = self._executor._repro_commit(
+                inner, info, exp_hash, self._force, message=self._message
+            )
+            info.result_hash, info.result_ref, info.result_force = exp_hash, ref, force
+            exps = self.home._repo.experiments
+            found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))
+        return str(next(iter(found)))
+
+    def rewritten(self) -> tuple[str, ...]:
+        """Files that may differ between the experiment's commit and the workspace; relative to the trees."""
+        here = _git(self.tree, "diff", "--name-only", "--no-renames", "-z", "refs/exps/exec/EXEC_HEAD", "HEAD")
+        there = _git(self.home.tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+        return tuple(sorted({*here, *there}))
+
+    def leftovers(self) -> tuple[str, ...]:
+        """Files in the experiment's directory that are not in its commit; relative to the tree."""
+        return tuple(_git(self.tree, "ls-files", "-z", "--others"))
+
+    def untracked(self) -> tuple[str, ...]:
+        """Those of them that Git would show."""
+        return tuple(_git(self.tree, "ls-files", "-z", "--others", "--exclude-standard"))
+
+    def hand_over(self, paths: Sequence[str]) -> None:
+        """Tell DVC that files which were moved from here into the workspace are what they were; relative paths."""
+        inner, repo = self.project._repo, self.home._repo
+        pairs = [(os.path.join(self.tree, path), os.path.join(self.home.tree, path)) for path in paths]
+        hashes.carry(inner.site_cache_dir, repo.state, pairs)
+        hashes.links(repo, (new for _, new in pairs if os.path.exists(new)))
+        repo.scm.reset()  # as `Git.detach_head` leaves the index when DVC runs an experiment in the workspace
+
+    def take_over(self, paths: Sequence[str]) -> None:
+        """Tell DVC that files which were linked from the workspace are what they are there; relative paths."""
+        inner, repo = self.project._repo, self.home._repo
+        pairs = [(os.path.join(self.home.tree, path), os.path.join(self.tree, path)) for path in paths]
+        hashes.carry(repo.site_cache_dir, inner.state, pairs)
+
+    def head(self) -> str:
+        """The workspace's commit and what Git says of its files: changes when somebody works there."""
+        said = _git(self.home.tree, "status", "--porcelain", "-z", "--untracked-files=all")
+        return "\0".join([*_git(self.home.tree, "rev-parse", "HEAD"), *said])
+
+
+@contextlib.contextmanager
+def open_lab(home: Project, experiment: Experiment, selection: Selection, *, force: bool) -> Iterator[Lab]:
+    """Set an experiment's directory up and work there; it is gone afterwards.
+
+    The working directory of the process is changed to the same place in that directory.
+
+    Args:
+        home: The user's project; not locked.
+        experiment: What to try.
+        selection: Which stages; their data is committed to the cache first, as stock DVC does.
+        force: Replace an experiment of the same name.
+
+    Raises:
+        UnsupportedError: The params are a sweep.
+        ProjectError: No Git, no commit, a bad name or one that is taken, a bad override.
+    """
+    repo = home._repo
+    with ours():
+        exps = repo.experiments
+        queue = exps.tempdir_queue
+    _reap(Path(queue.pid_dir))
+    kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
+    with contextlib.ExitStack() as stack:
+        with home.locked(), ours():
+            overrides = _overrides(repo, experiment)
+            entry = exps.new(
+                queue,
+                params=overrides,
+                name=experiment.name,
+                force=force,
+                no_hydra=not experiment.hydra,
+                **kwargs,
+            )
+        with ours():
+            executor = _executor(exps, entry, stack)
+            shutil.rmtree(os.path.dirname(exps.celery_queue.get_infofile_path(entry.stash_rev)), ignore_errors=True)
+            info = executor.info
+            infofile = _announce(queue, entry.stash_rev, info, stack)
+            repro = executor._repro_dvc(
+                info, infofile, log_errors=False, copy_paths=list(experiment.copy_paths), message=experiment.message
+            )
+            inner = stack.enter_context(repro)
+            _own(Path(infofile), executor.root_dir, inner.site_cache_dir)
+            stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
+            _, given = executor._repro_args(inner)
+        yield Lab(
+            home=home,
+            project=Project(inner),
+            name=entry.name,
+            environ={key: str(value) for key, value in given["run_env"].items()},
+            _executor=executor,
+            _info=info,
+            _force=force,
+            _message=experiment.message,
+            _checkout={**kwargs, "with_deps": bool(selection.targets)},
+        )
+
+
+def _overrides(repo: Any, experiment: Experiment) -> dict[str, list[str]]:
+    """Params by file, as ``dvc.repo.experiments.run`` reads them."""
+    from dvc.dependency.param import ParamsDependency
+    from dvc.utils.cli_parse import to_path_overrides
+    from dvc.utils.hydra import to_hydra_overrides
+
+    found: dict[str, list[str]] = to_path_overrides(experiment.params) if experiment.params else {}
+    for path, overrides in found.items():
+        for override in to_hydra_overrides(overrides):
+            if override.is_sweep_override():
+                raise UnsupportedError(
+                    f"'{override.input_line}' gives several values, a sweep: not in this version of dvc-ray.",
+                    "Run one experiment for each value, or queue them with DVC: dvc exp run --queue -S …",
+                )
+        if path in repo.scm.untracked_files():
+            repo.scm.add([path])
+    hydra = repo.config.get("hydra", {}).get("enabled", False) and experiment.hydra
+    if hydra:
+        found.setdefault(ParamsDependency.DEFAULT_PARAMS_FILE, [])
+    return found
+
+
+def _executor(exps: Any, entry: Any, stack: contextlib.ExitStack) -> Any:
+    """DVC's own executor in a directory of its own; the stash entry is used up."""
+    from dvc.repo.experiments.executor.local import TempDirExecutor
+
+    class Executor(TempDirExecutor):  # type: ignore[misc]
+        WARN_UNTRACKED = False  # said by whoever shows the run, or brought home
+
+    queue = exps.tempdir_queue
+    executor = queue.init_executor(exps, entry, Executor, wdir=queue._standalone_tmp_dir)
+    stack.callback(executor.cleanup)
+    return executor
+
+
+def _announce(queue: Any, rev: str, info: Any, stack: contextlib.ExitStack) -> str:
+    """Have ``dvc exp show`` list the experiment; the path of DVC's file about it.
+
+    The directory appears with the file in it: ``dvc exp show`` fails on an empty one (3.67.1).
+    """
+    from dvc_task.proc.process import ProcessInfo
+
+    infofile = Path(queue.get_infofile_path(rev))
+    infofile.parent.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=queue._standalone_tmp_dir))
+    info.dump_json(str(made / infofile.name))
+    ProcessInfo(os.getpid(), None, None, None, None).dump(str(made / f"{rev}.json"))
+    made.chmod(0o755)
+    made.rename(infofile.parent)
+    stack.callback(shutil.rmtree, infofile.parent, ignore_errors=True)
+    return str(infofile)
+
+
+def _own(infofile: Path, root: str, site: str) -> None:
+    text = json.dumps({**processes.this_process(), "root": root, "site": site})
+    (infofile.parent / _OWNER).write_text(text, encoding="utf-8")
+
+
+def _reap(running: Path) -> None:
+    """Remove experiments whose process has died: DVC would list them as running for ever."""
+    for owner in running.glob(f"*/{_OWNER}"):
+        found = processes.read(owner)
+        if found and not processes.is_alive(found):
+            for path in (str(found["root"]), str(found["site"]), str(owner.parent)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _git(tree: str, *arguments: str) -> list[str]:
+    done = subprocess.run(["git", "-C", tree, *arguments], capture_output=True, check=True)
+    return [os.fsdecode(part) for part in done.stdout.strip(b"\n").split(b"\0") if part]

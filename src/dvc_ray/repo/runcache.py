@@ -1,0 +1,53 @@
+"""Asking DVC's run cache without using it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+
+class _RestorableError(Exception):
+    """DVC has come to the point where it would check outs out."""
+
+
+def has(repo: Any, stage: Any, *, run_cache: bool) -> bool:
+    """Whether ``Stage.run`` would restore a stage instead of running its command.
+
+    Decided by DVC's own ``StageCache.restore`` (3.67.1), which is left where it would check outs out, on a stage loaded
+    anew: it takes hashes of deps into the stage, after which the stage would look unchanged.
+
+    Args:
+        repo: The project's ``dvc.repo.Repo``.
+        stage: The stage; not touched.
+        run_cache: As ``dvc repro --no-run-cache`` has it.
+
+    Raises:
+        DvcException: A dep is missing.
+    """
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    again = repo.stage.load_one(stage.path, getattr(stage, "name", None))
+    try:
+        with _no_checkout():
+            repo.stage_cache.restore(again, run_cache=run_cache)
+    except _RestorableError:
+        return True
+    except RunCacheNotFoundError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def _no_checkout() -> Iterator[None]:
+    from dvc.stage import Stage
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise _RestorableError
+
+    original = Stage.checkout
+    Stage.checkout = refuse
+    try:
+        yield
+    finally:
+        Stage.checkout = original
