@@ -11,11 +11,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from dvc_ray import command, env, repo
 from dvc_ray.errors import ProjectError
 from dvc_ray.values import Output, StageResult, StageState, StageTask, Started
-from dvc_ray.workspace import CODE_LIST, Changes, Materialised, find_changes, materialise
+from dvc_ray.workspace import (
+    CODE_LIST,
+    Changes,
+    Content,
+    Materialised,
+    detach,
+    find_changes,
+    look,
+    materialise,
+    misplaced_outs,
+    written_in_place,
+)
+
+_RESULT: Final = ".result"
+"""Ending of the file beside a workspace in which the worker writes its result down."""
 
 
 def run_stage(
@@ -57,6 +72,7 @@ def run_stage(
         changed=found.changed,
         deleted=found.deleted,
         created=found.created,
+        timed_out=attempt.why is command.End.TIMEOUT,
     )
     _write_down(task, result)
     return result
@@ -64,9 +80,21 @@ def run_stage(
 
 def written_result(task: StageTask) -> StageResult | None:
     """Read what a worker wrote down before it was lost or its answer was; on the machine of the workspace."""
-    with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
-        found: StageResult = pickle.loads(Path(_result_path(task)).read_bytes())  # noqa: S301  written by ourselves
-        return found
+    found = _read(Path(_result_path(task)))
+    return found[1] if found else None
+
+
+def written_down(work: Path) -> tuple[tuple[StageTask, StageResult], ...]:
+    """Read all that workers wrote down in a directory of workspaces."""
+    found = (_read(path) for path in sorted(work.glob(f"*{_RESULT}")))
+    return tuple(pair for pair in found if pair is not None)
+
+
+def _read(path: Path) -> tuple[StageTask, StageResult] | None:
+    with contextlib.suppress(Exception):  # half of a file, or one of another version: as if there was none
+        task, result = pickle.loads(path.read_bytes())  # noqa: S301  written by ourselves
+        if isinstance(task, StageTask) and isinstance(result, StageResult):
+            return task, result
     return None
 
 
@@ -77,14 +105,14 @@ def forget(task: StageTask) -> None:
 
 
 def _result_path(task: StageTask) -> str:
-    return f"{task.workspace}.result"
+    return f"{task.workspace}{_RESULT}"
 
 
 def _write_down(task: StageTask, result: StageResult) -> None:
     """Keep a result where the driver finds it if it never hears of it: the worker may be stopped or die now."""
     temporary = Path(f"{_result_path(task)}.tmp")
     with contextlib.suppress(OSError):
-        temporary.write_bytes(pickle.dumps(result))
+        temporary.write_bytes(pickle.dumps((task, result)))
         temporary.replace(_result_path(task))
 
 
@@ -120,7 +148,12 @@ class _Attempt:
         return StageState.DONE, entry, ""
 
     def execute(self, argv: Sequence[str], cwd: str, dvc_env: Mapping[str, str]) -> int:
-        """Run one command of the stage."""
+        """Run one command of the stage.
+
+        Raises:
+            ProjectError: It has written to an object of DVC's cache.
+        """
+        before = look(self.task.workspace, self.task.links)
         done = command.run(
             command.Command(
                 argv=argv,
@@ -134,6 +167,7 @@ class _Attempt:
             stopped=self.stopped,
         )
         self.why, self.code = done.why, done.code
+        self._check_cache(before)
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
 
@@ -143,12 +177,36 @@ class _Attempt:
             return Changes(changed=(), deleted=(), created=())
         return find_changes(self.task, self.made)
 
+    def _check_cache(self, before: Mapping[str, Content]) -> None:
+        """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""
+        written = written_in_place(self.task.workspace, before)
+        project = os.path.join(self.task.workspace, self.task.project)
+        damaged = repo.damage.find(project, set(written.values())) if written else {}
+        if paths := [path for path, file in written.items() if file in damaged]:
+            for path in paths:
+                detach(self.task.workspace, path)
+            for cached in damaged.values():
+                os.unlink(cached)
+            named = ", ".join(f"'{path}'" for path in paths[:3])
+            raise ProjectError(
+                f"its command wrote to {named}, a dep that is a link to an object of DVC's cache (cache.type). The"
+                " damaged object was taken out of the cache. Get the original again with `dvc pull` or by reproducing"
+                " the stage that makes it, and let the command write to a copy."
+            )
+
     def _failed(self, error: str) -> tuple[StageState, None, str]:
         if self.why is command.End.STOP:
             return StageState.STOPPED, None, "stopped"
         if self.why is command.End.TIMEOUT:
             return StageState.FAILED, None, f"timed out after {self.task.timeout:g} s (meta.ray.timeout)"
-        return StageState.FAILED, None, error
+        if error.endswith("does not exist") and (found := misplaced_outs(self.task)):
+            error = (
+                f"{error} in the stage's own workspace, but '{found[0]}' was written to your project: by an absolute"
+                " path, or by a package that is installed editable in another Python than dvc-ray's. Use a path"
+                " relative to the stage's directory, or DVC_ROOT; of a package, name the folder:"
+                " 'meta: {ray: {env: {PYTHONPATH: src}}}'."
+            )
+        return StageState.FAILED, None, error.replace(self.task.workspace, self.task.tree)
 
     def _environment(self, cwd: str, dvc_env: Mapping[str, str]) -> dict[str, str]:
         """The caller's environment, not the worker's: Ray changes what it finds (OMP_NUM_THREADS, RAY_*)."""

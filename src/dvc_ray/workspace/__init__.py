@@ -1,10 +1,26 @@
 """A stage workspace: made bare, filled with code and deps, its results brought home.
 
-`materialise` and `find_changes` run on the worker, `Home` and `missed_files` on the head.
+`materialise` and `find_changes` run on the worker, `Home`, `Twin` and `missed_files` on the head.
 """
 
-from dvc_ray.workspace.changes import Changes, find_changes, missed_files
+from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files
 from dvc_ray.workspace.home import Home
+from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
+from dvc_ray.workspace.twin import Twin
 
-__all__ = ["CODE_LIST", "Changes", "Home", "Materialised", "find_changes", "materialise", "missed_files"]
+__all__ = [
+    "CODE_LIST",
+    "Changes",
+    "Content",
+    "Home",
+    "Materialised",
+    "Twin",
+    "detach",
+    "find_changes",
+    "look",
+    "materialise",
+    "misplaced_outs",
+    "missed_files",
+    "written_in_place",
+]

@@ -40,6 +40,13 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
     )
 
 
+def misplaced_outs(task: StageTask) -> tuple[str, ...]:
+    """Name outs that are not in the workspace but in the user's tree, from where the run had removed them."""
+    removed = sorted(set(task.outs) - set(task.copies))
+    found = [path for path in removed if os.path.lexists(os.path.join(task.tree, path))]
+    return tuple(path for path in found if not os.path.lexists(os.path.join(task.workspace, path)))
+
+
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
     """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
     given = {*task.code, *task.links, *task.copies, *task.outs}

@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dvc_ray.values import Changed, StageResult, StageTask
+from dvc_ray.paths import is_under
+from dvc_ray.values import Changed, StageResult, StageState, StageTask
 
 
 class Home:
@@ -40,6 +41,8 @@ class Home:
         Raises:
             OSError: A file cannot be written.
         """
+        if result.state is StageState.DONE:
+            self._warn_of_changed_deps(task, result)
         for path in result.deleted:  # first: a file may have become a directory
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(task.tree, path))
@@ -52,6 +55,17 @@ class Home:
             self._bring_created(task, path, result.workspace)
         for changed in result.changed:
             self._bring_changed(task, changed, result.workspace)
+
+    def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
+        """Name deps that the command has changed; dvc.lock has their new hashes, as under ``dvc repro``."""
+        touched = (*(changed.path for changed in result.changed), *result.deleted, *result.created)
+        found = [path for path in touched if is_under(path, set(task.deps)) and "__pycache__" not in path]
+        if found:
+            named = ", ".join(f"'{path}'" for path in found[:3]) + (" and more" if len(found) > 3 else "")
+            self._warn(
+                f"stage '{task.address}' wrote to its own dep: {named}. As with dvc repro, dvc.lock records"
+                " it as it is now; the stage may run again next time. Let the command write to an out instead."
+            )
 
     def _bring_created(self, task: StageTask, path: str, workspace: str) -> None:
         """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace."""

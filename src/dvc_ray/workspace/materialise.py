@@ -16,7 +16,7 @@ from dvc_ray.values import StageTask
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 """Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""
-_COPY_LIMIT: Final = 1 << 23
+CODE_LINK_FROM: Final = 1 << 23
 """Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
 _NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
 """A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
@@ -48,15 +48,15 @@ def materialise(task: StageTask) -> Materialised:
     """
     root = Path(task.workspace)
     root.mkdir(parents=True)
-    put = _Putter(task.tree, str(root))
+    put = Putter(task.tree, str(root))
     for path in task.code:
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
-            put(path, link_from=_COPY_LIMIT)
+            put(path, link_from=CODE_LINK_FROM)
     for path in task.copies:
-        for file in _files(task.tree, path):
+        for file in files_under(task.tree, path):
             put(file)
     for path in task.links:
-        for file in _files(task.tree, path):
+        for file in files_under(task.tree, path):
             put(file, link_from=0)
     _make_folders(task, root)
     project = root / task.project
@@ -87,7 +87,7 @@ def stamp(path: str) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
-def _files(tree: str, path: str) -> Iterator[str]:
+def files_under(tree: str, path: str) -> Iterator[str]:
     """The files and links under a path, or itself; of folders without any, the folders."""
     full = os.path.join(tree, path)
     if not os.path.isdir(full) or os.path.islink(full):
@@ -102,7 +102,7 @@ def _files(tree: str, path: str) -> Iterator[str]:
             yield part
 
 
-class _Putter:
+class Putter:
     """Puts files of a tree into a workspace: some system calls a file, because there may be thousands."""
 
     def __init__(self, tree: str, root: str) -> None:

@@ -1,0 +1,59 @@
+"""What a command does to its deps: they are links, so it may write to the user's files, or to cached objects."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dvc_ray.workspace.materialise import files_under
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What tells whether a file has been written to; of a symbolic link, what it leads to."""
+
+    device: int
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+def look(root: str, paths: Iterable[str]) -> dict[str, Content]:
+    """Stamp the content of all files under some paths of a workspace."""
+    found = {}
+    for path in paths:
+        for file in files_under(root, path):
+            try:
+                at = os.stat(os.path.join(root, file))
+            except OSError:
+                continue
+            if stat.S_ISREG(at.st_mode):
+                found[file] = Content(at.st_dev, at.st_ino, at.st_mtime_ns, at.st_size)
+    return found
+
+
+def written_in_place(root: str, before: Mapping[str, Content]) -> dict[str, tuple[int, int]]:
+    """Find the files that were written to without being replaced.
+
+    Returns:
+        Device and inode by path: other names of the same file have the new content too.
+    """
+    now = look(root, before)
+    return {
+        path: (now[path].device, now[path].inode)
+        for path, content in before.items()
+        if path in now
+        and content != now[path]
+        and (content.device, content.inode) == (now[path].device, now[path].inode)
+    }
+
+
+def detach(root: str, path: str) -> None:
+    """Replace a symbolic link by a copy of what it leads to, which is about to be removed."""
+    full = os.path.join(root, path)
+    if os.path.islink(full):
+        shutil.copyfile(full, f"{full}.dvc-ray")
+        os.replace(f"{full}.dvc-ray", full)

@@ -1,0 +1,120 @@
+"""A second tree beside the user's: given what the user's has, and its results brought back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from dvc_ray.paths import is_under
+from dvc_ray.workspace.home import move
+from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
+
+_Stamp = tuple[int, int]
+
+
+class Twin:
+    """The user's tree and one that an experiment runs in.
+
+    Args:
+        home: Root of the user's tree.
+        tree: Root of the other; Git has checked out there what it tracks.
+    """
+
+    def __init__(self, home: str, tree: str) -> None:
+        self._home = home
+        self._tree = tree
+        self._given: dict[str, _Stamp] = {}
+        """Files that Git does not track, as they were given."""
+        self.linked: tuple[str, ...] = ()
+        """Inputs that both trees share; relative paths."""
+
+    def fill(self, code: Iterable[str], inputs: Iterable[str]) -> None:
+        """Give it what Git does not track: files of the snapshot are copied, inputs are linked.
+
+        Args:
+            code: Files that Git does not ignore, submodules' too.
+            inputs: Outs, deps and includes; files or directories.
+        """
+        put = Putter(self._home, self._tree)
+        tops = set(inputs)
+        for path in code:
+            if not is_under(path, tops) and not os.path.lexists(os.path.join(self._tree, path)):
+                with contextlib.suppress(FileNotFoundError):
+                    put(path, link_from=CODE_LINK_FROM)
+                    self._given[path] = self._short(self._tree, path)
+        linked = []
+        for path in sorted(tops):
+            if self._only_at_home(path):
+                linked.append(path)
+                for file in files_under(self._home, path):
+                    put(file, link_from=0)
+        self.linked = tuple(linked)
+
+    def misses(self, path: str) -> bool:
+        """Whether the user's tree has nothing there."""
+        return not os.path.lexists(os.path.join(self._home, path))
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Make files of the user's tree what they are in the other: content, mode, or absence."""
+        for path in paths:
+            source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
+            if os.path.isdir(source) and not os.path.islink(source):
+                continue  # a submodule
+            if not os.path.lexists(source):
+                with contextlib.suppress(OSError):
+                    os.unlink(target)
+            elif not _same(source, target):
+                move(source, target)
+
+    def bring(self, paths: Iterable[str], outs: Iterable[str]) -> None:
+        """Take files that Git does not track where the experiment has made, changed or removed them.
+
+        Args:
+            paths: What there is of them now, relative; directories do not count.
+            outs: Brought by `move`.
+        """
+        tops = set(outs) | set(self.linked)
+        for path in paths:
+            internal = path.split("/", 1)[0] in {".dvc", ".git"} or "/.dvc/" in path
+            known = self._given.get(path)
+            if not internal and not is_under(path, tops) and (known is None or known != self._short(self._tree, path)):
+                move(os.path.join(self._tree, path), os.path.join(self._home, path))
+        for path in self._given:
+            if not os.path.lexists(os.path.join(self._tree, path)) and not is_under(path, tops):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self._home, path))
+
+    def move(self, paths: Iterable[str]) -> None:
+        """Move outs into the user's tree: what DVC knows of them holds while their inodes are the same."""
+        for path in paths:
+            source = os.path.join(self._tree, path)
+            if os.path.lexists(source):
+                move(source, os.path.join(self._home, path))
+
+    def stamps(self, paths: Iterable[str]) -> tuple[object, ...]:
+        """Stamp files and directories of the user's tree, in all depth: changes when somebody writes there."""
+        found: list[object] = []
+        for path in paths:
+            with contextlib.suppress(OSError):
+                found += [(file, self._short(self._home, file)) for file in files_under(self._home, path)]
+        return tuple(found)
+
+    def _only_at_home(self, path: str) -> bool:
+        at_home = os.path.lexists(os.path.join(self._home, path))
+        return at_home and not os.path.lexists(os.path.join(self._tree, path))
+
+    @staticmethod
+    def _short(root: str, path: str) -> _Stamp:
+        return stamp(os.path.join(root, path))[:2]
+
+
+def _same(one: str, other: str) -> bool:
+    if not os.path.lexists(other) or os.path.islink(one) != os.path.islink(other):
+        return False
+    if os.path.islink(one):
+        return os.readlink(one) == os.readlink(other)
+    if not os.path.isfile(other) or (os.stat(one).st_mode ^ os.stat(other).st_mode) & 0o111:
+        return False
+    with open(one, "rb") as left, open(other, "rb") as right:
+        return left.read() == right.read()
