@@ -1,4 +1,4 @@
-"""Drives a run: `loop` schedules, `explain` finds the words for what went wrong."""
+"""Drives a run: `loop` schedules, `explain` finds words for what went wrong, `resume` takes over what was finished."""
 
 from dvc_ray.driver.loop import Driver
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dvc_ray.values import StageResult
+from dvc_ray.values import Lost, StageResult, StageSettings
 
 _TAIL: Final = 20
 """Lines of output shown of a failed stage."""
 _TAIL_BYTES: Final = 16384
+_FULL: Final = 1 << 21
+"""Bytes below which a disk is as good as full."""
+_KILLER: Final = "often that is the kernel's out-of-memory killer"
+_NO_GIT: Final = ("not a git repository", "invalidgitrepository", "git repositories", "noscm")
+"""What git, GitPython, DVC's command line and its API say where there is no repository; lower case."""
 _LINE: Final = 1000
 """Characters shown of such a line."""
 
@@ -31,8 +37,25 @@ def short(result: StageResult) -> str:
     if result.exit_code is None or not result.error.startswith("failed to run:"):
         return result.error
     if result.exit_code < 0:
-        return f"its command was ended by {_signal_name(-result.exit_code)}"
-    return f"its command exited with {result.exit_code}"
+        killed = f"; {_KILLER}" if result.exit_code == -signal.SIGKILL else ""
+        return f"its command was ended by {_signal_name(-result.exit_code)}{killed}"
+    killed = f", which is how a shell tells of SIGKILL; {_KILLER}" if result.exit_code == 128 + signal.SIGKILL else ""
+    return f"its command exited with {result.exit_code}{killed}"
+
+
+def trying_again(end: StageResult | Lost, settings: StageSettings, delay: float) -> str:
+    """Say that there is another attempt: why, when, and what it asks for if that grows."""
+    why = end.why if isinstance(end, Lost) else short(end)
+    amounts = {
+        "num_cpus": f"{settings.num_cpus:g} CPU",
+        "num_gpus": f"{settings.num_gpus:g} GPU",
+        "memory": f"{(settings.memory or 0) / 2**30:.1f} GiB",
+    }
+    grown = ", ".join(amounts[name] for name in settings.grows)
+    return (
+        f"stage '{end.address}', attempt {end.attempt}: {why}; trying again"
+        f"{f' in {delay:g} s' if delay else ''}{f' with {grown}' if grown else ''}"
+    )
 
 
 def missed(paths: Sequence[str]) -> str:
@@ -44,6 +67,28 @@ def missed(paths: Sequence[str]) -> str:
         f"\nIts output names {named}, in your project but not in the stage's workspace:"
         " ignored by Git and not declared."
         "\nDeclare it under 'deps', or name it in 'meta: {ray: {include: [...]}}' of the stage."
+    )
+
+
+def full_disk(path: str) -> str:
+    """Say that the disk is full, if it is: what a command says of it may be lost for that reason."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path).free
+        if free < _FULL:
+            return f"\nNo space left on device: {free / 2**20:.1f} MiB are free at '{path}'."
+    return ""
+
+
+def no_git(tail: Sequence[str]) -> str:
+    """Say that a stage workspace has no Git repository, to a command that looked for one."""
+    text = "\n".join(tail).lower()
+    if not any(sign in text for sign in _NO_GIT):
+        return ""
+    return (
+        "\nIts output speaks of a Git repository: a stage's workspace has none, because a result that depends on Git's"
+        " state could not be reproduced from its deps."
+        "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
+        " itself: dvc repro --single-item."
     )
 
 

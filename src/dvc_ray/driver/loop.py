@@ -10,6 +10,9 @@ from typing import Final
 
 from dvc_ray import env, retry
 from dvc_ray.driver import explain
+from dvc_ray.driver.board import Board
+from dvc_ray.driver.placing import Placing
+from dvc_ray.driver.room import Claim, Limits, Taken, has_room
 from dvc_ray.errors import ClusterError, ConfigError, ProjectError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
@@ -50,6 +53,13 @@ class _Stage:
     tries: retry.Tries = field(default_factory=retry.Tries)
     attempts: int = 0
     task: StageTask | None = None
+    not_before: float = 0.0
+    """When it may be tried again (`time.monotonic`)."""
+
+    @property
+    def claim(self) -> Claim:
+        """What its next attempt takes, or the one in flight."""
+        return Claim.of(self.step.spec.group, retry.grown(self.step.spec.settings, self.tries))
 
 
 class Driver:
@@ -62,6 +72,8 @@ class Driver:
         executor: Where attempts run.
         options: How the run goes on.
         listen: Told all that happens, in this thread.
+        environ: The environment of commands.
+        confirm: Asked before each stage that runs.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
@@ -74,15 +86,22 @@ class Driver:
         options: RunOptions,
         listen: Callable[[RunEvent], None],
         environ: Mapping[str, str],
+        confirm: Callable[[str], bool],
     ) -> None:
+        self._confirm = confirm
         self._run_id = run_id
         self._paths = paths
         self._project = project
         self._executor = executor
         self._options = options
         self._listen = listen
+        self._placing = Placing(executor, project, listen)
         self._environ = {**environ, env.STORAGE: str(paths.storage)}
         self._stages: dict[str, _Stage] = {}
+        self._board = Board({}, {}, self._goes_on)
+        self._flying: dict[str, _Stage] = {}
+        self._stale = True
+        """Whether something has changed since the last look at what may go on."""
         self._numbers = 0
         self._failed = False
         self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
@@ -97,8 +116,14 @@ class Driver:
         """
         begun = time.monotonic()
         self._stages = {step.spec.address: _Stage(step, _first_report(step)) for step in chosen.steps}
+        self._board = Board(
+            {name: stage.step.spec.upstream for name, stage in self._stages.items()},
+            {name: stage.report.state for name, stage in self._stages.items()},
+            self._goes_on,
+        )
         for stage in self._stages.values():
             self._listen(stage.report)
+        self._pull_run_cache()
         try:
             self._loop()
         except BaseException:
@@ -110,12 +135,27 @@ class Driver:
             seconds=time.monotonic() - begun,
         )
 
+    def _pull_run_cache(self) -> None:
+        if self._options.pull and self._options.run_cache:
+            with self._locked():
+                if told := self._project.pull_run_cache():
+                    self._listen(Notice(text=told, level="warning"))
+
     def _loop(self) -> None:
         while True:
-            self._block()
-            self._advance()
-            if self._in_flight():
-                self._handle(self._executor.events(_TICK))
+            while self._stale:  # what the head settles itself may let others go on at once
+                self._stale = False
+                self._block()
+                self._advance()
+            self._stale = True
+            if self._flying:
+                events = self._executor.events(_TICK)
+                # What has only started or printed something lets nothing else go on; time that has passed may.
+                self._stale = not events
+                self._handle(events)
+            elif between := self._between_tries():
+                due = min(stage.not_before for stage in between) - time.monotonic()
+                time.sleep(max(0.0, min(due, _TICK)))
             elif not self._ready():
                 self._block()
                 for stage in self._in(StageState.WAITING):
@@ -124,15 +164,15 @@ class Driver:
 
     # What may go on
 
-    def _in(self, *states: StageState) -> list[_Stage]:
-        return [stage for stage in self._stages.values() if stage.report.state in states]
+    def _in(self, state: StageState) -> list[_Stage]:
+        return [self._stages[name] for name in self._board.members(state)]
 
     def _ready(self) -> list[_Stage]:
-        return [
-            stage
-            for stage in self._in(StageState.WAITING)
-            if all(state.is_success for state in self._upstream_states(stage))
-        ]
+        return [self._stages[name] for name in self._board.ready()]
+
+    def _goes_on(self, state: StageState) -> bool:
+        """Whether what depends on a stage in this state may run."""
+        return state.is_success or (state is StageState.FAILED and self._options.on_error is OnError.IGNORE)
 
     def _upstream_states(self, stage: _Stage) -> list[StageState]:
         return [self._stages[name].report.state for name in stage.step.spec.upstream]
@@ -144,19 +184,22 @@ class Driver:
                 self._say(stage, StageState.BLOCKED, reason="another stage failed")
             else:  # still in Ray's queue
                 self._executor.stop(stage.step.spec.address)
-        for stage in self._in(StageState.WAITING):
-            bad = [
-                name
-                for name in stage.step.spec.upstream
-                if (state := self._stages[name].report.state).is_terminal and not state.is_success
-            ]
-            if bad:
-                self._say(stage, StageState.BLOCKED, reason=f"'{bad[0]}' did not finish")
-            elif self._closing:
-                self._say(stage, StageState.BLOCKED, reason="another stage failed")
+        while doomed := self._board.doomed():
+            for stage in map(self._stages.__getitem__, doomed):
+                bad = next(
+                    name
+                    for name in stage.step.spec.upstream
+                    if (state := self._stages[name].report.state).is_terminal and not self._goes_on(state)
+                )
+                self._say(stage, StageState.BLOCKED, reason=f"'{bad}' did not finish")
+        for stage in self._in(StageState.WAITING) if self._closing else []:
+            self._say(stage, StageState.BLOCKED, reason="another stage failed")
+
+    def _between_tries(self) -> list[_Stage]:
+        return [stage for stage in self._in(StageState.QUEUED) if stage.task is None]
 
     def _in_flight(self) -> list[_Stage]:
-        return [stage for stage in self._stages.values() if stage.task is not None]
+        return list(self._flying.values())
 
     @property
     def _closing(self) -> bool:
@@ -170,17 +213,21 @@ class Driver:
 
         A stage is begun only when there is room for it: DVC removes its outs first.
         """
-        for stage in self._in(StageState.QUEUED):
-            if stage.task is None and not self._closing and self._has_room(stage):
-                self._submit(stage)
-        for stage in self._ready():
+        due = [stage for stage in self._between_tries() if stage.not_before <= time.monotonic()]
+        taken = Taken.by(stage.claim for stage in self._in_flight())
+        for stage in [*due, *self._ready()]:
             if self._closing:
                 return
-            if self._has_room(stage):
+            if not self._has_room(stage, taken):
+                taken.reserve(stage.claim)
+                continue
+            if stage.report.state is StageState.WAITING:
                 with self._locked():
                     self._settle(stage)
-                if stage.report.state is StageState.QUEUED:
-                    self._submit(stage)
+            if stage.report.state is StageState.QUEUED:
+                self._submit(stage)
+            if stage.task is not None:
+                taken.start(stage.claim)
 
     def _settle(self, stage: _Stage) -> None:
         address = stage.step.spec.address
@@ -190,9 +237,14 @@ class Driver:
             if reasons is None:
                 self._say(stage, StageState.UNCHANGED, reason="unchanged")
                 return
-            if stage.step.spec.kind is StageKind.COMMAND:
-                self._executor.check(address, stage.step.spec.settings)
-            done = self._project.settle(address, force=self._options.force, run_cache=self._options.run_cache)
+            self._placing.check(stage.step.spec, self._options, force=self._forced(stage))
+            if self._options.pull and not self._forced(stage) and self._project.pull(address):
+                self._say(stage, StageState.UNCHANGED, reason="unchanged, its data was pulled")
+                return
+            if not self._confirm(f"Going to reproduce stage: '{address}'. Are you sure you want to continue?"):
+                self._fail(stage, "reproduction aborted by the user")
+                return
+            done = self._project.settle(address, self._options, force=self._forced(stage))
         except (ProjectError, ClusterError, ConfigError) as error:
             self._fail(stage, str(error))
             return
@@ -209,28 +261,33 @@ class Driver:
         """Why the stage runs, in the workspace as it is now; None if it does not."""
         step = stage.step
         upstream_ran = any(state is not StageState.UNCHANGED for state in self._upstream_states(stage))
-        if not upstream_ran or self._options.force:
+        if (step.judged and not upstream_ran) or self._options.force:
             return ", ".join(step.reasons) if step.action is Action.RUN else None
-        status = self._project.status(step.spec.address)
-        return ", ".join(status.reasons) if status.changed else None
+        status = self._project.status(step.spec.address, allow_missing=self._options.allow_missing)
+        if not status.changed:
+            return "something it depends on has run" if self._forced(stage) else None
+        return ", ".join(status.reasons)
+
+    def _forced(self, stage: _Stage) -> bool:
+        """Whether a stage runs changed or not, as ``dvc.repo.reproduce`` has it."""
+        ran = {StageState.DONE, StageState.CACHED}
+        return self._options.force or (
+            self._options.force_downstream and any(state in ran for state in self._upstream_states(stage))
+        )
 
     # On workers
 
-    def _has_room(self, stage: _Stage) -> bool:
-        """Whether an attempt may start beside those in flight.
-
-        A cluster may grow for what waits, so there Ray is given all that is ready.
-        """
+    def _has_room(self, stage: _Stage, taken: Taken) -> bool:
+        """Whether an attempt may start beside those in flight, and not before its turn."""
         if stage.step.spec.kind is not StageKind.COMMAND:
             return True
-        others = [other.step.spec.settings for other in self._in_flight()]
-        wanted = stage.step.spec.settings.num_cpus
-        if len(others) >= (self._options.jobs or len(self._stages)):
-            return False
-        if not wanted:
-            return sum(not other.num_cpus for other in others) < self._driver_limit()
-        capacity = self._executor.capacity()
-        return capacity is None or not others or wanted + sum(other.num_cpus for other in others) <= capacity
+        wanted = stage.claim
+        limits = Limits(
+            attempts=self._options.jobs or len(self._stages),
+            num_cpus=self._executor.capacity(),
+            drivers=0 if wanted.num_cpus else self._driver_limit(),
+        )
+        return has_room(wanted, taken, limits)
 
     def _driver_limit(self) -> int:
         """Stages that are Ray drivers themselves at a time: half-placed workers of two of them could wait for ever."""
@@ -238,6 +295,7 @@ class Driver:
 
     def _submit(self, stage: _Stage) -> None:
         spec = stage.step.spec
+        settings = retry.grown(spec.settings, stage.tries)
         self._numbers += 1
         stage.attempts += 1
         log = self._paths.log(spec.address, stage.attempts)
@@ -248,8 +306,8 @@ class Driver:
             log=str(log),
             kept=str(self._paths.kept(spec.address, stage.attempts)),
             env=self._environ,
-            settings=spec.settings,
-            grace=self._options.grace,
+            settings=settings,
+            options=self._options,
         )
         try:
             task = self._project.task(spec.address, request)
@@ -257,8 +315,11 @@ class Driver:
             self._fail(stage, str(error))
             return
         stage.report = replace(stage.report, log=explain.shown(log))
-        self._executor.submit(task, spec.settings)
+        self._executor.submit(task, settings)
         stage.task = task
+        self._flying[spec.address] = stage
+        waiting = (one.step.spec for one in self._stages.values() if one.report.state is StageState.WAITING)
+        self._placing.foresee(waiting)
 
     def _handle(self, events: Sequence[Started | Output | StageResult | Lost]) -> None:
         done: list[StageResult] = []
@@ -308,12 +369,12 @@ class Driver:
             self._release(stage)
             self._say(stage, StageState.BLOCKED, reason="another stage failed")
             return
-        if retry.again(end, stage.tries, settings) and not self._closing:
+        delay = retry.again(end, stage.tries, settings)
+        if delay is not None and not self._closing:
             stage.tries = retry.count(end, stage.tries)
-            why = end.why if isinstance(end, Lost) else explain.short(end)
-            self._listen(
-                Notice(text=f"stage '{end.address}', attempt {end.attempt}: {why}; trying again", level="warning")
-            )
+            stage.not_before = time.monotonic() + delay
+            text = explain.trying_again(end, retry.grown(settings, stage.tries), delay)
+            self._listen(Notice(text=text, level="warning"))
             self._release(stage)
             self._say(stage, StageState.QUEUED, reason=stage.report.reason)
             return
@@ -338,7 +399,9 @@ class Driver:
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
             tail = explain.last_lines(stage.task.log)
-            error += explain.missed(missed_files(stage.task, "\n".join(tail)))
+            said = "\n".join(tail)
+            error += explain.missed(missed_files(stage.task, said)) + explain.no_git(tail)
+            error += explain.full_disk(stage.task.tree)
         self._release(stage)
         self._say(
             stage,
@@ -353,11 +416,17 @@ class Driver:
         if stage.task is not None:
             forget(stage.task)
             stage.task = None
+            del self._flying[stage.step.spec.address]
+            self._stale = True
 
     # Stopping
 
     def _stop_all(self) -> None:
         """End what runs and wait for it; a second Ctrl-C stops the waiting."""
+        if running := self._in_flight():
+            with contextlib.suppress(Exception):
+                names = ", ".join(stage.step.spec.address for stage in running)
+                self._listen(Notice(text=f"Stopping {names}. Press Ctrl-C again to stop at once."))
         for stage in self._in_flight():
             self._executor.stop(stage.step.spec.address)
         deadline = time.monotonic() + self._options.grace + _STOP_PATIENCE
@@ -391,6 +460,8 @@ class Driver:
 
     def _say(self, stage: _Stage, state: StageState, **fields: object) -> None:
         stage.report = replace(stage.report, state=state, **fields)  # type: ignore[arg-type]
+        self._board.move(stage.step.spec.address, state)
+        self._stale = self._stale or state is not StageState.RUNNING
         self._listen(stage.report)
 
 

@@ -27,8 +27,14 @@ class Executor(Protocol):
     def capacity(self) -> float | None:
         """CPUs there will ever be; None where more machines may come."""
 
-    def check(self, address: str, settings: StageSettings) -> None:
+    def surely_fits(self, settings: StageSettings) -> bool:
+        """Whether a stage can be placed as far as is known without waiting for Ray, which need not be there yet."""
+
+    def check(self, address: str, settings: StageSettings) -> str:
         """Refuse a stage that can never be placed.
+
+        Returns:
+            What the user should know of it all the same; mostly empty.
 
         Raises:
             ClusterError: No node has what it asks for.

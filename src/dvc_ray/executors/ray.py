@@ -7,6 +7,7 @@ Ray's own retries are off: the driver decides about them.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -18,12 +19,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import env
-from dvc_ray.errors import ClusterError, ConfigError
+from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
+from dvc_ray.executors import fit
+from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.values import (
     Lost,
     StageResult,
@@ -57,20 +60,23 @@ class RayExecutor:
 
     Args:
         address: Cluster to join; None: start a local Ray and stop it in `close`.
+        jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
     """
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, jobs: int = 1) -> None:
         self._address = address
-        self._jobs = 1
+        self._jobs = jobs
         self._janitor: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._leave = threading.Event()
         self._failure: BaseException | None = None
-        self._total: dict[str, float] = {}
+        self._local: fit.Node | None = None
         self._remote: Any = None
         self._flights: dict[str, _Flight] = {}
         self._lost: list[WorkerEvent] = []
+        self._vital: dict[str, subprocess.Popen[bytes]] = {}
+        self._dead = False
 
     def warm_up(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
@@ -96,31 +102,46 @@ class RayExecutor:
         """CPUs of the local Ray; None for a cluster, which may grow."""
         return _local_cpus(self._jobs) if self._address is None else None
 
-    def check(self, address: str, settings: StageSettings) -> None:
-        """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait.
-
-        A stage that asks for CPUs only is judged without Ray, which then need not be started for the run cache.
-        """
+    def surely_fits(self, settings: StageSettings) -> bool:
+        """Judge a stage that asks for CPUs only, without Ray, which then need not be started for the run cache."""
         capacity = self.capacity()
-        plain = StageSettings(num_cpus=settings.num_cpus)
-        wants = replace(settings, env=(), include=(), retries=0, timeout=None)
-        if wants == plain and (capacity is None or settings.num_cpus <= capacity):
-            return
+        return fit.is_plain(settings) and (capacity is None or settings.num_cpus <= capacity)
+
+    def check(self, address: str, settings: StageSettings) -> str:
+        """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait."""
+        capacity = self.capacity()
+        if capacity is not None and settings.num_cpus > capacity:
+            self._refuse(settings, fit.Node(total={"CPU": capacity}))  # without waiting for Ray
         self._await_ready()
         self._prepared(address, settings)
-        if self._address is not None:
-            return
-        import ray
+        doubt = self._doubt(settings.accelerator_type) if settings.accelerator_type else ""
+        self._refuse(settings, self._node(), doubt)
+        return doubt
 
-        total = self._total = self._total or ray.cluster_resources()
-        for name, amount in _wanted(settings).items():
-            if amount > total.get(name, 0):
-                raise ClusterError(
-                    f"it asks for {amount:g} {name}, but this machine has {total.get(name, 0):g}: it could never"
-                    " start.",
-                    f"Lower it under 'meta: ray:' of the stage{', or raise --jobs' if name == 'CPU' else ''},"
-                    " or run on a cluster with --address.",
-                )
+    def _refuse(self, settings: StageSettings, node: fit.Node | None, doubt: str = "") -> None:
+        lack = fit.lack(settings, node) if node is not None else ""
+        if lack:
+            raise ClusterError(
+                f"{lack}: it could never start.{f' {doubt}' if doubt else ''}",
+                f"Change it under 'meta: ray:' of the stage{', or raise --jobs' if ' CPU,' in lack else ''},"
+                " or run on a cluster with --address.",
+            )
+
+    def _node(self) -> fit.Node | None:
+        """The one node of a local Ray; None for a cluster."""
+        if self._address is None and self._local is None:
+            import ray
+
+            self._local = fit.Node(total=ray.cluster_resources(), labels=ray.nodes()[0]["Labels"])
+        return self._local
+
+    def _doubt(self, accelerator: str) -> str:
+        """Name an accelerator that is likely misspelt: on a cluster that may scale up it would be waited for."""
+        import ray
+        from ray.util.accelerators import accelerators
+
+        known = [name for key, name in vars(accelerators).items() if key[0].isupper() and isinstance(name, str)]
+        return fit.doubt(accelerator, [*known, *fit.accelerators(ray.cluster_resources())])
 
     def submit(self, task: StageTask, settings: StageSettings) -> None:
         """Hand an attempt to Ray's scheduler."""
@@ -136,17 +157,20 @@ class RayExecutor:
                 num_gpus=settings.num_gpus or None,
                 memory=settings.memory,
                 resources=dict(settings.resources) or None,
+                accelerator_type=settings.accelerator_type,
+                label_selector=dict(settings.label_selector) or None,
                 runtime_env=settings.runtime_env,
             )
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"Ray refuses its settings: {_first_line(error)}", f"Correct 'meta: ray:' of stage '{address}'."
+                f"Ray refuses its settings: {first_line(error)}", f"Correct 'meta: ray:' of stage '{address}'."
             ) from error
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for the next events of any attempt."""
         import ray
 
+        self._check_alive()
         found, self._lost = self._lost, []
         streams = {flight.stream: address for address, flight in self._flights.items()}
         if streams and not found:
@@ -184,17 +208,41 @@ class RayExecutor:
             event: WorkerEvent = ray.get(next(flight.stream))
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
+        except ray.exceptions.OutOfMemoryError as error:
+            return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
-            return self._end(flight, "stopped" if flight.stopping else _last_line(error))
+            return self._end(flight, "stopped" if flight.stopping else last_line(error))
         if isinstance(event, Started):
             flight.running = True
         if isinstance(event, StageResult):
             del self._flights[task.address]
         return [event]
 
-    def _end(self, flight: _Flight, why: str) -> list[WorkerEvent]:
-        del self._flights[flight.task.address]
-        return [Lost(address=flight.task.address, attempt=flight.task.attempt, why=why)]
+    def _check_alive(self) -> None:
+        """Find out that the local Ray is dead before Ray does, which hangs and after a minute aborts the process.
+
+        Raises:
+            RayDiedError: It is; its attempts are lost.
+        """
+        gone = next((name for name, process in self._vital.items() if process.poll() is not None), None)
+        if gone is None or self._dead:
+            return
+        self._dead = True
+        _forget_ray()
+        if self._janitor is not None and self._janitor.stdin is not None:
+            self._janitor.stdin.close()
+            self._janitor.wait()
+        for flight in list(self._flights.values()):
+            self._lost += self._end(flight, "Ray died")
+        raise RayDiedError(
+            f"Ray has died on this machine: its {gone} ended with {self._vital[gone].returncode}.",
+            "What is finished is kept: run the same command again. A machine without memory left is a common reason.",
+        )
+
+    def _end(self, flight: _Flight, why: str, *, out_of_memory: bool = False) -> list[WorkerEvent]:
+        task = flight.task
+        del self._flights[task.address]
+        return [Lost(address=task.address, attempt=task.attempt, why=why, out_of_memory=out_of_memory)]
 
     def _force(self, address: str, flight: _Flight) -> None:
         import ray
@@ -210,7 +258,7 @@ class RayExecutor:
         if self._failure is not None:
             raise ClusterError(
                 f"cannot {'start Ray on this machine' if self._address is None else f'join Ray at {self._address}'}:"
-                f" {_first_line(self._failure)}",
+                f" {first_line(self._failure)}",
                 "Try it: ray status" if self._address else "See why with `dvc-ray repro -v`.",
             ) from self._failure
 
@@ -226,10 +274,11 @@ class RayExecutor:
             self._failure = error
         self._ready.set()
         self._leave.wait()
-        with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
-            import ray
+        if not self._dead:
+            with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
+                import ray
 
-            ray.shutdown()
+                ray.shutdown()
         if self._janitor is not None:
             self._janitor.communicate()
 
@@ -254,10 +303,26 @@ class RayExecutor:
                 },
                 **quiet,
             )
+            self._vital = _vital_processes()
         else:
             _probe(self._address)
             ray.init(address=self._address, **quiet)
         self._remote = ray.remote(max_retries=0, num_returns="streaming")(_run)
+
+
+def _vital_processes() -> dict[str, subprocess.Popen[bytes]]:
+    """The processes without which a local Ray is dead (``ray._private.node.Node.all_processes``, 2.60.0)."""
+    from ray._private import worker
+
+    found = worker._global_node.all_processes  # noqa: SLF001
+    return {name: found[name][0].process for name in ("gcs_server", "raylet") if found.get(name)}
+
+
+def _forget_ray() -> None:
+    """Keep Ray from shutting down at exit what is dead already: it would wait for it."""
+    from ray._private import worker
+
+    atexit.unregister(worker.shutdown)
 
 
 def _take_back_sigterm() -> None:
@@ -278,11 +343,6 @@ def _start_janitor(directory: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _wanted(settings: StageSettings) -> dict[str, float]:
-    wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
-    return wanted | ({"memory": settings.memory} if settings.memory is not None else {})
-
-
 def _probe(address: str) -> None:
     """See whether anybody listens: Ray itself would try for minutes, and could not be interrupted.
 
@@ -297,17 +357,6 @@ def _probe(address: str) -> None:
 def _local_cpus(jobs: int) -> int:
     """Logical CPUs of the local Ray: the cores, more if more jobs are wanted, two at least for a nested trainer."""
     return max(len(os.sched_getaffinity(0)), jobs, 2)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def _last_line(error: BaseException) -> str:
-    """Of an error in a task, Ray tells the place first and the reason last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _run(task: StageTask) -> Iterator[WorkerEvent]:

@@ -1,0 +1,75 @@
+"""Which stages wait, and which of them may go on: kept as states change, so that a look costs the same in any run."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Mapping, Sequence
+
+from dvc_ray.values import StageState
+
+
+class Board:
+    """The states of a run's stages.
+
+    Args:
+        upstream: Stages that each depends on, in plan order.
+        states: Where each is at the start.
+        goes_on: Whether what depends on a stage in this state may run.
+    """
+
+    def __init__(
+        self,
+        upstream: Mapping[str, Sequence[str]],
+        states: Mapping[str, StageState],
+        goes_on: Callable[[StageState], bool],
+    ) -> None:
+        self._goes_on = goes_on
+        self._place = {name: place for place, name in enumerate(upstream)}
+        self._states = dict(states)
+        self._members: dict[StageState, set[str]] = {state: set() for state in StageState}
+        self._downstream: dict[str, list[str]] = {name: [] for name in upstream}
+        self._unmet = {name: sum(not goes_on(states[each]) for each in names) for name, names in upstream.items()}
+        for name, names in upstream.items():
+            self._members[states[name]].add(name)
+            for each in names:
+                self._downstream[each].append(name)
+        waiting = self._members[StageState.WAITING]
+        self._ready = [self._place[name] for name in upstream if name in waiting and not self._unmet[name]]
+        self._names = list(upstream)
+        self._doomed: list[str] = []
+
+    def move(self, name: str, state: StageState) -> None:
+        """Note that a stage has come to a state."""
+        old = self._states[name]
+        if old is state:
+            return
+        self._states[name] = state
+        self._members[old].discard(name)
+        self._members[state].add(name)
+        if old is StageState.WAITING and not self._unmet[name]:
+            del self._ready[bisect.bisect_left(self._ready, self._place[name])]
+        if state.is_terminal:
+            self._tell_downstream(name, goes_on=self._goes_on(state))
+
+    def _tell_downstream(self, name: str, *, goes_on: bool) -> None:
+        if not goes_on:
+            self._doomed += self._downstream[name]
+            return
+        for each in self._downstream[name]:
+            self._unmet[each] -= 1
+            if not self._unmet[each] and self._states[each] is StageState.WAITING:
+                bisect.insort(self._ready, self._place[each])
+
+    def members(self, state: StageState) -> list[str]:
+        """The stages in a state, in plan order."""
+        return sorted(self._members[state], key=self._place.__getitem__)
+
+    def ready(self) -> list[str]:
+        """The stages that wait for no other, in plan order."""
+        return [self._names[place] for place in self._ready]
+
+    def doomed(self) -> list[str]:
+        """Stages that wait for one that will not let them go on, each told once; in plan order."""
+        found, self._doomed = self._doomed, []
+        waiting = {name for name in found if self._states[name] is StageState.WAITING}
+        return sorted(waiting, key=self._place.__getitem__)

@@ -1,0 +1,79 @@
+"""Whether stages can ever be placed: asked before DVC removes their outs, and early for those to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from dvc_ray import retry
+from dvc_ray.errors import ClusterError, ConfigError
+from dvc_ray.executors.base import Executor
+from dvc_ray.repo import Project
+from dvc_ray.values import Notice, RunOptions, StageKind, StageSpec
+
+
+class Placing:
+    """Asks the executor, and the run cache before it: a stage that is restored needs no place.
+
+    Args:
+        executor: Where attempts would run.
+        project: Whose run cache may have results.
+        listen: Told what the user should know.
+    """
+
+    def __init__(self, executor: Executor, project: Project, listen: Callable[[Notice], None]) -> None:
+        self._executor = executor
+        self._project = project
+        self._listen = listen
+        self._told: set[str] = set()
+        self._foreseen = False
+
+    def check(self, spec: StageSpec, options: RunOptions, *, force: bool) -> None:
+        """Refuse a stage that can never be placed, unless the run cache has its result; needs the project's lock.
+
+        Raises:
+            ClusterError: No node has what it asks for.
+            ConfigError: What it asks for makes no sense.
+            ProjectError: A dep is missing.
+        """
+        if spec.kind is not StageKind.COMMAND or self._executor.surely_fits(retry.largest(spec.settings)):
+            return
+        if force or not self._project.restorable(spec.address, options):
+            self._warm_up(spec, options)
+            self._ask(spec)
+
+    def foresee(self, specs: Iterable[StageSpec]) -> None:
+        """Warn, once, of stages to come that can never be placed; to be called when the executor is ready.
+
+        Only a warning: when their turn comes, the run cache may have their results.
+        """
+        if self._foreseen:
+            return
+        self._foreseen = True
+        for spec in specs:
+            if spec.kind is StageKind.COMMAND and not self._executor.surely_fits(retry.largest(spec.settings)):
+                try:
+                    self._ask(spec)
+                except (ClusterError, ConfigError) as error:
+                    text = f"stage '{spec.address}' will not be able to run: {error.what}"
+                    self._listen(Notice(text=f"{text} Only the run cache could give its result.", level="warning"))
+
+    def _warm_up(self, spec: StageSpec, options: RunOptions) -> None:
+        """Say that Ray starts, which takes seconds; for what asks for too many CPUs it need not."""
+        capacity = self._executor.capacity()
+        if capacity is None or retry.largest(spec.settings).num_cpus <= capacity:
+            told = self._executor.warm_up(options.jobs or 1)
+            if told:
+                self._listen(Notice(text=told))
+
+    def _ask(self, spec: StageSpec) -> None:
+        last = retry.largest(spec.settings)
+        told = self._executor.check(spec.address, spec.settings)
+        if last != spec.settings:
+            try:
+                self._executor.check(spec.address, last)
+            except ClusterError as error:
+                number = spec.settings.retries.max + 1
+                raise ClusterError(f"its attempt {number}: {error.what}", error.hint) from error
+        if told and told not in self._told:
+            self._told.add(told)
+            self._listen(Notice(text=told, level="warning"))

@@ -1,0 +1,41 @@
+"""Taking over what a run had finished that was killed before it could say so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvc_ray.errors import ProjectError
+from dvc_ray.repo import Merge, Project
+from dvc_ray.values import StageState
+from dvc_ray.worker import forget, written_down
+from dvc_ray.workspace import Home
+
+
+def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple[str, ...]:
+    """Merge results that workers wrote down and no driver has taken; the project is locked and its stages selected.
+
+    A result is taken if the stage is still defined as it was, would run now, and its deps are what it ran with.
+
+    Args:
+        project: The user's project.
+        works: Directories with workspaces of dead runs.
+        commit: Whether outs are to be in the cache, which is what the dead run must have wanted too.
+
+    Returns:
+        Addresses of the stages.
+    """
+    home = Home(project.place, lambda _text: None)
+    found = [pair for work in works for pair in written_down(work) if project.knows(pair[0].address)]
+    taken = []
+    for task, result in sorted(found, key=lambda pair: project.place(pair[0].address)):
+        if result.state is not StageState.DONE or result.entry is None or task.commit is not commit:
+            continue
+        with contextlib.suppress(OSError, ProjectError):  # then the stage runs again
+            if project.fits(task, result.entry):
+                home.bring(task, result)
+                project.merge([Merge(task=task, entry=result.entry)])
+                taken.append(task.address)
+                forget(task)
+    return tuple(taken)

@@ -1,0 +1,75 @@
+"""Whether a node has what a stage asks for: a pure decision, and its words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from dvc_ray.settings import labels
+from dvc_ray.values import StageSettings
+
+_GIB: Final = 2**30
+ACCELERATOR: Final = "accelerator_type:"
+"""Before the name of an accelerator in the name of the resource that stands for it (``ray._common.utils``, 2.60.0)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What a node has, as Ray counts it."""
+
+    total: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_plain(settings: StageSettings) -> bool:
+    """Whether a stage asks for CPUs only."""
+    return not (
+        settings.num_gpus
+        or settings.memory is not None
+        or settings.resources
+        or settings.accelerator_type
+        or settings.label_selector
+        or settings.runtime_env
+    )
+
+
+def lack(settings: StageSettings, node: Node) -> str:
+    """Say what a node does not have that a stage asks for; empty if it has all."""
+    for name, amount in {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}.items():
+        if amount > node.total.get(name, 0):
+            return f"it asks for {amount:g} {name}, but this machine has {node.total.get(name, 0):g}"
+    if (settings.memory or 0) > node.total.get("memory", 0):
+        there = node.total.get("memory", 0)
+        return (
+            f"it asks for {_gib(settings.memory or 0)} of memory, but Ray has {_gib(there)} to give on this machine"
+            " (of what was free when it started, without its object store)"
+        )
+    there_are = accelerators(node.total)
+    if settings.accelerator_type and settings.accelerator_type not in there_are:
+        has = f"has {', '.join(there_are)}" if there_are else "has none that Ray knows"
+        return f"it asks for the accelerator '{settings.accelerator_type}', but this machine {has}"
+    wanted = dict(settings.label_selector)
+    if label := labels.mismatch(wanted, node.labels):
+        there_is = f"is {node.labels[label]!r}" if label in node.labels else "has no such label"
+        return f"it asks for a node with label '{label}': '{wanted[label]}', but this machine {there_is}"
+    return ""
+
+
+def accelerators(total: Mapping[str, float]) -> list[str]:
+    """Names of the accelerators among resources."""
+    return sorted(name.removeprefix(ACCELERATOR) for name in total if name.startswith(ACCELERATOR))
+
+
+def doubt(name: str, known: Collection[str]) -> str:
+    """What to say of an accelerator that neither Ray nor the cluster knows; empty for one that is known."""
+    if name in known:
+        return ""
+    near = difflib.get_close_matches(name.upper(), {each.upper(): each for each in known}, n=1)
+    meant = next((f" Did you mean '{each}'?" for each in known if near and each.upper() == near[0]), "")
+    return f"Ray knows no accelerator '{name}' ('meta.ray.accelerator_type').{meant}"
+
+
+def _gib(amount: float) -> str:
+    return f"{amount / _GIB:.1f} GiB"

@@ -1,0 +1,290 @@
+"""What goes wrong around a run: nothing finished is lost, nothing is half written, and it is said."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dvc_ray.values import Notice, StageState
+from tests import stock
+from tests.conftest import Cli, Repro
+from tests.test_flags import Terminal
+from tests.test_run import Make, one, report
+
+
+class Run:
+    """`dvc-ray repro --json` in a process of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dvc_ray", "repro", "--json"],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.events: list[dict[str, Any]] = []
+        self.family: list[psutil.Process] = []
+
+    def wait_for(self, text: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            if text in self.events[-1].get("text", ""):
+                self.family = psutil.Process(self.process.pid).children(recursive=True)
+                return
+        raise AssertionError((self.process.communicate(), self.events))
+
+    def finish(self) -> tuple[int, str]:
+        out, err = self.process.communicate(timeout=90)
+        self.events += [json.loads(line) for line in out.splitlines()]
+        return self.process.returncode, err
+
+    def alive(self) -> list[psutil.Process]:
+        return psutil.wait_procs(self.family, timeout=30)[1]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], Run]]:
+    made: list[Run] = []
+
+    def begin(root: Path) -> Run:
+        made.append(Run(root))
+        return made[-1]
+
+    yield begin
+    for run in made:
+        for pid in (run.process.pid, *(each.pid for each in run.family)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.process.communicate()
+
+
+def waiting(flag: Path, then: str) -> str:
+    """A command that says that it has begun, and goes on when a file is there."""
+    return f"echo begun; while ! test -e {flag}; do sleep 0.05; done; {then}"
+
+
+def test_a_killed_driver_loses_no_result_that_has_no_run_cache_entry(
+    project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
+) -> None:
+    from dvc.repo import Repo
+
+    flag, count = tmp_path / "flag", tmp_path / "count"
+    command = waiting(flag, f"echo ran >> {count}; echo x > plain.txt; echo y >> kept.txt; echo z > new.txt")
+    text = f"""
+stages:
+  one:
+    cmd: '{command}'
+    deps: [in.txt]
+    outs:
+      - plain.txt: {{cache: false}}
+      - kept.txt: {{persist: true}}
+"""
+    root = project({"dvc.yaml": text, "in.txt": "in\n"})
+    run = start(root)
+    run.wait_for("begun")
+    with stock.in_directory(root), contextlib.closing(Repo()) as repo, repo.lock:
+        flag.touch()
+        run.wait_for("Waiting for another DVC command")
+        run.process.kill()
+        run.process.communicate()
+    assert run.alive() == []
+    done = cli(root, "repro", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Taken over from a run that was killed: one." in done.stdout
+    assert count.read_text() == "ran\n", "the command has not run again"
+    assert [(root / name).read_text() for name in ("plain.txt", "kept.txt", "new.txt")] == ["x\n", "y\n", "z\n"]
+    assert stock.status(root) == {}
+    assert not list((root / ".dvc/tmp/ray/runs").glob("*/work/*"))
+
+
+def test_a_result_that_no_longer_fits_is_not_taken(
+    project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
+) -> None:
+    from dvc.repo import Repo
+
+    flag = tmp_path / "flag"
+    root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
+    run = start(root)
+    run.wait_for("begun")
+    with stock.in_directory(root), contextlib.closing(Repo()) as repo, repo.lock:
+        flag.touch()
+        run.wait_for("Waiting for another DVC command")
+        run.process.kill()
+        run.process.communicate()
+    (root / "in.txt").unlink()
+    (root / "in.txt").write_text("new\n")
+    done = cli(root, "repro", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Taken over" not in done.stdout
+    assert (root / "out.txt").read_text() == "new\n"
+
+
+def test_a_worker_that_dies_is_replaced_and_uses_no_retries(project: Make, repro: Repro, tmp_path: Path) -> None:
+    kill = """
+import pathlib, psutil, signal, sys
+mark = pathlib.Path(sys.argv[1])
+if not mark.exists():
+    mark.touch()
+    worker = next(each for each in psutil.Process().parents() if each.name().startswith("ray::"))
+    worker.kill()
+    worker.wait()
+    signal.pause()
+pathlib.Path("out.txt").write_text("x")
+"""
+    root = project({"dvc.yaml": one(f"python kill.py {tmp_path / 'mark'}"), "kill.py": kill, "in.txt": ""})
+    found = report(repro(root), "one")
+    assert found.state is StageState.DONE, found
+    assert any("trying again" in event.text for event in repro.events if isinstance(event, Notice))
+
+
+@pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
+def test_ray_dies_in_the_middle(
+    victim: str, project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    text = one(waiting(flag, "echo > out.txt")) + "  quick:\n    cmd: echo quick > quick.txt\n    outs: [quick.txt]\n"
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    run = start(root)
+    run.wait_for("begun")
+    next(each for each in run.family if each.name() == victim).kill()
+    code, err = run.finish()
+    assert code == 255, (err, run.events)
+    assert "Traceback" not in err
+    assert "ERROR" in err
+    assert run.alive() == []
+    flag.touch()
+    done = cli(root, "repro")
+    assert done.returncode == 0, done.stderr
+    assert stock.status(root) == {}
+
+
+def test_ctrl_c_twice(project: Make, start: Callable[[Path], Run]) -> None:
+    stubborn = 'trap "" TERM INT; echo begun; while true; do sleep 0.1; done'
+    root = project({"dvc.yaml": one(stubborn), "in.txt": ""})
+    (root / ".dvc/ray.toml").write_text("grace = 60\n")
+    run = start(root)
+    run.wait_for("begun")
+    os.kill(run.process.pid, signal.SIGINT)
+    run.wait_for("Stopping")
+    os.kill(run.process.pid, signal.SIGINT)
+    code, err = run.finish()
+    assert code == 252, err
+    assert "Traceback" not in err
+    assert run.alive() == []
+
+
+def test_a_closed_terminal(project: Make) -> None:
+    root = project({"dvc.yaml": one("echo begun; sleep 7723; echo > out.txt"), "in.txt": ""})
+    terminal = Terminal(root, "repro")
+    assert "begun" in terminal.read_until("| begun")
+    family = psutil.Process(terminal.process.pid).children(recursive=True)
+    terminal.close()
+    assert terminal.process.wait(60) == 252
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    assert not list((root / ".dvc/tmp/ray/runs").glob("*/work"))
+
+
+def test_stock_dvc_beside_a_run(project: Make, start: Callable[[Path], Run], tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    text = (
+        one(waiting(flag, "echo > out.txt"))
+        + "  other:\n    cmd: echo > other.txt\n    deps: [in.txt]\n    outs: [other.txt]\n"
+    )
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    run = start(root)
+    run.wait_for("begun")
+    assert stock.dvc(root, "repro", "other") == 0
+    flag.touch()
+    code, err = run.finish()
+    assert code == 0, err
+    assert stock.status(root) == {}
+    assert stock.sh(root, "cat dvc.lock").count("cmd:") == 2
+
+
+def test_a_dep_changed_by_the_user_meanwhile(project: Make, start: Callable[[Path], Run], tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
+    run = start(root)
+    run.wait_for("begun")
+    (root / "new.txt").write_text("new\n")
+    (root / "new.txt").replace(root / "in.txt")
+    flag.touch()
+    code, err = run.finish()
+    assert code == 0, err
+    assert (root / "out.txt").read_text() == "old\n"
+    assert stock.status(root) == {"one": [{"changed deps": {"in.txt": "modified"}}]}, "it is known to be out of date"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root: run the tests as root")
+def test_a_full_disk(project: Make, repro: Repro, tmp_path: Path) -> None:
+    small = tmp_path / "project"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no right to mount: {mounted.stderr.decode()}")
+    try:
+        text = one("head -c 4000000 /dev/zero > out.txt")
+        (small / "dvc.yaml").write_text(text)
+        (small / "in.txt").write_text("")
+        stock.initialise(small)
+        found = report(repro(small), "one")
+        assert found.state is StageState.FAILED
+        assert "No space left on device" in "\n".join([found.error, *found.tail])
+        (small / "dvc.yaml").write_text(text.replace("4000000", "40000"))
+        (small / "out.txt").unlink(missing_ok=True)
+        assert report(repro(small), "one").state is StageState.DONE, "what was left is removed"
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+WRONG = {
+    "not yaml": ("stages:\n  one:\n cmd: [", 255, "dvc.yaml"),
+    "unknown key": ("stages:\n  one:\n    cmd: echo\n    need: [a]\n", 255, "need"),
+    "cycle": (
+        "stages: {a: {cmd: echo, deps: [b], outs: [a]}, b: {cmd: echo, deps: [a], outs: [b]}}",
+        255,
+        "both a dependency and an output",
+    ),
+    "overlap": (
+        "stages:\n  a:\n    cmd: echo\n    outs: [x]\n  b:\n    cmd: echo\n    outs: [x]\n",
+        255,
+        "Give each out to one stage only",
+    ),
+    "bad settings": (one("echo", "{num_cpu: 1}"), 251, "Did you mean 'num_cpus'?"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_dvc_yaml_is_explained(what: str, project: Make, cli: Cli) -> None:
+    text, code, says = WRONG[what]
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    done = cli(root, "repro", "--json")
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    error = json.loads(done.stdout)
+    assert (error["event"], error["exit_code"]) == ("error", code)
+    assert not (root / ".dvc/tmp/ray").exists(), "before anything is started"
+
+
+def test_an_unknown_target_gets_the_nearest_names(project: Make, cli: Cli) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt").replace("one:", "train:"), "in.txt": ""})
+    done = cli(root, "repro", "trian")
+    assert done.returncode == 255
+    assert "'trian'" in done.stderr
+    assert "Did you mean 'train'?" in done.stderr
