@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks import folder, noop, overhead, parallel
+from benchmarks import experiment, folder, noop, overhead, parallel
 from benchmarks import help as help_page
 from benchmarks.cpu import adopt_orphans
 from benchmarks.harness import Workbench, load, machine
@@ -19,6 +19,7 @@ _CLAIMS: Final[dict[str, Callable[[Workbench], Iterator[str]]]] = {
     "parallel": parallel.run,
     "help": help_page.run,
     "folder": folder.run,
+    "experiment": experiment.run,
 }
 
 

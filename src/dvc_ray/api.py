@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from dvc_ray import config, plan
-from dvc_ray.errors import BadArgumentError
+from dvc_ray.errors import BadArgumentError, ProjectError
+from dvc_ray.journal import dead_work, open_run
 from dvc_ray.repo import Project
 from dvc_ray.values import (
+    Experiment,
     Notice,
+    OnError,
     Plan,
     Planned,
     RunEvent,
     RunOptions,
     RunResult,
+    Saved,
     Selection,
     StageReport,
     StageState,
+    Status,
 )
 
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
+    from dvc_ray.experiments import Trial
 
-__all__ = ["make_plan", "repro"]
+__all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
 Listener = Callable[[RunEvent], None]
+Confirm = Callable[[str], bool]
+_WAITING: Final = "Waiting for another DVC command in this project to end."
 
 
 def repro(
@@ -35,6 +45,7 @@ def repro(
     options: RunOptions | None = None,
     *,
     listen: Listener = lambda _event: None,
+    confirm: Confirm = lambda _question: True,
     executor: Executor | None = None,
 ) -> RunResult:
     """Reproduce stages of the DVC project around the working directory.
@@ -45,6 +56,7 @@ def repro(
         selection: Which stages; default: those of ./dvc.yaml and what they depend on.
         options: How the run goes on.
         listen: Told all that happens, in order and in this thread.
+        confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
 
     Returns:
@@ -58,10 +70,15 @@ def repro(
     environ = dict(os.environ)  # before Ray changes it
     with Project.open() as project:
         options = config.apply(config.load(project.dvc_dir), options)
-        chosen = _plan(project, selection or Selection(), options)
+        works = dead_work(project.dvc_dir)
+        chosen, taken = _plan(project, selection or Selection(), options, works)
+        if taken:
+            project.finish(ok=True)
+            listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        return _run(project, chosen, options, listen, executor, environ)
+        with _driver(_Setting(project.dvc_dir, options, listen, confirm, executor, environ)) as drive:
+            return drive(project, chosen)
 
 
 def make_plan(selection: Selection | None = None, options: RunOptions | None = None) -> Plan:
@@ -72,16 +89,103 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     """
     with Project.open() as project:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        return _plan(project, selection or Selection(), options)
+        return _plan(project, selection or Selection(), options)[0]
 
 
-def _plan(project: Project, selection: Selection, options: RunOptions) -> Plan:
+def exp_run(
+    experiment: Experiment | None = None,
+    selection: Selection | None = None,
+    options: RunOptions | None = None,
+    *,
+    listen: Listener = lambda _event: None,
+    confirm: Confirm = lambda _question: True,
+    executor: Executor | None = None,
+) -> tuple[RunResult, Saved | None]:
+    """Run an experiment as ``dvc exp run`` does, but apart from the workspace until it is done.
+
+    Args:
+        experiment: What to try, and how to save it.
+        selection: Which stages; default: those of ./dvc.yaml and what they depend on.
+        options: How the run goes on.
+        listen: Told all that happens, in order and in this thread.
+        confirm: Asked before each stage that runs; a stage that may not has failed.
+        executor: Where attempts run; default: Ray.
+
+    Returns:
+        What became of each stage, and of the experiment: None if a stage failed.
+
+    Raises:
+        DvcRayError: As `repro`; and if the name is taken or the params do not fit.
+        KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
+    """
+    options = options or RunOptions()
+    environ = dict(os.environ)
+    with Project.open() as home:
+        options = config.apply(config.load(home.dvc_dir), options)
+        with _trial(home, experiment, selection, options) as (trial, chosen):
+            setting = _Setting(
+                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
+            )
+            with _driver(setting) as drive:
+                result = drive(trial.project, chosen)
+                if result.failed and options.on_error is not OnError.IGNORE:
+                    return result, None
+                saved = trial.save(result, lambda: listen(Notice(text=_WAITING)))
+                if lost := trial.lost():
+                    listen(Notice(text=f"Not in the experiment, gone with its directory: {', '.join(lost)}"))
+                listen(saved)
+    return result, saved
+
+
+def make_exp_plan(
+    experiment: Experiment | None = None, selection: Selection | None = None, options: RunOptions | None = None
+) -> Plan:
+    """Say what `exp_run` would do and why; saves nothing.
+
+    Raises:
+        DvcRayError: As `exp_run`, for what can be known beforehand.
+    """
+    with Project.open() as home:
+        options = config.apply(config.load(home.dvc_dir), options or RunOptions())
+        with _trial(home, experiment, selection, options) as (_, chosen):
+            return chosen
+
+
+@contextlib.contextmanager
+def _trial(
+    home: Project, experiment: Experiment | None, selection: Selection | None, options: RunOptions
+) -> Iterator[tuple[Trial, Plan]]:
+    from dvc_ray.experiments import begin
+
+    selection = selection or Selection()
+    with begin(home, experiment or Experiment(), selection, force=options.force) as trial:
+        trial.fill()
+        yield trial, _plan(trial.project, selection, options)[0]
+
+
+def _plan(
+    project: Project, selection: Selection, options: RunOptions, works: Sequence[Path] = ()
+) -> tuple[Plan, tuple[str, ...]]:
+    """Plan a run; what runs that were killed had finished (in ``works``) is taken over first."""
     if selection.single_item and not selection.targets:
         raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = project.select(selection)
-        statuses = {spec.address: project.status(spec.address) for spec in specs}
-    return plan.make(specs, statuses, force=options.force)
+        taken: tuple[str, ...] = ()
+        if works and not options.force:
+            from dvc_ray.driver.resume import take_over
+
+            taken = take_over(project, works, commit=options.commit)
+        statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
+    return plan.make(specs, statuses, force=options.force), taken
+
+
+def _status(project: Project, address: str, options: RunOptions) -> Status:
+    """Status of a stage before the run; what cannot be judged now may be once what is upstream has run."""
+    try:
+        return project.status(address, allow_missing=options.allow_missing)
+    except ProjectError as error:
+        return Status(changed=False, reasons=(f"cannot be judged yet: {error.what}",), judged=False)
 
 
 def _tell_nothing(chosen: Plan, listen: Listener) -> RunResult:
@@ -96,41 +200,56 @@ def _tell_nothing(chosen: Plan, listen: Listener) -> RunResult:
     return result
 
 
-def _run(
-    project: Project,
-    chosen: Plan,
-    options: RunOptions,
-    listen: Listener,
-    executor: Executor | None,
-    environ: Mapping[str, str],
-) -> RunResult:
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a run needs besides its project."""
+
+    dvc_dir: str
+    """Of the user's project: where the run's directory is."""
+    options: RunOptions
+    listen: Listener
+    confirm: Confirm
+    executor: Executor | None
+    environ: Mapping[str, str]
+    alone: bool = True
+
+
+@contextlib.contextmanager
+def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]:
+    """Open a run and its executor; yields what drives a plan, then Ray is stopped: that takes more than a second."""
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
     from dvc_ray.driver import Driver
     from dvc_ray.executors.ray import RayExecutor
-    from dvc_ray.journal import open_run
 
+    listen = setting.listen
     with contextlib.ExitStack() as stack:
+        executor = setting.executor
         if executor is None:
-            executor = RayExecutor(options.address)
+            executor = RayExecutor(setting.options.address, setting.options.jobs or 1)
             stack.callback(executor.close)
-        run_id, paths = stack.enter_context(open_run(project.dvc_dir))
-        listen(Planned(run_id=run_id, plan=chosen))
-        driver = Driver(
-            run_id=run_id,
-            paths=paths,
-            project=project,
-            executor=executor,
-            options=options,
-            listen=listen,
-            environ=environ,
-        )
-        try:
-            result = driver.run(chosen)
-        except Exception:
-            project.finish(ok=False)
-            raise
-        changed = project.finish(ok=not result.failed)
-        if changed:
-            listen(Notice(text="To track the changes with git, run:\n\n\tgit add " + " ".join(changed)))
-        listen(result)  # before Ray is stopped, which takes more than a second
-    return result
+        run_id, paths = stack.enter_context(open_run(setting.dvc_dir, alone=setting.alone))
+
+        def drive(project: Project, chosen: Plan) -> RunResult:
+            listen(Planned(run_id=run_id, plan=chosen))
+            driver = Driver(
+                run_id=run_id,
+                paths=paths,
+                project=project,
+                executor=executor,
+                options=setting.options,
+                listen=listen,
+                environ=setting.environ,
+                confirm=setting.confirm,
+            )
+            try:
+                result = driver.run(chosen)
+            except Exception:
+                project.finish(ok=False)
+                raise
+            changed = project.finish(ok=not result.failed or setting.options.on_error is OnError.IGNORE)
+            if changed and setting.alone:
+                listen(Notice(text="To track the changes with git, run:\n\n\tgit add " + " ".join(changed)))
+            listen(result)
+            return result
+
+        yield drive

@@ -1,0 +1,413 @@
+"""`dvc-ray exp run` is `dvc exp run`: the same experiment, the same workspace afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
+from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.values import (
+    Experiment,
+    Notice,
+    OnError,
+    RunEvent,
+    RunOptions,
+    RunResult,
+    Saved,
+    Selection,
+    StageReport,
+    StageState,
+)
+from tests import stock
+from tests.conftest import Cli
+from tests.test_run import Make, states
+
+FILES = {
+    "dvc.yaml": """
+stages:
+  prepare:
+    cmd: cat in.txt local.txt > prepared.txt; echo ${lr} >> prepared.txt
+    deps: [in.txt, local.txt]
+    params: [lr]
+    outs: [prepared.txt]
+  train:
+    cmd:
+      - cp prepared.txt model.txt
+      - 'echo "{\\"acc\\": ${lr}}" > metrics.json; echo log > undeclared.txt; echo changed >> tracked.txt'
+    deps: [prepared.txt]
+    outs: [model.txt]
+    metrics:
+      - metrics.json:
+          cache: false
+    plots: [curve.csv]
+  curve:
+    cmd: 'echo "x,y" > curve.csv; ls data > listing.txt; rm -f gone.txt'
+    deps: [data]
+    outs: [listing.txt]
+""".replace("    plots: [curve.csv]\n", "").replace('echo "x,y" > curve.csv; ', ""),
+    "params.yaml": "lr: 0.1  # kept\nother:\n  depth: 2\n",
+    "in.txt": "in\n",
+    "tracked.txt": "tracked\n",
+    "gone.txt": "",
+    "data/a.csv": "1\n",
+    "data/b.csv": "2\n",
+    ".gitignore": "/local.txt\n",
+    "setup.sh": "dvc add -q data; echo local > local.txt",
+}
+
+
+class Exp:
+    """`dvc-ray exp run` in this process, on the shared Ray."""
+
+    def __init__(self, executor: RayExecutor) -> None:
+        self._executor = executor
+        self.events: list[RunEvent] = []
+
+    def __call__(
+        self,
+        root: Path,
+        experiment: Experiment | None = None,
+        selection: Selection | None = None,
+        options: RunOptions | None = None,
+        listen: Callable[[RunEvent], None] = lambda _: None,
+    ) -> tuple[RunResult, Saved | None]:
+        self.events = []
+
+        def heard(event: RunEvent) -> None:
+            self.events.append(event)
+            listen(event)
+
+        with stock.in_directory(root):
+            return api.exp_run(experiment, selection, options, listen=heard, executor=self._executor)
+
+
+@pytest.fixture
+def exp(shared_ray: RayExecutor) -> Exp:
+    return Exp(shared_ray)
+
+
+@pytest.fixture
+def twins(project: Make, tmp_path: Path) -> Callable[[dict[str, str]], tuple[Path, Path]]:
+    """The same project twice: for stock DVC and for us."""
+
+    def make(files: dict[str, str]) -> tuple[Path, Path]:
+        ours = project(files)
+        theirs = tmp_path / "stock" / "project"
+        shutil.copytree(ours, theirs, symlinks=True)
+        return theirs, ours
+
+    return make
+
+
+def commit(root: Path, name: str) -> str:
+    return stock.sh(root, f"git for-each-ref 'refs/exps/*/*/{name}' --format='%(objectname)'").strip()
+
+
+def tree(root: Path, name: str) -> str:
+    """The experiment's commit: its files, its message and what it is based on."""
+    rev = commit(root, name)
+    assert rev, name
+    files = stock.sh(root, f"git ls-tree -r {rev}")
+    parent = stock.sh(root, f"git log -1 --format='%s %P' {rev}")
+    return files + parent
+
+
+def scores(root: Path) -> Any:
+    """What `dvc exp show` says, without dates and revisions."""
+    from dvc.repo import Repo
+
+    with stock.in_directory(root), contextlib.closing(Repo()) as repo:
+        shown = [state.dumpd() for state in repo.experiments.show()]
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: strip(item) for key, item in value.items() if key not in {"timestamp", "rev"}}
+        if isinstance(value, Exception):
+            return str(value)
+        return [strip(item) for item in value] if isinstance(value, list) else value
+
+    return strip(shown)
+
+
+CHANGES = {
+    "param": ("", ["-S", "lr=0.5"], Experiment(params=("lr=0.5",)), Selection()),
+    "nested": ("", ["-S", "+other.new=1"], Experiment(params=("+other.new=1",)), Selection()),
+    "message": ("", ["-m", "why"], Experiment(message="why"), Selection()),
+    "target": ("", ["prepare"], Experiment(), Selection(targets=("prepare",))),
+    "uncommitted": (
+        "echo more >> in.txt; git add in.txt; echo 3 > data/c.csv; echo note > note.txt; echo x >> tracked.txt",
+        ["-S", "lr=0.7"],
+        Experiment(params=("lr=0.7",)),
+        Selection(),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_leaves_what_stock_dvc_leaves(change: str, twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    theirs, ours = twins(FILES)
+    before, arguments, experiment, selection = CHANGES[change]
+    for root in (theirs, ours):
+        stock.sh(root, before or "true")
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", *arguments) == 0
+    named = Experiment(params=experiment.params, message=experiment.message, name="one")
+    result, saved = exp(ours, named, selection)
+    assert not result.failed, result.failed
+    assert saved == Saved(name="one", rev=commit(ours, "one"), applied=True)
+    assert tree(ours, "one") == tree(theirs, "one")
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+    assert scores(ours) == scores(theirs)
+    # A second one, on what the first has left.
+    assert stock.dvc(theirs, "exp", "run", "-n", "two", "-S", "lr=0.9") == 0
+    _, saved = exp(ours, Experiment(params=("lr=0.9",), name="two"))
+    assert saved == Saved(name="two", rev=commit(ours, "two"), applied=True)
+    assert tree(ours, "two") == tree(theirs, "two")
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
+def test_temp_leaves_the_workspace_alone(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    theirs, ours = twins({**FILES, "setup.sh": "dvc add -q data; echo local > local.txt"})
+    arguments = ["-n", "one", "--temp", "-C", "local.txt", "-S", "lr=0.5"]
+    assert stock.dvc(theirs, "exp", "run", *arguments) == 0
+    before = stock.snapshot(ours)
+    _, saved = exp(ours, Experiment(params=("lr=0.5",), name="one", temp=True, copy_paths=("local.txt",)))
+    assert saved is not None
+    assert not saved.applied
+    assert tree(ours, "one") == tree(theirs, "one")
+    cache = {path for path in stock.snapshot(ours) if path.startswith(".dvc/cache")}
+    assert (
+        stock.differences({**before, **dict.fromkeys(cache, "")}, {**stock.snapshot(ours), **dict.fromkeys(cache, "")})
+        == []
+    )
+    assert any("undeclared.txt" in event.text for event in exp.events if isinstance(event, Notice))
+
+
+def test_stock_commands_take_the_experiment_as_their_own(project: Make, exp: Exp, tmp_path: Path) -> None:
+    root = project(FILES)
+    exp(root, Experiment(params=("lr=0.5",), name="one", temp=True, copy_paths=("local.txt",)))
+    exp(root, Experiment(params=("lr=0.6",), name="two", temp=True, copy_paths=("local.txt",)))
+    remote = tmp_path / "remote"
+    stock.sh(tmp_path, f"git init -q --bare {remote}.git; mkdir {remote}")
+    stock.sh(root, f"git remote add origin {remote}.git; git push -q origin HEAD; dvc remote add -q -d r {remote}")
+    for arguments in (
+        ["exp", "diff", "one", "two"],
+        ["plots", "diff", "one", "two", "--json"],
+        ["exp", "rename", "two", "three"],
+        ["exp", "push", "origin", "one", "three"],
+        ["exp", "apply", "one"],
+        ["exp", "branch", "three", "a-branch"],
+        ["exp", "remove", "one", "three"],
+        ["exp", "pull", "origin", "one"],
+    ):
+        assert stock.dvc(root, *arguments) == 0, arguments
+    assert commit(root, "one")
+    assert stock.status(root) == {}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "error", "says"),
+    [
+        (Experiment(params=("lr=0.1,0.2",)), UnsupportedError, "gives several values, a sweep"),
+        (Experiment(params=("nothing=1",)), ProjectError, "nothing"),
+        (Experiment(name="a b"), ProjectError, "a b"),
+        (Experiment(name="taken"), ProjectError, "taken"),
+        (Experiment(params=("lr=",), name="x/y"), DvcRayError, "x/y"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(
+    experiment: Experiment, error: type[DvcRayError], says: str, project: Make, exp: Exp
+) -> None:
+    root = project(FILES)
+    exp(root, Experiment(name="taken", temp=True, copy_paths=("local.txt",)))
+    stock.sh(root, "echo more >> in.txt")
+    before = stock.snapshot(root)
+    with pytest.raises(error, match=says):
+        exp(root, experiment)
+    assert exp.events == []
+    assert stock.differences(before, stock.snapshot(root)) == []
+    assert not any((root / ".dvc/tmp/exps/standalone").glob("*/*"))
+
+
+def test_a_failed_experiment_leaves_nothing_but_its_log(project: Make, exp: Exp) -> None:
+    root = project({**FILES, "dvc.yaml": FILES["dvc.yaml"].replace("cp prepared.txt", "exit 4; cp prepared.txt")})
+    before = stock.snapshot(root)
+    result, saved = exp(root, Experiment(params=("lr=0.5",)))
+    assert saved is None
+    assert states(result)["train"] is StageState.FAILED
+    after = stock.snapshot(root)
+    assert [
+        path for path in {*before, *after} if before.get(path) != after.get(path) and ".dvc/cache" not in path
+    ] == []
+    log = next(report.log for report in result.failed)
+    assert (root / log).exists()
+    assert not any((root / ".dvc/tmp/exps/standalone").glob("*/*"))
+    result, saved = exp(root, Experiment(params=("lr=0.5",)), options=RunOptions(on_error=OnError.IGNORE))
+    assert saved is not None, "with errors ignored it is saved, as stock does"
+
+
+def test_a_changed_workspace_is_left_as_it_is(project: Make, exp: Exp) -> None:
+    root = project(FILES)
+
+    def disturb(event: RunEvent) -> None:
+        if isinstance(event, StageReport) and event.state is StageState.RUNNING and event.address == "train":
+            (root / "in.txt").write_text("meanwhile\n")
+
+    _, saved = exp(root, Experiment(params=("lr=0.5",), name="one"), listen=disturb)
+    assert saved is not None
+    assert (saved.applied, saved.why) == (False, "the workspace has changed meanwhile")
+    assert (root / "in.txt").read_text() == "meanwhile\n"
+    assert (root / "params.yaml").read_text().startswith("lr: 0.1")
+    assert not (root / "model.txt").exists()
+    assert stock.sh(root, f"git show {commit(root, 'one')}:in.txt") == "in\n"
+
+
+def running(root: Path) -> list[tuple[str, Any]]:
+    return [
+        (item["name"], item["revs"][0]["data"]["metrics"])
+        for state in scores(root)
+        for item in state["experiments"] or []
+        if item["executor"] and item["executor"]["state"] == "running"
+    ]
+
+
+def test_exp_show_lists_it_while_it_runs(project: Make, exp: Exp) -> None:
+    text = FILES["dvc.yaml"].replace("deps: [data]", "deps: [data, model.txt]")
+    root = project({**FILES, "dvc.yaml": text})
+    seen: list[Any] = []
+
+    def look(event: RunEvent) -> None:
+        if isinstance(event, StageReport) and event.state is StageState.RUNNING:
+            seen.append(running(root))
+
+    exp(root, Experiment(params=("lr=0.5",), name="one"), listen=look)
+    assert [names[0][0] for names in seen] == ["one", "one", "one"]
+    assert "error" in seen[0][0][1]["metrics.json"]
+    assert seen[2][0][1]["metrics.json"]["data"] == {"acc": 0.5}, "metrics of finished stages appear"
+    assert running(root) == []
+
+
+class Background:
+    """`dvc-ray exp run` in a process of its own, on its way."""
+
+    def __init__(self, root: Path, name: str, value: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dvc_ray", "exp", "run", "--json", "-n", name, "-S", f"lr={value}"],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for_output(self, text: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if text in json.loads(line).get("text", ""):
+                return
+        raise AssertionError(self.process.communicate())
+
+
+WAITS = """
+stages:
+  wait:
+    cmd: echo begun; while ! test -e {flag}; do sleep 0.05; done; echo ${{lr}} > out.txt
+    params: [lr]
+    outs: [out.txt]
+"""
+
+
+@pytest.fixture
+def background() -> Iterator[Callable[..., Background]]:
+    made: list[Background] = []
+
+    def start(root: Path, name: str, value: str) -> Background:
+        made.append(Background(root, name, value))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.process.kill()
+        each.process.communicate()
+
+
+def test_two_at_the_same_time(project: Make, background: Callable[..., Background], tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    root = project({"dvc.yaml": WAITS.format(flag=flag), "params.yaml": "lr: 1\n"})
+    both = [background(root, "one", "2"), background(root, "two", "3")]
+    for each in both:
+        each.wait_for_output("begun")
+    assert {name for name, _ in running(root)} == {"one", "two"}
+    flag.touch()
+    for each in both:
+        _, err = each.process.communicate(timeout=60)
+        assert each.process.returncode == 0, err
+    assert stock.sh(root, f"git show {commit(root, 'one')}:params.yaml") == "lr: 2\n"
+    assert stock.sh(root, f"git show {commit(root, 'two')}:params.yaml") == "lr: 3\n"
+    assert (root / "params.yaml").read_text() in {"lr: 2\n", "lr: 3\n"}, "one of them is applied, the other is not"
+    assert (root / "out.txt").read_text() == (root / "params.yaml").read_text().removeprefix("lr: ")
+
+
+def test_a_killed_one_does_not_run_for_ever(
+    project: Make, background: Callable[..., Background], exp: Exp, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    root = project({"dvc.yaml": WAITS.format(flag=flag), "params.yaml": "lr: 1\n"})
+    before = stock.snapshot(root)
+    killed = background(root, "one", "2")
+    killed.wait_for_output("begun")
+    killed.process.kill()
+    killed.process.wait()
+    assert stock.differences(before, stock.snapshot(root)) == []
+    assert [name for name, _ in running(root)] == ["one"]
+    flag.touch()
+    exp(root, Experiment(params=("lr=3",), name="two"))
+    assert running(root) == []
+    assert not any((root / ".dvc/tmp/exps/standalone").glob("*/*"))
+
+
+def test_a_sub_directory_and_hydra(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    files = {
+        "dvc.yaml": "stages: {one: {cmd: cat params.yaml > out.txt, deps: [params.yaml], outs: [out.txt]}}",
+        "conf/config.yaml": "defaults:\n  - _self_\n  - db: mysql\nlr: 1\n",
+        "conf/db/mysql.yaml": "name: mysql\n",
+        "conf/db/postgres.yaml": "name: postgres\n",
+        "params.yaml": "old: 1\n",
+        "setup.sh": "dvc config hydra.enabled True",
+    }
+    theirs, ours = twins(files)
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "db=postgres") == 0
+    exp(ours, Experiment(params=("db=postgres",), name="one"))
+    assert tree(ours, "one") == tree(theirs, "one")
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
+def test_without_git_or_commits_it_says_so(tmp_path: Path, exp: Exp) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    assert stock.dvc(root, "init", "--no-scm") == 0
+    with pytest.raises(ProjectError, match="Only supported for Git repositories"):
+        exp(root)
+
+
+def test_the_command_line(project: Make, cli: Cli) -> None:
+    root = project(FILES)
+    done = cli(root, "exp", "run", "-S", "lr=0.5", "-n", "one", "--dry")
+    assert done.returncode == 0, done.stderr
+    assert "Step 1, 2 at the same time" in done.stdout
+    assert not commit(root, "one")
+    done = cli(root, "exp", "run", "-S", "lr=0.5", "-n", "one")
+    assert done.returncode == 0, done.stderr
+    assert "Ran experiment(s): one\nExperiment results have been applied to your workspace." in done.stdout
+    done = cli(root, "exp", "run", "--queue")
+    assert (done.returncode, "dvc exp run --queue" in done.stderr) == (255, True)
+    assert os.listdir(root / ".dvc/tmp/ray/runs")
