@@ -85,8 +85,8 @@ def test_failure_on_the_command_line(project: Make, cli: Cli) -> None:
         ([], 254, "required: COMMAND"),
         (["repro", "--nope"], 254, "unrecognized arguments: --nope"),
         (["repro", "--jobs", "0"], 254, "--jobs must be at least 1"),
-        (["repro", "--pull"], 255, "'--pull' of `dvc repro` is not in this version"),
-        (["repro", "-i"], 255, "'-i' of `dvc repro` is not in this version"),
+        (["exp", "run", "--run-all"], 255, "'--run-all' of `dvc exp run` is not in this version"),
+        (["repro", "-q", "-v"], 254, "not allowed with"),
         (["repro", "--address", "ray://h:1"], 255, "is a Ray Client address"),
         (["repro", "missing"], 255, "'missing'"),
     ],
@@ -119,7 +119,7 @@ def test_outside_of_a_project(cli: Cli, tmp_path: Path) -> None:
     ("meta", "text"),
     [
         ("{num_cpu: 2}", "stage 'one': unknown key 'num_cpu' in 'meta.ray'. Did you mean 'num_cpus'?"),
-        ("{num_cpus: many}", "'meta.ray.num_cpus' must be a number of at least 0, not the string 'many'"),
+        ("{num_cpus: many}", "'meta.ray.num_cpus' must be a number of at least 0, or one that grows: 2 * attempt, not"),
         ("{retries: 1.5}", "'meta.ray.retries' must be a whole number of at least 0"),
         ("{memory: 2 bananas}", "'meta.ray.memory' must be a size such as 2GiB"),
         ("{timeout: soon}", "'meta.ray.timeout' must be a duration such as 90s or 1h30m"),
@@ -146,7 +146,12 @@ def test_bad_settings_files(project: Make, cli: Cli) -> None:
 def test_every_error_has_a_code_and_survives_pickling() -> None:
     import pickle
 
-    found: list[type[errors.DvcRayError]] = [errors.DvcRayError, *errors.DvcRayError.__subclasses__()]
+    kinds = errors.DvcRayError.__subclasses__()
+    found: list[type[errors.DvcRayError]] = [
+        errors.DvcRayError,
+        *kinds,
+        *(sub for kind in kinds for sub in kind.__subclasses__()),
+    ]
     assert {kind.__name__ for kind in found} == set(errors.__all__)
     for kind in found:
         error = pickle.loads(pickle.dumps(kind("what", "hint")))  # noqa: S301

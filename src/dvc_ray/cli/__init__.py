@@ -5,6 +5,8 @@ Nothing heavy is imported before a command runs: ``dvc-ray --help`` loads neithe
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -12,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from dvc_ray.cli.parser import Arguments, make_parser
-from dvc_ray.errors import DvcRayError, RunInterruptedError
+from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 
 __all__ = ["main", "run"]
 
@@ -31,23 +33,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = Arguments()
     try:
         make_parser().parse_args(argv, namespace=arguments)
-        # Ends like Ctrl-C: commands are stopped, nothing is left behind.
+        # These end like Ctrl-C, and so does a terminal that is closed: commands are stopped, nothing is left behind.
         signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, _interrupt)
         return run(arguments)
+    except RayDiedError as error:
+        code = _end(error, arguments)
+        # Ray's threads in this process would end it with a segmentation fault when Python takes it down (2.60.0).
+        sys.stdout.flush()
+        os._exit(code)
     except DvcRayError as error:
-        _show(error, verbose=arguments.verbose)
-        return error.exit_code
+        return _end(error, arguments)
     except KeyboardInterrupt:
-        print("ERROR: interrupted by the user", file=sys.stderr)
-        return RunInterruptedError.exit_code
+        return _end(RunInterruptedError("interrupted by the user"), arguments)
     except BrokenPipeError:
         # Python flushes at exit: give it somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the edge: a disk that is full, a bug
+        if isinstance(error, OSError) and error.errno == errno.EIO:  # a terminal that was closed
+            return RunInterruptedError.exit_code
         what = f"unexpected error: {error or type(error).__name__}"
-        _show(DvcRayError(what, _UNEXPECTED), verbose=arguments.verbose, cause=error)
-        return DvcRayError.exit_code
+        return _end(DvcRayError(what, _UNEXPECTED), arguments, cause=error)
 
 
 def run(arguments: Arguments) -> int:
@@ -59,9 +67,15 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _show(error: DvcRayError, *, verbose: bool, cause: Exception | None = None) -> None:
-    if verbose:
-        traceback.print_exception(cause or error)
-    print(f"ERROR: {error.what}", file=sys.stderr)
-    if error.hint:
-        print(error.hint, file=sys.stderr)
+def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = None) -> int:
+    """Say what ended the command, on a terminal that may be gone; the exit code."""
+    with contextlib.suppress(OSError):
+        if arguments.verbose and not isinstance(error, RunInterruptedError):
+            traceback.print_exception(cause or error)
+        print("\n".join(filter(None, [f"ERROR: {error.what}", error.hint])), file=sys.stderr)
+    if arguments.json:
+        from dvc_ray.cli.output import events
+
+        with contextlib.suppress(OSError):
+            print(events.error(error), flush=True)
+    return error.exit_code

@@ -10,15 +10,11 @@ from typing import Final, NoReturn
 from dvc_ray._version import __version__
 from dvc_ray.errors import BadArgumentError, UnsupportedError
 
-_NOT_YET: Final = {
-    "--pull": "Bring missing data first: dvc pull",
-    "--allow-missing": "Bring missing data first: dvc pull",
-    "--no-commit": "Use dvc repro --no-commit.",
-    "--interactive": "Look at the plan first: dvc-ray repro --dry",
-    "--force-downstream": "Name the stages after it: dvc-ray repro --force --downstream <stage>",
-    "--ignore-errors": "Use --keep-going, which skips only what depends on a failed stage.",
+_NOT_HERE: Final = {
+    "--queue": "Queue it with DVC: dvc exp run --queue …",
+    "--run-all": "Run the queue with DVC: dvc exp run --run-all",
 }
-"""Flags of ``dvc repro`` that this version refuses by name, with what serves instead."""
+"""Flags of ``dvc exp run`` that this version refuses by name, with what serves instead."""
 
 
 class Arguments(argparse.Namespace):
@@ -26,6 +22,7 @@ class Arguments(argparse.Namespace):
 
     func: Callable[[Arguments], int]
     verbose: bool = False
+    quiet: bool = False
     json: bool = False
     targets: Sequence[str]
     force: bool
@@ -33,11 +30,22 @@ class Arguments(argparse.Namespace):
     pipeline: bool
     all_pipelines: bool
     recursive: bool
-    glob: bool
+    glob: bool = False
     downstream: bool
     dry: bool
-    keep_going: bool
-    no_run_cache: bool
+    on_error: str
+    interactive: bool
+    force_downstream: bool
+    pull: bool
+    allow_missing: bool
+    no_run_cache: bool = False
+    no_commit: bool = False
+    set_param: Sequence[str]
+    name: str | None
+    message: str | None
+    temp: bool
+    copy_paths: Sequence[str]
+    no_hydra: bool
     jobs: int | None
     address: str | None
     directory: str | None
@@ -53,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dvc-ray {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_repro(commands)
+    _add_exp(commands)
     _add_demo(commands)
     return parser
 
@@ -69,7 +78,7 @@ class _Refused(argparse.Action):
 
     def __call__(self, _parser: object, _namespace: object, _values: object, option: str | None = None) -> None:
         name = next(flag for flag in self.option_strings if flag.startswith("--"))
-        raise UnsupportedError(f"'{option}' of `dvc repro` is not in this version of dvc-ray.", _NOT_YET[name])
+        raise UnsupportedError(f"'{option}' of `dvc exp run` is not in this version of dvc-ray.", _NOT_HERE[name])
 
 
 def _command(module: str, name: str) -> Callable[[Arguments], int]:
@@ -88,15 +97,60 @@ def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
         description="Reproduce complete or partial pipelines as `dvc repro` does, independent stages at the same time,"
         " each in a workspace of its own. What it leaves is what `dvc repro` leaves.",
     )
-    _add_selection(parser)
-    _add_running(parser)
-    for flag in _NOT_YET:
-        short = ["-i"] if flag == "--interactive" else []
-        parser.add_argument(*short, flag, action=_Refused, nargs=0, help=argparse.SUPPRESS)
+    group = _add_selection(parser)
+    group.add_argument("--glob", action="store_true", help="targets may hold shell-style wildcards")
+    group = _add_running(parser)
+    group.add_argument(
+        "--no-run-cache", action="store_true", help="run commands even if the run cache has their results"
+    )
+    group.add_argument("--no-commit", action="store_true", help="do not put outs into the cache")
+    _add_common(parser)
     parser.set_defaults(func=_command("repro", "run"))
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
+def _add_exp(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("exp", aliases=["experiments"], help="Run experiments.")
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    parser = inner.add_parser(
+        "run",
+        help="Run an experiment.",
+        description="Run an experiment as `dvc exp run` does, independent stages at the same time. It runs apart from"
+        " your workspace, is saved as a commit of its own, and is then applied to your workspace if you have not"
+        " changed that meanwhile.",
+    )
+    group = parser.add_argument_group("the experiment")
+    group.add_argument("-n", "--name", metavar="NAME", help="its name; if not given, one is made", default=None)
+    group.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="[FILE:]PARAM=VALUE",
+        help="use this value of a param, in Hydra's override syntax; may be repeated",
+    )
+    group.add_argument("-m", "--message", metavar="TEXT", help="message of its commit")
+    group.add_argument("-M", dest="message", help=argparse.SUPPRESS)
+    group.add_argument("--temp", action="store_true", help="leave the workspace as it is")
+    group.add_argument(
+        "-C",
+        "--copy-paths",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="with --temp: an ignored or untracked path that it gets a copy of; may be repeated",
+    )
+    group.add_argument(
+        "--no-hydra", action="store_true", help="do not compose params.yaml with Hydra, though hydra.enabled is set"
+    )
+    _add_selection(parser)
+    _add_running(parser)
+    _add_common(parser)
+    for flag in _NOT_HERE:
+        parser.add_argument(flag, action=_Refused, nargs=0, help=argparse.SUPPRESS)
+    parser.set_defaults(func=_command("exp", "run"))
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("which stages")
     group.add_argument(
         "targets",
@@ -108,23 +162,43 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-p", "--pipeline", action="store_true", help="the whole pipelines that the targets belong to")
     group.add_argument("-P", "--all-pipelines", action="store_true", help="all pipelines of the project")
     group.add_argument("-R", "--recursive", action="store_true", help="all stages in the given directories")
-    group.add_argument("--glob", action="store_true", help="targets may hold shell-style wildcards")
     group.add_argument("--downstream", action="store_true", help="the targets and what depends on them")
+    return group
 
 
-def _add_running(parser: argparse.ArgumentParser) -> None:
+def _add_running(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("how")
     group.add_argument("-f", "--force", action="store_true", help="run stages that have not changed, too")
+    group.add_argument(
+        "--force-downstream", action="store_true", help="run all that depends on a stage that has run, changed or not"
+    )
+    group.add_argument("-i", "--interactive", action="store_true", help="ask before each stage")
     group.add_argument("--dry", action="store_true", help="only print what would run, why, and what at the same time")
+    group.add_argument("--pull", action="store_true", help="bring missing data from the remote")
+    group.add_argument(
+        "--allow-missing", action="store_true", help="skip stages whose data is missing but that have not changed"
+    )
     group.add_argument(
         "-k",
         "--keep-going",
-        action="store_true",
+        action="store_const",
+        const="keep-going",
+        default="fail",
+        dest="on_error",
         help="after a failure go on with what does not depend on it",
     )
     group.add_argument(
-        "--no-run-cache", action="store_true", help="run commands even if the run cache has their results"
+        "--ignore-errors",
+        action="store_const",
+        const="ignore",
+        dest="on_error",
+        help="after a failure go on with all, and end as if there was none",
     )
+    return group
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("on Ray")
     group.add_argument(
         "-j",
         "--jobs",
@@ -138,7 +212,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         help="Ray cluster to run on (default: $RAY_ADDRESS, else a local Ray that is stopped at the end)",
     )
     group.add_argument("--json", action="store_true", help="print one JSON object an event")
-    group.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
+    much = group.add_mutually_exclusive_group()
+    much.add_argument("-q", "--quiet", action="store_true", help="print only what goes wrong")
+    much.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

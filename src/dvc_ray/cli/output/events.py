@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from dvc_ray.values import Notice, Output, Plan, Planned, RunEvent, RunResult, StageReport, Step
+from dvc_ray.errors import DvcRayError
+from dvc_ray.values import Notice, Output, Plan, Planned, RunEvent, RunResult, Saved, StageReport, Step
 
 VERSION: Final = 1
 
@@ -19,13 +20,26 @@ def dumps(event: RunEvent) -> str:
     return json.dumps({"event": _name(event), "version": VERSION, **_fields(event)}, ensure_ascii=False)
 
 
+def error(what: DvcRayError) -> str:
+    """What ended a command as a line of JSON."""
+    fields = {"kind": type(what).__name__, "what": what.what, "hint": what.hint, "exit_code": what.exit_code}
+    return json.dumps({"event": "error", "version": VERSION, **fields}, ensure_ascii=False)
+
+
 def plan_fields(plan: Plan) -> dict[str, Any]:
     """A plan as JSON values."""
     return {"stages": [_step(step) for step in plan.steps]}
 
 
 def _name(event: RunEvent) -> str:
-    names = {Planned: "plan", StageReport: "stage", Output: "output", Notice: "notice", RunResult: "end"}
+    names: dict[type, str] = {
+        Planned: "plan",
+        StageReport: "stage",
+        Output: "output",
+        Notice: "notice",
+        RunResult: "end",
+        Saved: "experiment",
+    }
     return names[type(event)]
 
 
@@ -38,6 +52,8 @@ def _fields(event: RunEvent) -> dict[str, Any]:
         return {"stage": event.address, "attempt": event.attempt, "text": event.text}
     if isinstance(event, Notice):
         return {"level": event.level, "text": event.text}
+    if isinstance(event, Saved):
+        return {"name": event.name, "rev": event.rev, "applied": event.applied, "why": event.why}
     return {
         "run": event.run_id,
         "ok": not event.failed,
@@ -77,5 +93,10 @@ def _step(step: Step) -> dict[str, Any]:
             "num_gpus": settings.num_gpus,
             "memory": settings.memory,
             "resources": dict(settings.resources),
+            "grows": list(settings.grows),
+            "accelerator_type": settings.accelerator_type,
+            "label_selector": dict(settings.label_selector),
+            "max_parallel": settings.max_parallel,
+            "mutex": list(settings.mutex),
         },
     }

@@ -18,8 +18,7 @@ def show(plan: Plan, *, as_json: bool) -> None:
         print("Data and pipelines are up to date.")
         return
     for number, wave in enumerate(planning.waves(plan), start=1):
-        together = f", {len(wave)} at the same time" if len(wave) > 1 else ""
-        print(f"Step {number}{together}:")
+        print(f"Step {number}{_together(wave)}:")
         width = max(len(step.spec.address) for step in wave)
         for step in wave:
             _show_step(step, width)
@@ -28,8 +27,20 @@ def show(plan: Plan, *, as_json: bool) -> None:
         print(f"Unchanged: {', '.join(skipped)}")
 
 
+def _together(wave: list[Step]) -> str:
+    if len(wave) == 1:
+        return ""
+    if not any(step.spec.settings.max_parallel or step.spec.settings.mutex for step in wave):
+        return f", {len(wave)} at the same time"
+    from dvc_ray.driver import room
+
+    number = room.together(room.Claim.of(step.spec.group, step.spec.settings) for step in wave)
+    return f", {len(wave)} stages, at first {number} at the same time"
+
+
 def _show_step(step: Step, width: int) -> None:
     verb = "run" if step.action is Action.RUN else "may run"
-    print(f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{texts.resources(step.spec.settings)}]")
+    asks = texts.resources(step.spec.settings) + texts.turns(step.spec)
+    print(f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{asks}]")
     for cmd in step.spec.cmd:
         print(f"  {'':<{width}}  > {cmd}")

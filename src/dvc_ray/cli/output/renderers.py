@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from dvc_ray.cli.output import events, texts
-from dvc_ray.values import Notice, Output, Planned, RunEvent, RunResult, StageReport, StageState
+from dvc_ray.values import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport, StageState
 
 Listen = Callable[[RunEvent], None]
 
 
 @contextmanager
-def choose(*, as_json: bool) -> Iterator[Listen]:
-    """A listener for a run: JSON if asked for, a live table on a terminal, else one line an event."""
+def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Iterator[Listen]:
+    """A listener for a run: JSON if asked for, a live table on a terminal, else one line an event.
+
+    Args:
+        as_json: Print JSON.
+        quiet: Print only what goes wrong.
+        asking: Questions are asked meanwhile, which a table would draw over.
+    """
     if as_json:
-        yield _print_json
-    elif sys.stdout.isatty():
+        out = sys.stdout
+        with redirect_stdout(sys.stderr):  # Ray prints of its own accord, when a part of it dies
+            yield lambda event: print(events.dumps(event), file=out, flush=True)
+    elif quiet:
+        yield _print_trouble
+    elif sys.stdout.isatty() and not asking:
         from dvc_ray.cli.output.table import live_table
 
         with live_table() as listen:
@@ -28,8 +38,11 @@ def choose(*, as_json: bool) -> Iterator[Listen]:
         lines.flush()
 
 
-def _print_json(event: RunEvent) -> None:
-    print(events.dumps(event), flush=True)
+def _print_trouble(event: RunEvent) -> None:
+    if isinstance(event, Notice) and event.level == "warning":
+        show_notice(event)
+    elif isinstance(event, RunResult):
+        show_failures(event)
 
 
 class Lines:
@@ -48,6 +61,8 @@ class Lines:
             show_notice(event)
         elif isinstance(event, RunResult):
             show_end(event)
+        elif isinstance(event, Saved):
+            show_saved(event)
         else:
             assert isinstance(event, Planned)  # noqa: S101
         sys.stdout.flush()
@@ -82,8 +97,24 @@ def show_notice(notice: Notice) -> None:
     print(f"WARNING: {notice.text}" if warning else notice.text, file=sys.stderr if warning else sys.stdout)
 
 
-def show_end(result: RunResult) -> None:
-    """Print how a run ended."""
+def show_saved(saved: Saved) -> None:
+    """Print what became of an experiment, in DVC's words (``Experiments._log_reproduced``)."""
+    print(f"\nRan experiment(s): {saved.name}")
+    if saved.applied:
+        print("Experiment results have been applied to your workspace.")
+        return
+    if saved.why != "--temp":
+        print(f"They have not been applied to your workspace: {saved.why}.")
+    print(f"To apply the results of an experiment to your workspace run:\n\n\tdvc exp apply {saved.name}")
+
+
+def show_failures(result: RunResult) -> None:
+    """Print which stages failed, and why."""
     for report in result.failed:
         print("\n".join(texts.failure(report)), file=sys.stderr)
+
+
+def show_end(result: RunResult) -> None:
+    """Print how a run ended."""
+    show_failures(result)
     print("\n".join(texts.summary(result)))

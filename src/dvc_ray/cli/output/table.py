@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dvc_ray.cli.output import renderers, texts
-from dvc_ray.values import Notice, Output, Planned, RunEvent, StageReport, StageState
+from dvc_ray.values import Notice, Output, Planned, RunEvent, Saved, StageReport, StageState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -54,6 +54,8 @@ class Screen:
             self._view.take(event)
         elif isinstance(event, Notice):
             self._live.console.print(f"WARNING: {event.text}" if event.level == "warning" else event.text, markup=False)
+        elif isinstance(event, Saved):
+            renderers.show_saved(event)
         else:
             self._view.end()
             self._live.refresh()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvc_ray.values import RunResult, StageReport, StageSettings, StageState
+from dvc_ray.values import RunResult, StageReport, StageSettings, StageSpec, StageState
 
 SYMBOLS = {
     StageState.WAITING: "·",
@@ -26,13 +26,24 @@ def duration(seconds: float) -> str:
 
 
 def resources(settings: StageSettings) -> str:
-    """What a stage asks of Ray: ``1 CPU``, ``4 CPU, 1 GPU, 2.0 GiB``."""
-    parts = [f"{settings.num_cpus:g} CPU"]
+    """What a stage asks of Ray: ``1 CPU``, ``4 CPU, 1 GPU, 2.0 GiB * attempt``."""
+    amounts = {"num_cpus": f"{settings.num_cpus:g} CPU"}
     if settings.num_gpus:
-        parts.append(f"{settings.num_gpus:g} GPU")
+        amounts["num_gpus"] = f"{settings.num_gpus:g} GPU"
     if settings.memory:
-        parts.append(f"{settings.memory / 2**30:.1f} GiB")
-    return ", ".join([*parts, *(f"{amount:g} {name}" for name, amount in settings.resources)])
+        amounts["memory"] = f"{settings.memory / 2**30:.1f} GiB"
+    parts = [f"{text} * attempt" if name in settings.grows else text for name, text in amounts.items()]
+    parts += [f"{amount:g} {name}" for name, amount in settings.resources]
+    if settings.accelerator_type:
+        parts.append(f"accelerator {settings.accelerator_type}")
+    return ", ".join([*parts, *(f"{label}={choice}" for label, choice in settings.label_selector)])
+
+
+def turns(spec: StageSpec) -> str:
+    """What a stage waits for beside its resources: ``; at most 2 of train@*; not beside others with mutex db``."""
+    settings = spec.settings
+    limit = f"; at most {settings.max_parallel} of {spec.group}@*" if settings.max_parallel else ""
+    return limit + (f"; not beside others with mutex {', '.join(settings.mutex)}" if settings.mutex else "")
 
 
 def line(report: StageReport) -> str:

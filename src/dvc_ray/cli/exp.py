@@ -1,0 +1,35 @@
+"""``dvc-ray exp run``."""
+
+from __future__ import annotations
+
+from dvc_ray import api
+from dvc_ray.cli import running
+from dvc_ray.cli.output import plans, renderers
+from dvc_ray.cli.parser import Arguments
+from dvc_ray.values import Experiment
+
+
+def run(arguments: Arguments) -> int:
+    """Run the command; its exit code.
+
+    Raises:
+        StageFailedError: A stage failed; there is no experiment then.
+        DvcRayError: Any other error.
+    """
+    selection, options = running.selection(arguments), running.options(arguments)
+    experiment = Experiment(
+        params=tuple(arguments.set_param),
+        name=arguments.name,
+        message=arguments.message,
+        temp=arguments.temp,
+        copy_paths=tuple(arguments.copy_paths),
+        hydra=not arguments.no_hydra,
+    )
+    if arguments.dry:
+        plans.show(api.make_exp_plan(experiment, selection, options), as_json=arguments.json)
+        return 0
+    confirm = running.confirm(arguments)
+    with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
+        result, _ = api.exp_run(experiment, selection, options, listen=listen, confirm=confirm)
+    running.check(result, options)
+    return 0

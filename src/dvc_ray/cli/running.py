@@ -1,0 +1,72 @@
+"""What the commands that run stages share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from dvc_ray.cli.parser import Arguments
+from dvc_ray.errors import BadArgumentError, StageFailedError
+from dvc_ray.values import OnError, RunOptions, RunResult, Selection
+
+
+def selection(arguments: Arguments) -> Selection:
+    """Which stages."""
+    return Selection(
+        targets=tuple(arguments.targets),
+        single_item=arguments.single_item,
+        pipeline=arguments.pipeline,
+        all_pipelines=arguments.all_pipelines,
+        downstream=arguments.downstream,
+        recursive=arguments.recursive,
+        glob=arguments.glob,
+    )
+
+
+def options(arguments: Arguments) -> RunOptions:
+    """How they run."""
+    return RunOptions(
+        force=arguments.force,
+        force_downstream=arguments.force_downstream,
+        run_cache=not arguments.no_run_cache,
+        pull=arguments.pull,
+        allow_missing=arguments.allow_missing,
+        commit=not arguments.no_commit,
+        on_error=OnError(arguments.on_error),
+        jobs=arguments.jobs,
+        address=arguments.address,
+    )
+
+
+def confirm(arguments: Arguments) -> Callable[[str], bool]:
+    """What to ask before each stage.
+
+    Raises:
+        BadArgumentError: There is nobody to ask.
+    """
+    if not arguments.interactive:
+        return lambda _question: True
+    if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadArgumentError("--interactive needs a terminal", "Look at the plan first: dvc-ray repro --dry")
+    return _ask
+
+
+def check(result: RunResult, options: RunOptions) -> None:
+    """Raise if a stage failed, unless errors are ignored.
+
+    Raises:
+        StageFailedError: One failed.
+    """
+    if not result.failed or options.on_error is OnError.IGNORE:
+        return
+    names = ", ".join(f"'{report.address}'" for report in result.failed)
+    raise StageFailedError(
+        f"failed to reproduce {names}", "Mend it and run the same command again: what is done is kept."
+    )
+
+
+def _ask(question: str) -> bool:
+    while True:
+        answer = input(f"{question} [y/n] ").strip().lower()
+        if answer in {"y", "yes", "n", "no"}:
+            return answer.startswith("y")
