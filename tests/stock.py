@@ -68,12 +68,30 @@ class Case:
     file: str
     out: str
     args: tuple[str, ...]
+    restless: bool
+    """Whether stages of it run even if nothing has changed."""
+    steps: tuple[str, ...]
+    """Those of `STEPS` that it goes through."""
+    full: bool
+    """Whether it is too slow for `make test`."""
 
     @classmethod
     def load(cls, name: str) -> Case:
         found = tomllib.loads((PROJECTS / name / "case.toml").read_text())
         file, old, new = found["param"]
-        return cls(name, (file, old, new), found["file"], found["out"], tuple(found.get("args", ())))
+        args = tuple(found.get("args", ()))
+        steps = tuple(found.get("steps", STEPS))
+        assert set(steps) <= set(STEPS)
+        return cls(
+            name=name,
+            param=(file, old, new),
+            file=found["file"],
+            out=found["out"],
+            args=args,
+            restless=found.get("restless", False),
+            steps=steps,
+            full=found.get("full", False),
+        )
 
     def make(self, root: Path) -> None:
         shutil.copytree(PROJECTS / self.name, root)
@@ -124,7 +142,7 @@ def expected(case: Case, root: Path) -> dict[str, dict[str, str]]:
         return found
     case.make(root)
     found = {}
-    for step in STEPS:
+    for step in case.steps:
         case.change(root, step)
         assert dvc(root, "repro", *flags(case, step)) == 0
         found[step] = snapshot(root)
@@ -159,18 +177,20 @@ def status(root: Path) -> object:
 def _files(root: Path) -> Iterator[tuple[str, str]]:
     for folder, names, files in os.walk(root):
         names[:] = [name for name in names if name not in {".git", "__pycache__"}]
-        if Path(folder) == root / ".dvc":
+        if Path(folder).name == ".dvc":
             names.remove("tmp")
         for name in [*files, *(name for name in names if os.path.islink(os.path.join(folder, name)))]:
             path = Path(folder, name)
-            yield str(path.relative_to(root)), _describe(path)
+            yield str(path.relative_to(root)), _describe(path, root)
+        if not names and not files:
+            yield f"{Path(folder).relative_to(root)}/", "empty folder"
 
 
-def _describe(path: Path) -> str:
+def _describe(path: Path, root: Path) -> str:
     if path.is_symlink():
-        return f"-> {os.readlink(path)}"
+        return f"-> {os.readlink(path).replace(str(root), '<project>')}"
     data = path.read_bytes()
-    text = data.decode() if len(data) < 4096 else hashlib.sha256(data).hexdigest()
+    text = data.decode(errors="backslashreplace") if len(data) < 4096 else hashlib.sha256(data).hexdigest()
     return f"{path.stat().st_mode:o} {text}"
 
 

@@ -6,6 +6,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from dvc_ray import errors
+from dvc_ray.values import StageState
+from tests import make_reference
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "dvc_ray"
 NOT_ROOMS = {"__init__", "__main__", "_version", "example", "py.typed", "__pycache__"}
@@ -41,6 +47,35 @@ def test_every_setting_and_flag_is_documented() -> None:
     from dvc_ray import settings
     from dvc_ray.config import _TYPES
 
-    text = (ROOT / "docs/reference/meta-ray.md").read_text()
-    for name in [*settings._READERS, *_TYPES]:
-        assert f"| `{name}` |" in text
+    meta_ray = (ROOT / "docs/reference/meta-ray.md").read_text()
+    config = (ROOT / "docs/reference/config.md").read_text()
+    for name in settings._READERS:
+        assert f"| `{name}` |" in meta_ray, name
+    for name in _TYPES:
+        assert f"| `{name}` | `DVC_RAY_{name.upper()}` |" in config, name
+
+
+def test_every_error_is_documented_with_its_exit_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", (ROOT / "docs/reference/errors.md").read_text(), re.MULTILINE)
+    assert rows == [(name, str(getattr(errors, name).exit_code)) for name, _ in rows]
+    assert sorted(name for name, _ in rows) == sorted(errors.__all__)
+
+
+def test_the_index_names_every_page() -> None:
+    docs = ROOT / "docs"
+    linked = set(re.findall(r"\]\((?!\.\./)([^)#]+\.md)", (docs / "README.md").read_text()))
+    assert linked == {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"README.md"}
+
+
+def test_the_reference_of_the_command_line_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert make_reference.PAGE.read_text() == make_reference.text(), "renew it: python -m tests.make_reference"
+
+
+def test_every_event_and_state_is_documented() -> None:
+    text = (ROOT / "docs/reference/events.md").read_text()
+    source = (PACKAGE / "cli/output/events.py").read_text()
+    for name in [*re.findall(r': "(\w+)",?\n', source.split("def _name")[1].split("def _fields")[0]), "error"]:
+        assert f"| `{name}` |" in text, name
+    for state in StageState:
+        assert f"`{state.value}`" in text, state

@@ -10,7 +10,11 @@ from dvc_ray.values import RunOptions, Selection, StageState
 from tests import stock
 from tests.conftest import Repro
 
-CASES = sorted(path.name for path in stock.PROJECTS.iterdir() if path.is_dir())
+CASES = [
+    pytest.param(path.name, marks=[pytest.mark.full] if stock.Case.load(path.name).full else [])
+    for path in sorted(stock.PROJECTS.iterdir())
+    if path.is_dir()
+]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -19,11 +23,11 @@ def test_leaves_what_stock_dvc_leaves(name: str, tmp_path: Path, repro: Repro) -
     expected = stock.expected(case, tmp_path / "stock" / "project")
     root = tmp_path / "ours" / "project"
     case.make(root)
-    for step in stock.STEPS:
+    for step in case.steps:
         case.change(root, step)
         result = repro(root, Selection(all_pipelines="-P" in case.args), RunOptions(force=step == "forced", jobs=4))
         assert not result.failed, (step, result.failed)
         assert stock.differences(expected[step], stock.snapshot(root)) == [], step
-        if step == "no-op" and name != "mixed":
+        if step == "no-op" and not case.restless:
             assert {report.state for report in result.reports} <= {StageState.UNCHANGED}
     assert not list((root / ".dvc" / "tmp" / "ray" / "runs").glob("*/work/*"))

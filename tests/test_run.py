@@ -360,7 +360,7 @@ def test_an_out_that_git_tracks_is_refused_before_its_command_runs(project: Make
 
 def test_deps_elsewhere_are_refused_by_name(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": one("echo > out.txt").replace("in.txt", "https://example.com/in.txt")})
-    with pytest.raises(UnsupportedError, match=r"its dep 'https://example.com/in.txt' is not a file of this machine"):
+    with pytest.raises(UnsupportedError, match=r"its dep 'https://example.com/in.txt' is not a path of this machine"):
         repro(root)
 
 

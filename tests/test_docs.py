@@ -1,0 +1,95 @@
+"""The commands that the pages show, run in order in a project made of the page's own files.
+
+A comment before a block says what it is: ``<!-- file: dvc.yaml -->`` the file that the block is, and
+``<!-- exit code: 255 -->`` that the last command of the block is meant to end so; else 0. The lines below a command are
+lines that it must print.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import ray
+
+from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.values import StageSettings
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ["tutorial.md", "how-to/environment.md", "how-to/undeclared-inputs.md", "how-to/gpu.md"]
+_BLOCK = re.compile(r"(?:<!-- ([a-z ]+): (\S+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    key: str
+    value: str
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Command:
+    text: str
+    prints: tuple[str, ...]
+    exit_code: int
+
+
+def blocks(text: str) -> list[Block]:
+    return [Block(*found) for found in _BLOCK.findall(text)]
+
+
+def commands(block: Block) -> Iterator[Command]:
+    first, *parts = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    assert not first, "a block begins with a command"
+    for part in parts:
+        command, *lines = part.splitlines()
+        last = part is parts[-1] and block.key == "exit code"
+        yield Command(command, tuple(line for line in lines if line), int(block.value) if last else 0)
+
+
+def run(command: Command, root: Path, environ: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["bash", "-c", command.text], cwd=root, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == command.exit_code, (command.text, said)
+    for line in command.prints:
+        assert line in said.splitlines(), (command.text, line, said)
+
+
+@pytest.fixture
+def environ(shared_ray: RayExecutor) -> dict[str, str]:
+    """As a user's shell, but with the tests' Ray: starting one for each command takes seconds."""
+    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "COLUMNS": "200"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page(page: str, tmp_path: Path, environ: dict[str, str]) -> None:
+    found = blocks((DOCS / page).read_text())
+    if page != "tutorial.md":  # which makes its own repository
+        for line in ("git init -q", "dvc init -q"):
+            run(Command(line, (), 0), tmp_path, environ)
+    for block in found:
+        if block.key == "file":
+            path = tmp_path / block.value
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if block.value == ".gitignore" else "w") as stream:
+                stream.write(block.text)
+        elif block.language == "console":
+            for command in commands(block):
+                run(command, tmp_path, environ)
+
+
+def test_every_page_with_commands_is_run() -> None:
+    elsewhere = {"how-to/resources-and-retries.md"}
+    shown = [DOCS / "tutorial.md", *(DOCS / "how-to").glob("*.md")]
+    assert {str(page.relative_to(DOCS)) for page in shown} == {*PAGES, *elsewhere}

@@ -1,0 +1,345 @@
+"""Features of DVC that a sample project cannot show: refusals, other kinds of projects, and what Git would know."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.errors import ProjectError, UnsupportedError
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection, StageState
+from tests import stock
+from tests.test_run import Make, one, report, states
+
+Local = Callable[..., RunResult]
+
+
+class Locally:
+    """`dvc-ray repro` without Ray: what is tested here is not where attempts run."""
+
+    def __init__(self) -> None:
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            return api.repro(selection, options, listen=self.events.append, executor=LocalExecutor())
+
+    @property
+    def warnings(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Notice) and event.level == "warning")
+
+
+@pytest.fixture
+def locally() -> Locally:
+    return Locally()
+
+
+def twin(root: Path) -> Path:
+    """A copy of a project for stock DVC."""
+    other = root.parent / "stock" / root.name
+    other.parent.mkdir()
+    stock.sh(root, f"cp -a '{root}' '{other}'")
+    return other
+
+
+def same_files(other: Path, root: Path) -> bool:
+    assert stock.differences(dict(stock._files(other)), dict(stock._files(root))) == []
+    assert stock.status(other) == stock.status(root)
+    return True
+
+
+BOTH: Mapping[str, str] = {
+    "dvc.yaml": """
+stages:
+  a:
+    cmd: mkdir -p da; echo ${v} > da/1; cat code/lib.txt > a.txt; ls -R code > ls.txt
+    deps: [code]
+    params: [v]
+    outs: [da, a.txt, {ls.txt: {cache: false}}]
+  b: {cmd: cat da/1 a.txt > b.txt, deps: [da/1, a.txt], outs: [b.txt]}
+""",
+    "params.yaml": "v: 1\n",
+    "code/lib.txt": "lib\n",
+    "code/skip.me": "skipped\n",
+    ".dvcignore": "skip.me\n",
+}
+
+
+def make_files(root: Path, files: Mapping[str, str]) -> None:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+
+def through_a_life(root: Path, locally: Locally) -> None:
+    """First run, no change, changed param, ignored change, lost out: the same as stock after each."""
+    other = twin(root)
+    changes: list[tuple[str, str, list[str]]] = [
+        ("", "", []),
+        ("", "", []),
+        ("params.yaml", "v: 2\n", []),
+        ("code/skip.me", "other\n", []),
+        ("a.txt", "edited\n", []),
+        ("", "", ["--force"]),
+    ]
+    for path, text, flags in changes:
+        for side in (other, root) if path else ():
+            (side / path).unlink()
+            (side / path).write_text(text)
+        assert stock.dvc(other, "repro", *flags) == 0
+        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert same_files(other, root)
+
+
+def test_a_project_without_git(tmp_path: Path, locally: Locally) -> None:
+    root = tmp_path / "project"
+    make_files(root, BOTH)
+    assert stock.dvc(root, "init", "--no-scm") == 0
+    through_a_life(root, locally)
+
+
+def test_a_project_in_a_sub_directory_of_a_git_repository(tmp_path: Path, locally: Locally) -> None:
+    repository = tmp_path / "repository"
+    make_files(repository, {"project/" + path: text for path, text in BOTH.items()} | {"beside.txt": "x"})
+    stock.sh(repository, "git init -q")
+    assert stock.dvc(repository / "project", "init", "--subdir") == 0
+    stock.sh(repository, "git add -A && git commit -qm start && cp -a . ../again")
+    root = repository / "project"
+    other = tmp_path / "again" / "project"
+    for text in ("v: 1\n", "v: 2\n"):
+        for side in (root, other):
+            (side / "params.yaml").write_text(text)
+        assert stock.dvc(other, "repro") == 0
+        assert not locally(root).failed
+        assert same_files(other, root)
+    status = "git status --porcelain --untracked-files=all"
+    assert stock.sh(other, status) == stock.sh(root, status)
+
+
+@pytest.mark.parametrize(
+    ("dep", "error", "says"),
+    [
+        ("https://example.com/in.txt", UnsupportedError, "its dep 'https://example.com/in.txt' is not a path of this"),
+        ("remote://store/in.txt", UnsupportedError, "its dep 'remote://store/in.txt' is not a path of this machine"),
+        ("ds://numbers", UnsupportedError, "its dep 'ds://numbers' is not a path of this machine"),
+        ("s3://bucket/in.txt", ProjectError, "requires 'dvc-s3' to be installed"),
+    ],
+)
+def test_what_is_not_on_this_machine_is_refused_before_anything_runs(
+    project: Make, locally: Locally, dep: str, error: type[Exception], says: str
+) -> None:
+    text = one("echo > out.txt").replace("in.txt", dep) + "  other: {cmd: echo > o.txt, outs: [o.txt]}\n"
+    root = project({"dvc.yaml": text + "datasets: [{name: numbers, type: url, url: 's3://x/y'}]\n"})
+    stock.sh(root, f"'{sys.executable}' -m dvc remote add -q store /nowhere")
+    with pytest.raises(error, match=says):
+        locally(root)
+    assert not (root / "o.txt").exists()
+
+
+def test_absolute_paths_outside_are_used_where_they_are(project: Make, locally: Locally, tmp_path: Path) -> None:
+    out = tmp_path / "outside.txt"
+    make_files(tmp_path, {"ext/file": "1\n", "ext/folder/file": "2\n"})
+    text = f"""
+stages:
+  one:
+    cmd: cat {tmp_path}/ext/file {tmp_path}/ext/folder/file > {out}; echo > out.txt
+    deps: [{tmp_path}/ext/file, {tmp_path}/ext/folder]
+    outs: [out.txt, {{{out}: {{cache: false}}}}]
+"""
+    root = project({"dvc.yaml": text})
+    other = twin(root)
+    for content in ("1\n", "one\n"):
+        (tmp_path / "ext/file").write_text(content)
+        for run in (lambda: stock.dvc(other, "repro") == 0, lambda: not locally(root).failed):
+            out.unlink(missing_ok=True)
+            assert run()
+            assert out.read_text() == f"{content}2\n"
+        assert same_files(other, root)
+
+
+def test_absolute_paths_into_the_project_lead_to_the_workspace(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": "", "in.txt": "in\n"})
+    text = one("cat in.txt > out.txt").replace("in.txt]", f"{root}/in.txt]").replace("outs: [", f"outs: [{root}/")
+    (root / "dvc.yaml").write_text(text)
+    assert not locally(root).failed
+    lock = (root / "dvc.lock").read_bytes()
+    for part in ("dvc.lock", "out.txt", ".gitignore"):
+        (root / part).unlink()
+    assert stock.dvc(root, "repro", "--no-run-cache") == 0
+    assert (root / "dvc.lock").read_bytes() == lock
+    assert states(locally(root)) == {"one": StageState.UNCHANGED}
+
+
+def test_links_that_the_file_system_cannot_make(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""})
+    stock.sh(root, f"'{sys.executable}' -m dvc config cache.type reflink")
+    other = twin(root)
+    code = stock.dvc(other, "repro")
+    result = locally(root)
+    if code:  # as on most file systems
+        assert f"No possible cache link types for '{root}/out.txt'" in report(result, "one").error
+    assert bool(result.failed) == bool(code)
+    assert same_files(other, root)
+
+
+DATA = {".gitignore": "/data.txt\n/folder\n", "data.txt": "data\n", "folder/1": "1\n"}
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+@pytest.mark.parametrize(("path", "dep"), [("data.txt", "data.txt"), ("folder/1", "folder")])
+def test_a_command_that_damages_the_cache_fails(
+    project: Make, locally: Locally, kind: str, path: str, dep: str
+) -> None:
+    root = project({"dvc.yaml": one(f"echo > out.txt; chmod u+w {path} && echo more >> {path}").replace("in.txt", dep)})
+    make_files(root, {"data.txt": "data\n", "folder/1": "1\n"})
+    stock.sh(root, f"PATH='{Path(sys.executable).parent}':$PATH; dvc config cache.type {kind}; dvc add -q {dep}")
+    result = report(locally(root), "one")
+    assert result.state is StageState.FAILED
+    assert f"wrote to '{path}', a dep that is a link to an object of DVC's cache" in result.error
+    assert (root / path).read_text() == DATA[path] + "more\n", "as a command run in the user's workspace leaves it"
+    assert not (root / path).is_symlink()
+    stock.sh(root, f"rm -r {dep}")
+    stock.dvc(root, "checkout", dep)
+    assert not (root / path).exists(), "the cache must not give the damaged object out"
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_a_cached_object_that_was_only_touched_is_good(project: Make, locally: Locally, kind: str) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt; touch data.txt").replace("in.txt", "data.txt")})
+    (root / "data.txt").write_text("data\n")
+    stock.sh(root, f"PATH='{Path(sys.executable).parent}':$PATH; dvc config cache.type {kind}; dvc add -q data.txt")
+    assert not locally(root).failed
+    assert (root / "data.txt").is_symlink() is (kind == "symlink")
+    assert stock.status(root) == {}
+
+
+def test_a_dep_changed_by_its_own_stage(project: Make, locally: Locally) -> None:
+    """The rest of it is compared with stock by the project `in_place`."""
+    text = one("echo more >> in.txt; echo > code/new; echo > out.txt").replace("in.txt]", "in.txt, code]")
+    root = project({"dvc.yaml": text, "in.txt": "in\n", "code/a": ""})
+    locally(root)
+    assert "stage 'one' wrote to its own dep: 'in.txt', 'code/new'" in locally.warnings
+    root.joinpath("dvc.yaml").write_text(one("python -c 'import sys; sys.path[:0] = [\"code\"]; import m' > out.txt"))
+    (root / "code/m.py").write_text("")
+    locally(root)
+    assert not locally.warnings, "what Python caches beside code is nobody's input"
+
+
+def test_what_depends_on_a_file_that_is_not_there_yet(project: Make, locally: Locally) -> None:
+    """A dep that leads nowhere cannot be judged before the stage that makes it has run."""
+    text = """
+stages:
+  target: {cmd: echo 1 > target.txt, outs: [target.txt]}
+  link: {cmd: ln -s target.txt link.txt, deps: [target.txt], outs: [link.txt: {cache: false}]}
+  reads: {cmd: cat link.txt > reads.txt, deps: [link.txt], outs: [reads.txt]}
+"""
+    root = project({"dvc.yaml": text})
+    other = twin(root)
+    for step in ("true", "rm target.txt"):
+        for side in (other, root):
+            stock.sh(side, step)
+        assert stock.dvc(other, "repro") == 0
+        assert not locally(root).failed
+        assert same_files(other, root)
+
+
+def test_an_out_that_another_stage_deletes(project: Make, locally: Locally) -> None:
+    text = """
+stages:
+  make: {cmd: echo 1 > made.txt, deps: [in.txt], outs: [made.txt]}
+  remover: {cmd: rm made.txt; echo > r.txt, deps: [made.txt, in.txt], outs: [r.txt]}
+  after: {cmd: cat made.txt > after.txt, deps: [made.txt, r.txt], outs: [after.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    other = twin(root)
+    assert stock.dvc(other, "repro") == 255
+    result = locally(root)
+    assert "'made.txt' does not exist" in report(result, "remover").error
+    assert states(result)["after"] is StageState.BLOCKED
+    assert same_files(other, root)
+
+
+@pytest.mark.parametrize("cmd", ["git rev-parse HEAD", "dvc params diff"])
+def test_a_command_that_asks_git(project: Make, locally: Locally, cmd: str) -> None:
+    root = project({"dvc.yaml": one(f"{cmd} > out.txt"), "in.txt": "", "params.yaml": "a: 1\n"})
+    error = report(locally(root), "one").error
+    assert "Its output speaks of a Git repository: a stage's workspace has none" in error
+
+
+def test_a_command_that_asks_dvc(project: Make, locally: Locally, tmp_path: Path) -> None:
+    script = "import dvc.api as d; print(d.params_show(), d.read('data.txt'), d.get_url('data.txt')[-30:])"
+    text = one("python ask.py > out.txt").replace("in.txt", "data.txt")
+    root = project({"dvc.yaml": text, "ask.py": script, "params.yaml": "a: 1\n"})
+    (root / "data.txt").write_text("data\n")
+    assert stock.dvc(root, "add", "data.txt") == 0
+    other = twin(root)
+    assert stock.dvc(other, "repro") == 0
+    assert not locally(root).failed
+    assert same_files(other, root)
+
+
+PACKAGE = {
+    "src/pack/__init__.py": "from pathlib import Path\nROOT = Path(__file__).parents[2]\n",
+    "dvc.yaml": one("python -c \"import pack; (pack.ROOT / 'out.txt').write_text(pack.__file__[-20:])\""),
+    "in.txt": "",
+}
+
+
+@pytest.mark.parametrize("form", ["path", "finder", "variable"])
+def test_the_project_installed_editable(
+    project: Make, locally: Locally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """What is found by ``__file__`` lies in the workspace, as it lies in the user's tree under dvc repro."""
+    root = project(PACKAGE)
+    other = twin(root)
+    if form == "variable":
+        given = os.environ.get("PYTHONPATH")
+        for side, run in ((other, lambda: stock.dvc(other, "repro")), (root, lambda: len(locally(root).failed))):
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (f"{side}/src", given))))
+            assert run() == 0
+        assert same_files(other, root)
+        return
+    site = tmp_path / "site"
+    site.mkdir()
+    if form == "path":
+        (site / "__editable__.pack.pth").write_text(f"import os\n{root}/src\n")
+        monkeypatch.setattr("site.getsitepackages", lambda: [str(site)])
+    else:
+        finder = type(sys)("__editable___pack_0_1_finder")
+        vars(finder)["MAPPING"] = {"pack": f"{root}/src/pack"}
+        monkeypatch.setitem(sys.modules, finder.__name__, finder)
+    assert not locally(root).failed
+    assert (root / "out.txt").read_text() == "src/pack/__init__.py"
+
+
+def test_an_out_written_by_an_absolute_path(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": "", "in.txt": ""})
+    (root / "dvc.yaml").write_text(one(f"echo > {root}/out.txt"))
+    error = report(locally(root), "one").error
+    assert "output 'out.txt' does not exist in the stage's own workspace, but 'out.txt' was written to your" in error
+
+
+@pytest.mark.full
+def test_a_directory_of_ten_thousand_files(project: Make, locally: Locally) -> None:
+    make = "import pathlib\nfor n in range(10000):\n p = pathlib.Path(f'many/{n % 100}/{n}')\n"
+    make += " p.parent.mkdir(parents=True, exist_ok=True)\n p.write_text(str(n))\n"
+    text = """
+stages:
+  many: {cmd: python make.py, deps: [make.py], params: [v], outs: [many]}
+  some: {cmd: cat many/7/* > some.txt, deps: [many/7], outs: [some.txt]}
+  all: {cmd: find many -type f | wc -l > all.txt, deps: [many], outs: [all.txt]}
+"""
+    root = project({"dvc.yaml": text, "make.py": make, "params.yaml": "v: 1\n"})
+    other = twin(root)
+    for value in ("1", "2"):
+        for side in (other, root):
+            (side / "params.yaml").write_text(f"v: {value}\n")
+        assert stock.dvc(other, "repro") == 0
+        assert not locally(root).failed
+        assert same_files(other, root)
