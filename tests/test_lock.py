@@ -58,7 +58,7 @@ class _Lab:
         """What DVC leaves that finishes them one by one."""
         self._put(found)
         for stage in self.stages(entries):
-            stage.dvcfile._lockfile.dump_stages([stage])
+            stage.dvcfile._lockfile.dump(stage)
         return self.path.read_text(encoding="utf-8")
 
     def by_us(self, found: str | None, entries: dict[str, Any], batches: list[list[str]]) -> str:

@@ -76,7 +76,6 @@ class Lab:
             ProjectError: There is such an experiment already, with another content; or Git refuses.
         """
         from dvc.repo.experiments.executor.base import ExecutorResult
-        from dvc.scm import add_no_submodules
         from dvc.stage.utils import _get_stage_files
 
         inner, info = self.project._repo, self._info
@@ -84,7 +83,7 @@ class Lab:
             for address in stages:
                 inner.scm_context.add(_get_stage_files(self.project._stages[address]))
             if paths := self._executor._get_top_level_paths(inner):
-                add_no_submodules(inner.scm, paths)
+                inner.scm_context.add(paths)  # without those in submodules, where DVC knows how (3.63)
             exp_hash = self._executor.hash_exp([self.project._stages[address] for address in ran])
             ref, exp_ref, force = self._executor._repro_commit(
                 inner, info, exp_hash, self._force, message=self._message
