@@ -3,8 +3,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
+OLDEST = $(VENV)-oldest
 
-.PHONY: help demo test test-all lint types layers docs format bench clean
+.PHONY: help demo test test-all test-oldest lint types layers docs format bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -18,6 +19,11 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+$(OLDEST)/.test: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt --editable '.[test]'
+	@touch $@
+
 demo: $(VENV)/.demo ## run the example on this machine; DIR=path keeps it there
 	$(BIN)/dvc-ray demo $(DIR)
 
@@ -26,6 +32,10 @@ test: $(VENV)/.dev ## the tests that CI runs
 
 test-all: $(VENV)/.dev ## all tests
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST)/.test ## the core of them, on the oldest supported DVC, DVCLive and Ray
+	PATH="$(abspath $(OLDEST)/bin):$$PATH" $(OLDEST)/bin/python -m pytest -m "core and not full" --ignore tests/live \
+		-W ignore::DeprecationWarning -W ignore::FutureWarning $(ARGS)
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
@@ -45,4 +55,4 @@ bench: $(VENV)/.dev ## all benchmarks, stock DVC and ours interleaved
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

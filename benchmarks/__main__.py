@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks import experiment, folder, noop, overhead, parallel
+from benchmarks import experiment, folder, overhead, parallel, scale
 from benchmarks import help as help_page
 from benchmarks.cpu import adopt_orphans
 from benchmarks.harness import Workbench, load, machine
 
 _CLAIMS: Final[dict[str, Callable[[Workbench], Iterator[str]]]] = {
-    "noop": noop.run,
+    "scale": scale.run,
     "overhead": overhead.run,
     "parallel": parallel.run,
     "help": help_page.run,

@@ -68,6 +68,8 @@ class Timing:
     wall: float
     cpu: float
     """Of the process and all that it started: see `benchmarks.cpu`."""
+    peak: float
+    """MiB of memory that the largest process had: of this one and those that it waited for."""
     begun: float
     lines: tuple[tuple[float, str], ...]
 
@@ -149,12 +151,15 @@ class Workbench:
                 assert process.stdout is not None  # noqa: S101
                 for line in process.stdout:
                     lines.append((time.perf_counter(), line))  # noqa: PERF401  it comes as it is printed
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
             wall = time.perf_counter() - begun
             more = unwaited.total(cpu.reap())
             if process.returncode:
                 said.seek(0)
                 raise RuntimeError(f"{argv} exited with {process.returncode}: {said.read().decode()}")
-        return Timing(wall=wall, cpu=cpu.waited() - before + more, begun=begun, lines=tuple(lines))
+        spent = cpu.waited() - before + more
+        return Timing(wall=wall, cpu=spent, peak=used.ru_maxrss / 1024, begun=begun, lines=tuple(lines))
 
     def compare(
         self, project: Path, stock: Sequence[str], ours: Sequence[str], times: int

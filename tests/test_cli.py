@@ -109,6 +109,15 @@ def test_the_unexpected_is_said_in_one_line(project: Make, cli: Cli) -> None:
     assert "Traceback" in cli(root, "repro", "-v").stderr
 
 
+def test_a_pathspec_that_is_too_new_for_an_older_dvc(project: Make, cli: Cli, tmp_path: Path) -> None:
+    """What pip installs with ``dvc<3.66`` today: DVC's own error does not say what to do."""
+    (tmp_path / "sitecustomize.py").write_text("from pathspec.patterns.gitignore import spec\ndel spec._DIR_MARK\n")
+    root = project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""})
+    done = cli(root, "repro", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 255
+    assert "pip install 'pathspec<1'" in done.stderr
+
+
 def test_outside_of_a_project(cli: Cli, tmp_path: Path) -> None:
     done = cli(tmp_path, "repro")
     assert done.returncode == 253

@@ -33,6 +33,8 @@ from tests import stock
 from tests.conftest import Cli
 from tests.test_run import Make, states
 
+pytestmark = pytest.mark.core
+
 FILES = {
     "dvc.yaml": """
 stages:

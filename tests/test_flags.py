@@ -22,6 +22,8 @@ from tests import stock
 from tests.conftest import Repro
 from tests.test_run import Make, states
 
+pytestmark = pytest.mark.core
+
 ROOT = Path(__file__).parents[1]
 FILES = {
     "dvc.yaml": """

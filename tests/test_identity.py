@@ -10,11 +10,15 @@ from dvc_ray.values import RunOptions, Selection, StageState
 from tests import stock
 from tests.conftest import Repro
 
-CASES = [
-    pytest.param(path.name, marks=[pytest.mark.full] if stock.Case.load(path.name).full else [])
-    for path in sorted(stock.PROJECTS.iterdir())
-    if path.is_dir()
-]
+CORE = {"diamond", "flags", "links_symlink", "live", "mixed", "subdir", "texts", "tree"}
+"""Those that the oldest supported DVC is tried with, too: between them most of what a stage may have."""
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.full] * stock.Case.load(name).full + [pytest.mark.core] * (name in CORE)
+
+
+CASES = [pytest.param(path.name, marks=_marks(path.name)) for path in sorted(stock.PROJECTS.iterdir()) if path.is_dir()]
 
 
 @pytest.mark.parametrize("name", CASES)

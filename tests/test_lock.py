@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from dvc_ray.repo.lock import Locks
 from tests.stock import in_directory
 
+pytestmark = pytest.mark.core
+
 _MD5: Final = "0123456789abcdef0123456789abcdef"
 
 _texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)

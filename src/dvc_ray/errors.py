@@ -6,7 +6,7 @@
      ├─ NotAProjectError       253  no DVC project here
      ├─ ProjectError           255  dvc.yaml, targets, graph: what DVC itself rejects
      ├─ UnsupportedError       255  a feature that dvc-ray does not run yet, refused by name
-     ├─ MissingDependencyError 255  an optional package is not installed
+     ├─ MissingDependencyError 255  a package is not installed, or too new for DVC
      ├─ ClusterError           255  Ray cannot be started or reached
      │   └─ RayDiedError       255  Ray has died under a run
      ├─ StageFailedError       255  a stage's command or its result failed
@@ -92,7 +92,7 @@ class UnsupportedError(DvcRayError):
 
 
 class MissingDependencyError(DvcRayError):
-    """An optional package is not installed."""
+    """A package is not installed, or too new for the DVC that is."""
 
 
 class ClusterError(DvcRayError):

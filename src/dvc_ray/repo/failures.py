@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from dvc_ray.errors import ConfigError, DvcRayError, NotAProjectError, ProjectError
+from dvc_ray.errors import ConfigError, DvcRayError, MissingDependencyError, NotAProjectError, ProjectError
 
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
@@ -20,6 +20,7 @@ def ours() -> Iterator[None]:
     Raises:
         NotAProjectError: No DVC project here.
         ConfigError: DVC's configuration is wrong.
+        MissingDependencyError: A package that DVC needs is not there, or too new for it.
         ProjectError: Anything else that DVC rejects.
     """
     from dvc.config import ConfigError as DvcConfigError
@@ -39,8 +40,8 @@ def ours() -> Iterator[None]:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
         raise
-    except ImportError as error:  # a remote file system that is not installed: dvc_objects.fs.Registry
-        raise ProjectError(str(error), "Install it, for example: pip install 'dvc[s3]'") from error
+    except ImportError as error:
+        raise MissingDependencyError(*_not_imported(error)) from error
     except (OSError, IgnoreInCollectedDirError) as error:
         raise ProjectError(message(error)) from error
 
@@ -66,6 +67,14 @@ def message(error: BaseException) -> str:
             texts.append(text)
         cause = cause.__cause__
     return ": ".join(texts) or type(error).__name__
+
+
+def _not_imported(error: ImportError) -> tuple[str, str]:
+    if "pathspec" in str(error):
+        text = f"this DVC does not work with the pathspec that is installed: {error}"
+        return text, "DVC before 3.66 needs an older one: pip install 'pathspec<1'"
+    # A remote file system that is not installed (dvc_objects.fs.Registry).
+    return str(error), "Install it, for example: pip install 'dvc[s3]'"
 
 
 def _explain(error: Exception) -> tuple[str, str]:

@@ -1,0 +1,96 @@
+"""How no-op, plan and run grow with the number of stages, in time and memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Final
+
+from benchmarks.harness import (
+    COMPARED,
+    OURS,
+    STOCK,
+    Timing,
+    Workbench,
+    comparison,
+    goal,
+    in_turn,
+    independent,
+    table,
+    wall_ratio,
+)
+
+_Pair = tuple[list[Timing], list[Timing]]
+_SIZES: Final = (1, 20, 200, 1000)
+_FEW: Final = 200
+"""Stages from which a run is measured once: stock DVC takes many minutes for 1,000."""
+_PLAN_SECONDS: Final = 5
+_PLAN_MIB: Final = 300
+
+
+def run(bench: Workbench) -> Iterator[str]:
+    """Compare the three at all sizes, then say how they grow."""
+    for what, measure in {"plan": _plan, "run": _run, "no-op": _noop}.items():
+        found = {number: measure(bench, number) for number in (_SIZES[:2] if bench.quick else _SIZES)}
+        yield table(COMPARED, [comparison(f"{what}, stages: {number}", *pair) for number, pair in found.items()])
+        yield table(("largest process, MiB", "stock", "dvc-ray"), _memory(what, found))
+        yield table((f"{what}: growth of wall s", "stock", "dvc-ray"), _growth(found))
+        if what == "plan":
+            number, (_, ours) = list(found.items())[-1]
+            yield goal(f"plan of {number} stages", _wall(ours), _PLAN_SECONDS)
+            yield goal(f"memory for it, of {number} stages", _peak(ours), _PLAN_MIB, "MiB")
+        if what == "no-op":
+            for number, pair in found.items():
+                yield goal(f"no-op, stages: {number}, ours / stock (wall)", wall_ratio(*pair), 1, "x")
+
+
+def _plan(bench: Workbench, number: int) -> _Pair:
+    """Nothing has run yet; a dry run leaves the project as it is, so one copy serves all repetitions."""
+    project = bench.make(f"plan-{number}", independent(number))
+    flags = ("repro", "--dry")
+    return in_turn(
+        1 if bench.quick else 3, lambda: (bench.time(project, *STOCK, *flags), bench.time(project, *OURS, *flags))
+    )
+
+
+def _run(bench: Workbench, number: int) -> _Pair:
+    project = bench.make(f"run-{number}", independent(number))
+    return bench.compare(project, ["repro"], ["repro"], 1 if bench.quick or number >= _FEW else 3)
+
+
+def _noop(bench: Workbench, number: int) -> _Pair:
+    """A project that has been run: what DVC hashes once it remembers, whoever calls it."""
+    project = bench.make(f"again-{number}", independent(number))
+    bench.time(project, *OURS, "repro")
+    return in_turn(
+        1 if bench.quick else 7, lambda: (bench.time(project, *STOCK, "repro"), bench.time(project, *OURS, "repro"))
+    )
+
+
+def _memory(what: str, found: Mapping[int, _Pair]) -> list[list[str]]:
+    return [
+        [f"{what}, stages: {number}", *(f"{_peak(timings):.0f}" for timings in pair)] for number, pair in found.items()
+    ]
+
+
+def _growth(found: Mapping[int, _Pair]) -> list[list[str]]:
+    return [
+        [
+            f"{few} to {many} stages, {many / few:g} x",
+            *(_times_more(found[few][side], found[many][side]) for side in (0, 1)),
+        ]
+        for few, many in itertools.pairwise(found)
+    ]
+
+
+def _times_more(few: list[Timing], many: list[Timing]) -> str:
+    return f"{_wall(many) / _wall(few):.1f} x"
+
+
+def _wall(timings: list[Timing]) -> float:
+    return median(timing.wall for timing in timings)
+
+
+def _peak(timings: list[Timing]) -> float:
+    return median(timing.peak for timing in timings)
