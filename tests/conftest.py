@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from dvc_ray import api
+from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values import RunEvent, RunOptions, RunResult, Selection
+from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection
 from tests import stock
 
 
@@ -61,6 +62,27 @@ class Repro:
 @pytest.fixture
 def repro(shared_ray: RayExecutor) -> Repro:
     return Repro(shared_ray)
+
+
+class Locally:
+    """`dvc-ray repro` without Ray: what is tested here is not where attempts run."""
+
+    def __init__(self) -> None:
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            return api.repro(selection, options, listen=self.events.append, executor=LocalExecutor())
+
+    @property
+    def warnings(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Notice) and event.level == "warning")
+
+
+@pytest.fixture
+def locally() -> Locally:
+    return Locally()
 
 
 @pytest.fixture

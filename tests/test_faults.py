@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from dvc_ray.values import Notice, StageState
+from dvc_ray.values import Notice, OnError, RunOptions, StageState
 from tests import stock
-from tests.conftest import Cli, Repro
+from tests.conftest import Cli, Locally, Repro
+from tests.test_features import same_files, twin
 from tests.test_flags import Terminal
 from tests.test_run import Make, one, report
 
@@ -228,28 +229,97 @@ def test_a_dep_changed_by_the_user_meanwhile(project: Make, start: Callable[[Pat
     assert stock.status(root) == {"one": [{"changed deps": {"in.txt": "modified"}}]}, "it is known to be out of date"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root: run the tests as root")
-def test_a_full_disk(project: Make, repro: Repro, tmp_path: Path) -> None:
-    small = tmp_path / "project"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True, check=False
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes an empty directory on a disk of its own."""
+    root = tmp_path / "project"
+    root.mkdir()
+
+    def make(size: str) -> Path:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(root)], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"a small disk needs the right to mount one; run the tests as root: {done.stderr.decode()}")
+        return root
+
+    yield make
+    subprocess.run(["umount", "-l", str(root)], capture_output=True, check=False)
+
+
+def test_a_full_disk(small_disk: Callable[[str], Path], repro: Repro) -> None:
+    small = small_disk("3m")
+    text = one("head -c 4000000 /dev/zero > out.txt")
+    (small / "dvc.yaml").write_text(text)
+    (small / "in.txt").write_text("")
+    stock.initialise(small)
+    found = report(repro(small), "one")
+    assert found.state is StageState.FAILED
+    assert "No space left on device" in "\n".join([found.error, *found.tail])
+    (small / "dvc.yaml").write_text(text.replace("4000000", "40000"))
+    (small / "out.txt").unlink(missing_ok=True)
+    assert report(repro(small), "one").state is StageState.DONE, "what was left is removed"
+
+
+def test_peak_disk_is_what_stock_needs_and_the_outs_in_flight(small_disk: Callable[[str], Path], repro: Repro) -> None:
+    """A dep of 20 MiB, itself and in the cache, then outs of 5 MiB twice: 50 MiB. A copied dep would not fit in 60."""
+    root = small_disk("60m")
+    cmd = "cat data/big in.txt | head -c 5242880 > out.bin"
+    text = f"""
+stages:
+  cached: {{cmd: {cmd}, deps: [data, in.txt], outs: [out.bin]}}
+  next: {{cmd: cat out.bin data/big | md5sum > next.txt, deps: [out.bin, data], outs: [next.txt]}}
+"""
+    (root / "dvc.yaml").write_text(text)
+    (root / "in.txt").write_text("")
+    stock.initialise(root)
+    (root / "data").mkdir()
+    (root / "data/big").write_bytes(os.urandom(20 << 20))
+    assert stock.dvc(root, "add", "data") == 0
+    assert not repro(root).failed
+
+
+def test_an_unreadable_dep(project: Make, tmp_path: Path) -> None:
+    root = project({"dvc.yaml": one("cat in.txt > out.txt"), "in.txt": "in\n"})
+    (root / "in.txt").chmod(0)
+    # Root may read it all the same: not without its capabilities.
+    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*powerless, sys.executable, "-m", "dvc_ray", "repro"], cwd=root, capture_output=True, text=True, check=False
     )
-    if mounted.returncode:
-        pytest.skip(f"no right to mount: {mounted.stderr.decode()}")
-    try:
-        text = one("head -c 4000000 /dev/zero > out.txt")
-        (small / "dvc.yaml").write_text(text)
-        (small / "in.txt").write_text("")
-        stock.initialise(small)
-        found = report(repro(small), "one")
-        assert found.state is StageState.FAILED
-        assert "No space left on device" in "\n".join([found.error, *found.tail])
-        (small / "dvc.yaml").write_text(text.replace("4000000", "40000"))
-        (small / "out.txt").unlink(missing_ok=True)
-        assert report(repro(small), "one").state is StageState.DONE, "what was left is removed"
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    assert done.returncode == 255, done
+    assert "in.txt" in done.stderr
+    assert "Permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (root / "dvc.lock").exists()
+
+
+DAG = """
+stages:
+  start: {cmd: "test ${fail} != start && cp in.txt start.txt", deps: [in.txt], outs: [start.txt]}
+  left: {cmd: "test ${fail} != left && cp start.txt left.txt", deps: [start.txt], outs: [left.txt]}
+  right: {cmd: "test ${fail} != right && cp start.txt right.txt", deps: [start.txt], outs: [right.txt]}
+  end: {cmd: "test ${fail} != end && cat left.txt right.txt > end.txt", deps: [left.txt, right.txt], outs: [end.txt]}
+  apart: {cmd: "test ${fail} != apart && cp in.txt apart.txt", deps: [in.txt], outs: [apart.txt]}
+"""
+MODES = {OnError.FAIL: [], OnError.KEEP_GOING: ["--keep-going"], OnError.IGNORE: ["--ignore-errors"]}
+
+
+@pytest.mark.parametrize("on_error", MODES)
+@pytest.mark.parametrize("where", ["start", "left", "end", "apart"])
+def test_a_failure_at_each_place_leaves_what_stock_leaves(
+    project: Make, locally: Locally, where: str, on_error: OnError
+) -> None:
+    root = project({"dvc.yaml": DAG, "in.txt": "1\n", "params.yaml": "fail: none\n"})
+    assert not locally(root).failed, "so that there are outs of a last run"
+    (root / "in.txt").write_text("2\n")
+    (root / "params.yaml").write_text(f"fail: {where}\n")
+    other = twin(root)
+    code = stock.dvc(other, "repro", *MODES[on_error])
+    result = locally(root, options=RunOptions(on_error=on_error, jobs=1))
+    assert code == (0 if on_error is OnError.IGNORE else 255)
+    assert where in {found.address for found in result.failed}
+    assert same_files(other, root)
 
 
 WRONG = {

@@ -9,35 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection, StageState
+from dvc_ray.values import RunOptions, RunResult, StageState
 from tests import stock
+from tests.conftest import Locally
 from tests.test_run import Make, one, report, states
 
 Local = Callable[..., RunResult]
-
-
-class Locally:
-    """`dvc-ray repro` without Ray: what is tested here is not where attempts run."""
-
-    def __init__(self) -> None:
-        self.events: list[RunEvent] = []
-
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
-        self.events = []
-        with stock.in_directory(root):
-            return api.repro(selection, options, listen=self.events.append, executor=LocalExecutor())
-
-    @property
-    def warnings(self) -> str:
-        return "\n".join(event.text for event in self.events if isinstance(event, Notice) and event.level == "warning")
-
-
-@pytest.fixture
-def locally() -> Locally:
-    return Locally()
 
 
 def twin(root: Path) -> Path:

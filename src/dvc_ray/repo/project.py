@@ -16,7 +16,7 @@ from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
 from dvc_ray.repo.tracked import Tracked
-from dvc_ray.values import RunOptions, Selection, StageKind, StageSpec, StageTask, Status
+from dvc_ray.values import OnError, RunOptions, Selection, StageKind, StageSpec, StageTask, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,8 @@ class Project:
             if _kind(stage) is StageKind.COMMAND:
                 if options.pull:
                     _pull_missing_deps(stage)
-                if not options.allow_missing:
+                # With --ignore-errors what comes after must not find outs of the last run where this one failed.
+                if not options.allow_missing and options.on_error is not OnError.IGNORE:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
