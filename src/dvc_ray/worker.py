@@ -235,7 +235,10 @@ class _Attempt:
 
 @contextlib.contextmanager
 def _in_directory(path: str) -> Iterator[None]:
-    before = os.getcwd()
+    try:
+        before = os.getcwd()
+    except FileNotFoundError:  # a warm worker may have begun in a project that is gone by now
+        before = os.path.sep
     os.chdir(path)
     try:
         yield
