@@ -136,6 +136,7 @@ class _Attempt:
         """Run the stage: its end, its entry of dvc.lock, an error."""
         task = self.task
         Path(task.log).parent.mkdir(parents=True, exist_ok=True)
+        _leave_what_is_gone()
         try:
             with _dvc_variables(dict(task.env)):
                 self.made = materialise(task)
@@ -233,12 +234,17 @@ class _Attempt:
         return {"VIRTUAL_ENV": sys.prefix, "PATH": os.pathsep.join(filter(None, [f"{sys.prefix}/bin", path]))}
 
 
+def _leave_what_is_gone() -> None:
+    """A warm worker may have begun in a project that is gone by now: DVC asks for the working directory."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        os.chdir(os.path.sep)
+
+
 @contextlib.contextmanager
 def _in_directory(path: str) -> Iterator[None]:
-    try:
-        before = os.getcwd()
-    except FileNotFoundError:  # a warm worker may have begun in a project that is gone by now
-        before = os.path.sep
+    before = os.getcwd()
     os.chdir(path)
     try:
         yield
