@@ -89,6 +89,26 @@ def test_the_commands_of_a_page(page: str, tmp_path: Path, environ: dict[str, st
                 run(command, tmp_path, environ)
 
 
+README_PROJECT = {
+    "dvc.yaml": "stages: {train: {cmd: cp params.yaml model.txt, params: [train.lr], outs: [model.txt]}}",
+    "params.yaml": "train: {lr: 0.3}\n",
+}
+
+
+def test_the_commands_of_the_readme(tmp_path: Path, environ: dict[str, str]) -> None:
+    """All of dvc-ray and DVC, in the order of the page, on a project that has what they name."""
+    for path, text in README_PROJECT.items():
+        (tmp_path / path).write_text(text)
+    for line in ("git init -q", "dvc init -q", "git add .", "git commit -qm first"):
+        run(Command(line, (), 0), tmp_path, environ)
+    text = (DOCS.parent / "README.md").read_text()
+    found = re.findall(r"^\$ (dvc(?:-ray)? .*?)(?: &)?(?: +#.*)?$", text, re.MULTILINE)
+    assert len(found) > 8
+    for line in found:
+        run(Command(line.replace("dvc exp show", "dvc exp show --no-pager"), (), 0), tmp_path, environ)
+    assert "0.1" in (tmp_path / "model.txt").read_text(), "the experiment without --temp was applied"
+
+
 def test_every_page_with_commands_is_run() -> None:
     elsewhere = {"how-to/resources-and-retries.md"}
     shown = [DOCS / "tutorial.md", *(DOCS / "how-to").glob("*.md")]
