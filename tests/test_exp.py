@@ -17,6 +17,7 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
 from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.journal import open_run
 from dvc_ray.values import (
     Experiment,
     Notice,
@@ -29,6 +30,7 @@ from dvc_ray.values import (
     StageReport,
     StageState,
 )
+from dvc_ray.workspace import Twin
 from tests import stock
 from tests.conftest import Cli
 from tests.test_run import Make, states
@@ -272,6 +274,106 @@ def test_a_changed_workspace_is_left_as_it_is(project: Make, exp: Exp) -> None:
     assert (root / "params.yaml").read_text().startswith("lr: 0.1")
     assert not (root / "model.txt").exists()
     assert stock.sh(root, f"git show {commit(root, 'one')}:in.txt") == "in\n"
+
+
+def test_files_of_the_user_are_kept(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    """Rewritten and removed as in the workspace if the experiment was given them; else left as they are."""
+    cmd = "echo more >> note.txt; rm gone.txt; echo new >> history.log; echo ${lr} > out.txt"
+    text = f"stages: {{one: {{cmd: '{cmd}', params: [lr], outs: [out.txt]}}}}"
+    theirs, ours = twins({"dvc.yaml": text, "params.yaml": "lr: 1\n", ".gitignore": "/history.log\n"})
+    for root in (theirs, ours):
+        for name in ("note.txt", "gone.txt", "history.log"):
+            (root / name).write_text("mine\n")
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    _, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert saved is not None
+    assert saved.applied
+    assert (ours / "history.log").read_text() == "mine\n"
+    told = next(event.text for event in exp.events if isinstance(event, Notice) and event.level == "warning")
+    kept = ours / told.rpartition("the new one is ")[2].rstrip(".")
+    assert kept.read_text() == "new\n"
+    (theirs / "history.log").unlink()
+    (ours / "history.log").unlink()
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
+def test_the_project_imported_by_path_is_the_experiments(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = "import pack; (pack.ROOT / 'out.txt').write_text((pack.ROOT / 'params.yaml').read_text())"
+    files = {
+        "src/pack/__init__.py": "from pathlib import Path\nROOT = Path(__file__).parents[2]\n",
+        "dvc.yaml": f'stages: {{one: {{cmd: "python -c \\"{read}\\"", params: [lr], outs: [out.txt]}}}}',
+        "params.yaml": "lr: 1\n",
+    }
+    theirs, ours = twins(files)
+    given = os.environ.get("PYTHONPATH")
+    for side in (theirs, ours):
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (f"{side}/src", given))))
+        if side == theirs:
+            assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+        else:
+            assert not exp(ours, Experiment(params=("lr=2",), name="one"))[0].failed
+    assert (ours / "out.txt").read_text() == "lr: 2\n"
+    assert tree(ours, "one") == tree(theirs, "one")
+
+
+def test_an_undeclared_input_is_named(project: Make, exp: Exp) -> None:
+    text = "stages: {one: {cmd: cat secret/key.txt > out.txt, outs: [out.txt]}}"
+    root = project({"dvc.yaml": text, ".gitignore": "/secret\n"})
+    (root / "secret").mkdir()
+    (root / "secret/key.txt").write_text("key")
+    result, _ = exp(root)
+    assert "Its output names 'secret/key.txt'" in result.failed[0].error
+
+
+def test_an_edit_while_it_is_set_up_is_kept(project: Make, exp: Exp, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc_ray.repo import Lab
+
+    root = project(FILES)
+    checkout = Lab.checkout
+
+    def edit(lab: Lab) -> None:
+        (root / "tracked.txt").write_text("edited\n")
+        checkout(lab)
+
+    monkeypatch.setattr(Lab, "checkout", edit)
+    _, saved = exp(root, Experiment(name="one"))
+    assert saved is not None
+    assert not saved.applied
+    assert (root / "tracked.txt").read_text() == "edited\n"
+
+
+def test_beside_a_run_in_the_workspace(project: Make, exp: Exp) -> None:
+    root = project(FILES)
+    with contextlib.ExitStack() as stack:
+
+        def run_begins(event: RunEvent) -> None:
+            if isinstance(event, StageReport) and event.state is StageState.RUNNING and event.address == "train":
+                stack.enter_context(open_run(str(root / ".dvc")))
+
+        _, saved = exp(root, Experiment(name="one"), listen=run_begins)
+        assert saved is not None
+        assert not saved.applied
+        assert "works in the workspace" in saved.why
+        assert not (root / "model.txt").exists()
+        with pytest.raises(ProjectError, match="another dvc-ray run is under way"):
+            exp(root, Experiment(name="two"))
+
+
+def test_results_that_cannot_be_brought_home_are_saved_all_the_same(
+    project: Make, exp: Exp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    root = project(FILES)
+    monkeypatch.setattr(Twin, "sync", full)
+    _, saved = exp(root, Experiment(name="one"))
+    assert saved is not None
+    assert not saved.applied
+    assert "No space left on device" in saved.why
+    assert commit(root, "one") == saved.rev
 
 
 def running(root: Path) -> list[tuple[str, Any]]:

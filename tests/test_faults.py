@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from dvc_ray.repo import Merge, Project
 from dvc_ray.values import Notice, OnError, RunOptions, StageState
 from tests import stock
 from tests.conftest import Cli, Locally, Repro
@@ -78,7 +79,7 @@ def waiting(flag: Path, then: str) -> str:
 
 
 def test_a_killed_driver_loses_no_result_that_has_no_run_cache_entry(
-    project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
+    project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dvc.repo import Repo
 
@@ -92,8 +93,11 @@ stages:
     outs:
       - plain.txt: {{cache: false}}
       - kept.txt: {{persist: true}}
+  other: {{cmd: echo > other.txt, deps: [one.txt], outs: [other.txt]}}
 """
-    root = project({"dvc.yaml": text, "in.txt": "in\n"})
+    root = project({"dvc.yaml": text, "in.txt": "in\n", "one.txt": ""})
+    (root / ".dvc/ray.toml").write_text("jobs = 1\n")
+    monkeypatch.setenv("CANARY", "do-not-keep-me")
     run = start(root)
     run.wait_for("begun")
     with stock.in_directory(root), contextlib.closing(Repo()) as repo, repo.lock:
@@ -102,6 +106,10 @@ stages:
         run.process.kill()
         run.process.communicate()
     assert run.alive() == []
+    left = [path for path in (root / ".dvc/tmp").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".result" for path in left)
+    assert not any(b"do-not-keep-me" in path.read_bytes() for path in left), "what is kept holds no secrets"
+    assert cli(root, "repro", "--single-item", "other").returncode == 0, "a run of something else leaves it there"
     done = cli(root, "repro", "--json")
     assert done.returncode == 0, done.stderr
     assert "Taken over from a run that was killed: one." in done.stdout
@@ -170,6 +178,38 @@ def test_ray_dies_in_the_middle(
     done = cli(root, "repro")
     assert done.returncode == 0, done.stderr
     assert stock.status(root) == {}
+
+
+@pytest.mark.parametrize("ends", ["at once", "later"])
+def test_a_result_is_not_lost_between_its_end_and_its_merge(
+    project: Make, repro: Repro, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Interrupted there, it is merged while the run stops; if that fails too, the next run takes it over."""
+    count = project({"dvc.yaml": ""}).parent / "count"
+    root = count.parent / "project"
+    text = one(f"echo ran >> {count}; echo x > out.txt").replace("outs: [out.txt]", "outs: [out.txt: {cache: false}]")
+    (root / "dvc.yaml").write_text(text)
+    (root / "in.txt").write_text("")
+    merge, merges = Project.merge, 0
+
+    def interrupted(self: Project, found: Sequence[Merge]) -> None:
+        nonlocal merges
+        merges += 1
+        if merges == 1:
+            raise KeyboardInterrupt
+        if ends == "later":
+            raise OSError(28, "No space left on device")
+        merge(self, found)
+
+    monkeypatch.setattr(Project, "merge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        repro(root)
+    assert (root / "dvc.lock").exists() is (ends == "at once")
+    monkeypatch.undo()
+    assert {found.state for found in repro(root).reports} == {StageState.UNCHANGED}
+    assert stock.status(root) == {}
+    assert count.read_text() == "ran\n"
+    assert not list((root / ".dvc/tmp/ray/runs").glob("*/work/*"))
 
 
 def test_ctrl_c_twice(project: Make, start: Callable[[Path], Run]) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.values import RunOptions, RunResult, StageState
+from dvc_ray.errors import MissingDependencyError, UnsupportedError
+from dvc_ray.values import OnError, RunOptions, Selection, StageState
 from tests import stock
 from tests.conftest import Locally
 from tests.test_run import Make, one, report, states
-
-Local = Callable[..., RunResult]
 
 
 def twin(root: Path) -> Path:
@@ -106,7 +104,7 @@ def test_a_project_in_a_sub_directory_of_a_git_repository(tmp_path: Path, locall
         ("https://example.com/in.txt", UnsupportedError, "its dep 'https://example.com/in.txt' is not a path of this"),
         ("remote://store/in.txt", UnsupportedError, "its dep 'remote://store/in.txt' is not a path of this machine"),
         ("ds://numbers", UnsupportedError, "its dep 'ds://numbers' is not a path of this machine"),
-        ("s3://bucket/in.txt", ProjectError, "requires 'dvc-s3' to be installed"),
+        ("s3://bucket/in.txt", MissingDependencyError, "requires 'dvc-s3' to be installed"),
     ],
 )
 def test_what_is_not_on_this_machine_is_refused_before_anything_runs(
@@ -195,6 +193,80 @@ def test_a_cached_object_that_was_only_touched_is_good(project: Make, locally: L
     assert not locally(root).failed
     assert (root / "data.txt").is_symlink() is (kind == "symlink")
     assert stock.status(root) == {}
+
+
+def test_a_refused_result_is_not_tried_again(project: Make, locally: Locally) -> None:
+    """A second attempt would find the damaged file and nothing in the cache to compare it with."""
+    text = one("chmod +w data.txt; echo bad >> data.txt; echo > out.txt", "{retries: 2}").replace("in.txt", "data.txt")
+    root = project({"dvc.yaml": text})
+    (root / "data.txt").write_text("data\n")
+    stock.sh(root, f"PATH='{Path(sys.executable).parent}':$PATH; dvc config cache.type hardlink; dvc add -q data.txt")
+    assert "wrote to 'data.txt'" in report(locally(root), "one").error
+
+
+def test_a_repository_inside_a_persisted_out_is_kept(project: Make, locally: Locally) -> None:
+    text = "stages: {one: {cmd: mkdir -p store; date +%N >> store/log, params: [v], outs: [store: {persist: true}]}}"
+    root = project({"dvc.yaml": text, "params.yaml": "v: 1\n"})
+    for value in ("1", "2"):
+        (root / "params.yaml").write_text(f"v: {value}\n")
+        assert not locally(root).failed
+        if value == "1":
+            stock.sh(root, "mkdir store/repo && cd store/repo && git init -q && git commit -q --allow-empty -m mine")
+    assert "mine" in stock.sh(root / "store/repo", "git log")
+
+
+def test_half_of_a_workspace_does_not_come_home(
+    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "stages: {one: {cmd: touch store/new, params: [v], outs: [store: {persist: true}]}}"
+    root = project({"dvc.yaml": text, "params.yaml": "v: 1\n"})
+    (root / "store").mkdir()
+    names = {str(number) for number in range(4)}
+    for name in names:
+        (root / "store" / name).write_text(name)
+    module = sys.modules["dvc_ray.workspace.materialise"]
+    copy, copied = vars(module)["_copy"], 0
+
+    def full(source: str, target: str, found: os.stat_result) -> None:
+        nonlocal copied
+        copied += "/store/" in target
+        if copied == 3:
+            raise OSError(28, "No space left on device")
+        copy(source, target, found)
+
+    monkeypatch.setattr(module, "_copy", full)
+    assert "No space left on device" in report(locally(root), "one").error
+    assert set(os.listdir(root / "store")) == names
+
+
+SINGLE = """
+stages:
+  a: {cmd: "test ${fail} = 0 && cp in.txt a.txt", deps: [in.txt], params: [fail], outs: [a.txt]}
+  b: {cmd: cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}
+"""
+
+
+@pytest.mark.parametrize("targets", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("fail", ["0", "1"])
+def test_single_items_run_one_after_the_other(
+    project: Make, locally: Locally, targets: tuple[str, ...], fail: str
+) -> None:
+    root = project({"dvc.yaml": SINGLE, "in.txt": "1\n", "params.yaml": "fail: 0\n"})
+    assert not locally(root).failed
+    (root / "in.txt").write_text("2\n")
+    (root / "params.yaml").write_text(f"fail: {fail}\n")
+    other = twin(root)
+    code = stock.dvc(other, "repro", "--single-item", "--force", "--keep-going", *targets)
+    result = locally(
+        root,
+        Selection(targets=targets, single_item=True),
+        RunOptions(force=True, on_error=OnError.KEEP_GOING, jobs=4),
+    )
+    assert bool(code) == bool(result.failed)
+    if (fail, targets) == ("1", ("a", "b")):  # a missing dep is said before outs are removed
+        assert "dependency 'a.txt' does not exist" in report(result, "b").error
+        (root / "b.txt").unlink()
+    assert same_files(other, root)
 
 
 def test_a_dep_changed_by_its_own_stage(project: Make, locally: Locally) -> None:

@@ -184,6 +184,16 @@ def test_what_the_run_cache_has_needs_no_gpu_and_no_ray(project: Make) -> None:
     assert stock.status(root) == {}
 
 
+def test_what_is_pulled_needs_no_gpu(project: Make, repro: Repro, tmp_path: Path) -> None:
+    root = project(one("echo 1 > out.txt", "{num_gpus: 99}"))
+    assert not run(root, LocalExecutor())[0].failed
+    for arguments in (("remote", "add", "-d", "far", str(tmp_path / "far")), ("push",)):
+        assert stock.dvc(root, *arguments) == 0
+    stock.sh(root, "rm -rf .dvc/cache/files out.txt")
+    assert states(repro(root, options=RunOptions(pull=True))) == {"one": StageState.UNCHANGED}
+    assert (root / "out.txt").read_text() == "1\n"
+
+
 @pytest.mark.parametrize(
     "change", ["in.txt", "cmd", "cache"], ids=["another dep", "another command", "its object is gone"]
 )

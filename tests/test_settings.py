@@ -94,6 +94,10 @@ def test_what_is_taken(text: str, expected: StageSettings) -> None:
         ("{retries: {max: 1, exit_codes: oom}}", "'meta.ray.retries.exit_codes' must be an exit code (1 to 255"),
         ("{retries: {max: 1, exit_codes: []}}", "'meta.ray.retries.exit_codes' must be an exit code (1 to 255"),
         ("{retries: {max: 1, delay: later}}", "'meta.ray.retries.delay' must be a duration such as 10s"),
+        *(
+            (f"{{timeout: {text}}}", "'meta.ray.timeout' must be a duration")
+            for text in ("1h30", "s10s", "5.5.5s", "1h 30")
+        ),
         ("{retries: {max: 1, timeout: 10}}", "'meta.ray.retries.timeout' must be true or false"),
     ],
 )

@@ -100,7 +100,7 @@ def lost(*, out_of_memory: bool = False) -> Lost:
         (failed(1), retry.Tries(), Retries(max=1), 0),
         (failed(1), retry.Tries(failed=1), Retries(max=1), None),
         (failed(None), retry.Tries(), Retries(max=1), None),
-        (failed(0), retry.Tries(), Retries(max=1), 0),
+        (failed(0), retry.Tries(), Retries(max=1), None),
         (failed(1), retry.Tries(), Retries(max=1, exit_codes=(2, 137)), None),
         (failed(2), retry.Tries(), Retries(max=1, exit_codes=(2, 137)), 0),
         (failed(0), retry.Tries(), Retries(max=1, exit_codes=(1,)), None),

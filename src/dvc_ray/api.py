@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
 from dvc_ray.errors import BadArgumentError, ProjectError
@@ -37,7 +37,6 @@ __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
 Listener = Callable[[RunEvent], None]
 Confirm = Callable[[str], bool]
-_WAITING: Final = "Waiting for another DVC command in this project to end."
 
 
 def repro(
@@ -73,8 +72,9 @@ def repro(
         works = dead_work(project.dvc_dir)
         chosen, taken = _plan(project, selection or Selection(), options, works)
         if taken:
-            project.finish(ok=True)
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
+            if changed := project.finish(ok=True):
+                listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
         with _driver(_Setting(project.dvc_dir, options, listen, confirm, executor, environ)) as drive:
@@ -122,7 +122,7 @@ def exp_run(
     environ = dict(os.environ)
     with Project.open() as home:
         options = config.apply(config.load(home.dvc_dir), options)
-        with _trial(home, experiment, selection, options) as (trial, chosen):
+        with _trial(home, experiment, selection, options, listen) as (trial, chosen):
             setting = _Setting(
                 home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
             )
@@ -130,9 +130,7 @@ def exp_run(
                 result = drive(trial.project, chosen)
                 if result.failed and options.on_error is not OnError.IGNORE:
                     return result, None
-                saved = trial.save(result, lambda: listen(Notice(text=_WAITING)))
-                if lost := trial.lost():
-                    listen(Notice(text=f"Not in the experiment, gone with its directory: {', '.join(lost)}"))
+                saved = trial.save(result)
                 listen(saved)
     return result, saved
 
@@ -153,12 +151,16 @@ def make_exp_plan(
 
 @contextlib.contextmanager
 def _trial(
-    home: Project, experiment: Experiment | None, selection: Selection | None, options: RunOptions
+    home: Project,
+    experiment: Experiment | None,
+    selection: Selection | None,
+    options: RunOptions,
+    listen: Listener = lambda _event: None,
 ) -> Iterator[tuple[Trial, Plan]]:
     from dvc_ray.experiments import begin
 
     selection = selection or Selection()
-    with begin(home, experiment or Experiment(), selection, force=options.force) as trial:
+    with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
         trial.fill()
         yield trial, _plan(trial.project, selection, options)[0]
 
@@ -186,6 +188,10 @@ def _status(project: Project, address: str, options: RunOptions) -> Status:
         return project.status(address, allow_missing=options.allow_missing)
     except ProjectError as error:
         return Status(changed=False, reasons=(f"cannot be judged yet: {error.what}",), judged=False)
+
+
+def _to_add(changed: Sequence[str]) -> Notice:
+    return Notice(text="To track the changes with git, run:\n\n\tgit add " + " ".join(changed))
 
 
 def _tell_nothing(chosen: Plan, listen: Listener) -> RunResult:
@@ -248,7 +254,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
                 raise
             changed = project.finish(ok=not result.failed or setting.options.on_error is OnError.IGNORE)
             if changed and setting.alone:
-                listen(Notice(text="To track the changes with git, run:\n\n\tgit add " + " ".join(changed)))
+                listen(_to_add(changed))
             listen(result)
             return result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
-from dvc_ray.values import RunOptions
+from dvc_ray.values import GRACE, RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Config:
     """Ray cluster to join; RAY_ADDRESS stands for it if unset; neither: a local Ray for each run."""
     jobs: int | None = None
     """Stages at the same time; unset: as many as the resources allow."""
-    grace: float = 10.0
+    grace: float = GRACE
     """Seconds between SIGTERM and SIGKILL when a command is stopped."""
 
 
@@ -64,7 +64,8 @@ def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None
             " connection.",
             "Run dvc-ray on the head node with --address auto, or give the address of the cluster itself (host:6379).",
         )
-    return replace(options, jobs=jobs, address=None if address == "local" else address, grace=config.grace)
+    grace = options.grace if options.grace is not None else config.grace
+    return replace(options, jobs=jobs, address=None if address == "local" else address, grace=grace)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
+from dvc_ray import journal
+from dvc_ray.errors import ProjectError
+from dvc_ray.paths import RunPaths, runs_dir
 from dvc_ray.repo import Lab, Project, open_lab
-from dvc_ray.values import Experiment, RunResult, Saved, Selection, StageState
-from dvc_ray.workspace import Twin
+from dvc_ray.values import Experiment, Notice, RunResult, Saved, Selection, StageState
+from dvc_ray.workspace import Twin, stamps_of
 
-_RAN = {StageState.DONE, StageState.CACHED}
+Tell = Callable[[Notice], None]
+_RAN: Final = {StageState.DONE, StageState.CACHED}
+_WAITING: Final = Notice(text="Waiting for another DVC command in this project to end.")
 
 
 class Trial:
@@ -19,13 +25,17 @@ class Trial:
     Args:
         lab: Where it runs.
         twin: Keeps the files of its directory and those of the workspace together; None: ``--temp``.
+        seen: What the workspace was when DVC stashed it.
+        tell: Told what the user should know.
     """
 
-    def __init__(self, lab: Lab, twin: Twin | None) -> None:
+    def __init__(self, lab: Lab, twin: Twin | None, seen: object, tell: Tell) -> None:
         self._lab = lab
         self._twin = twin
+        self._tell = tell
+        self._seen = seen
         self._outs: tuple[str, ...] = ()
-        self._before: object = None
+        self._stamps: object = None
 
     @property
     def project(self) -> Project:
@@ -39,14 +49,16 @@ class Trial:
 
     def fill(self) -> None:
         """Give the experiment the data, and all the files that a run in the workspace would see."""
+        home = self._lab.home
         if self._twin is not None:
-            self._twin.fill(self._lab.home.code(), self._lab.project.inputs())
-            self._lab.take_over(self._twin.linked)
             self._outs = self._lab.project.outs()
+            with home.locked(waiting=lambda: self._tell(_WAITING)):  # nobody may stash the workspace meanwhile
+                self._stamps = stamps_of(home.tree, self._outs)
+                self._twin.fill(home.code(), self._lab.project.inputs())
+            self._lab.take_over(self._twin.linked)
         self._lab.checkout()
-        self._before = self._stamp()
 
-    def save(self, result: RunResult, waiting: Callable[[], None]) -> Saved:
+    def save(self, result: RunResult) -> Saved:
         """Commit the experiment; bring it into the workspace unless that has changed meanwhile.
 
         Raises:
@@ -56,43 +68,70 @@ class Trial:
         fine = [address for address, state in states.items() if state.is_success]
         ran = [address for address in fine if states[address] in _RAN]
         rev = self._lab.save(fine, ran)
-        if self._twin is None:
-            return Saved(name=self._lab.name, rev=rev, applied=False, why="--temp")
-        with self._lab.home.locked(waiting=waiting):
-            if self._stamp() != self._before:
-                return Saved(name=self._lab.name, rev=rev, applied=False, why="the workspace has changed meanwhile")
-            self._apply(self._twin, fine, ran)
-        return Saved(name=self._lab.name, rev=rev, applied=True)
+        why = self._bring(fine, ran, result.run_id)
+        if lost := self._lost():
+            self._tell(Notice(text=f"Not in the experiment, gone with its directory: {', '.join(lost)}"))
+        return Saved(name=self._lab.name, rev=rev, applied=not why, why=why)
 
-    def lost(self) -> tuple[str, ...]:
+    def _bring(self, fine: list[str], ran: list[str], run_id: str) -> str:
+        """Bring its results into the workspace; why not, if not."""
+        home = self._lab.home
+        if self._twin is None:
+            return "--temp"
+        with home.locked(waiting=lambda: self._tell(_WAITING)):
+            if (look(home), stamps_of(home.tree, self._outs)) != (self._seen, self._stamps):
+                return "the workspace has changed meanwhile"
+            if other := journal.busy(home.dvc_dir):
+                return f"another dvc-ray run, {other.name}, works in the workspace"
+            try:
+                self._apply(self._twin, fine, ran, RunPaths(runs_dir(home.dvc_dir) / run_id).kept_of_experiment)
+            except (OSError, ProjectError) as error:
+                return f"its results cannot all be brought into the workspace: {error}"
+        return ""
+
+    def _lost(self) -> tuple[str, ...]:
         """Files that the experiment made and nobody declares, which go with its directory (``--temp``)."""
         return () if self._twin is not None else self._lab.untracked()
 
-    def _apply(self, twin: Twin, fine: list[str], ran: list[str]) -> None:
+    def _apply(self, twin: Twin, fine: list[str], ran: list[str], kept: str) -> None:
         """Leave the workspace as ``dvc exp run`` does, which runs there."""
         outs = self._lab.project.outs(fine)
         new = {*self._lab.project.outs(ran), *(path for path in outs if twin.misses(path))}
-        twin.bring(self._lab.leftovers(), outs)  # first: what the others move away would look removed
+        # First: what the others move away would look removed.
+        for path in twin.bring(self._lab.leftovers(), outs, kept):
+            text = (
+                f"the experiment wrote '{path}', which Git ignores and no out declares; yours is left as it was,"
+                f" the new one is {os.path.relpath(os.path.join(kept, path), self._lab.home.tree)}."
+            )
+            self._tell(Notice(text=text, level="warning"))
         twin.sync(self._lab.rewritten())
         twin.move(sorted(new))
         self._lab.hand_over(sorted(new))
 
-    def _stamp(self) -> object:
-        """Changes when anybody changes the workspace."""
-        if self._twin is None:
-            return None
-        head = self._lab.head()
-        changed = (entry[3:] for entry in head.split("\0")[1:])
-        return head, self._twin.stamps((*changed, *self._outs))
+
+def look(home: Project) -> object:
+    """Say what the workspace is, but for what Git ignores: changes when somebody works there."""
+    state, untracked = home.worktree()
+    return state, stamps_of(home.tree, untracked)
 
 
 @contextlib.contextmanager
-def begin(home: Project, experiment: Experiment, selection: Selection, *, force: bool) -> Iterator[Trial]:
+def begin(
+    home: Project, experiment: Experiment, selection: Selection, *, force: bool, tell: Tell = lambda _notice: None
+) -> Iterator[Trial]:
     """Set an experiment up in a directory of its own, in which the process then works.
 
     Raises:
         DvcRayError: It cannot be; see `dvc_ray.repo.open_lab`.
+        ProjectError: A run works in the workspace, which DVC has to stash and to restore.
     """
-    with open_lab(home, experiment, selection, force=force) as lab:
-        twin = None if experiment.temp else Twin(os.path.realpath(home.tree), os.path.realpath(lab.tree))
-        yield Trial(lab, twin)
+    seen: list[object] = []
+    tree = home.tree
+
+    def stashed() -> None:
+        seen.append(look(home))
+
+    journal.refuse_second(home.dvc_dir)
+    with open_lab(home, experiment, selection, force=force, stashed=stashed, waiting=lambda: tell(_WAITING)) as lab:
+        twin = None if experiment.temp else Twin(os.path.realpath(tree), os.path.realpath(lab.tree))
+        yield Trial(lab, twin, seen[0], tell)

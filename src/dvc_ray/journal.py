@@ -1,13 +1,12 @@
 """What a run has done, kept in the project: its logs, and who drives it.
 
-A driver that was killed cannot clean up. The next run does it: what a dead driver left is found by `driver.json`.
+A driver that was killed cannot clean up. The next run does it: `driver.json` is owned by a driver that lives.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import secrets
 import shutil
 import time
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import RunPaths, runs_dir
-from dvc_ray.processes import is_alive, read, this_process
+from dvc_ray.paths import RESULT, RunPaths, runs_dir
+from dvc_ray.processes import is_owned, owned, read
 
 KEEP_RUNS: Final = 20
 """Runs whose logs are kept."""
@@ -40,20 +39,41 @@ def open_run(dvc_dir: str, *, alone: bool = True) -> Iterator[tuple[str, RunPath
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     paths = RunPaths(runs / run_id)
     runs.mkdir(parents=True, exist_ok=True)
-    with (runs.parent / "lock").open("w") as lock:  # two that begin at once would not see each other
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if alone:
-            _refuse_second(runs)
-        paths.work.mkdir(parents=True)
-        paths.driver.write_text(json.dumps({**this_process(), "alone": alone}), encoding="utf-8")
-    _clean(runs, keep=paths.root)
-    try:
-        yield run_id, paths
-    finally:
-        shutil.rmtree(paths.work, ignore_errors=True)
-        paths.driver.unlink(missing_ok=True)
-        if not any((paths.root / "logs").glob("*")) and not any(paths.root.glob("storage/*")):
-            shutil.rmtree(paths.root, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        with (runs.parent / "lock").open("w") as lock:  # two that begin at once would not see each other
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if alone:
+                refuse_second(dvc_dir)
+            paths.work.mkdir(parents=True)
+            stack.enter_context(owned(paths.driver, {"alone": alone}))
+        _clean(runs, keep=paths.root)
+        try:
+            yield run_id, paths
+        finally:
+            _drop_unfinished(paths.work)
+            if not any(next(paths.root.glob(kept), None) for kept in ("work/*", "logs/*", "storage/*")):
+                shutil.rmtree(paths.root, ignore_errors=True)
+
+
+def refuse_second(dvc_dir: str) -> None:
+    """Refuse to go on while a run works in the user's workspace.
+
+    Raises:
+        ProjectError: One does.
+    """
+    if other := busy(dvc_dir):
+        raise ProjectError(
+            f"another dvc-ray run is under way in this project: {other.name}, process"
+            f" {read(other / 'driver.json').get('pid')}.",
+            "Wait until it has ended, or stop it with Ctrl-C where it runs.",
+        )
+
+
+def busy(dvc_dir: str) -> Path | None:
+    """Directory of the run that works in the user's workspace, if there is one."""
+    runs = runs_dir(dvc_dir)
+    found = (run for run in sorted(runs.iterdir()) if alive(run)) if runs.is_dir() else iter(())
+    return next((run for run in found if _alone(run)), None)
 
 
 def dead_work(dvc_dir: str) -> tuple[Path, ...]:
@@ -65,23 +85,33 @@ def dead_work(dvc_dir: str) -> tuple[Path, ...]:
 
 def alive(run: Path) -> bool:
     """Whether the driver of a run still lives."""
-    return is_alive(read(run / "driver.json"))
+    return is_owned(run / "driver.json")
 
 
-def _refuse_second(runs: Path) -> None:
-    for run in sorted(runs.iterdir()):
-        driver = read(run / "driver.json")
-        if is_alive(driver) and driver.get("alone", True):
-            raise ProjectError(
-                f"another dvc-ray run is under way in this project: {run.name}, process {driver['pid']}.",
-                "Wait until it has ended, or stop it with Ctrl-C where it runs.",
-            )
+def _alone(run: Path) -> bool:
+    return bool(read(run / "driver.json").get("alone", True))
 
 
 def _clean(runs: Path, keep: Path) -> None:
-    """Remove workspaces of dead runs, and whole runs beyond the last `KEEP_RUNS`."""
+    """Remove what dead runs left, and whole runs beyond the last `KEEP_RUNS`.
+
+    A workspace with a result that nobody has taken is kept: the next run of its stage does (`driver.resume`).
+    """
     dead = [run for run in sorted(runs.iterdir()) if run != keep and not alive(run)]
     for run in dead:
-        shutil.rmtree(run / "work", ignore_errors=True)
+        work = run / "work"
+        if not _alone(run):
+            shutil.rmtree(work, ignore_errors=True)
+        elif work.is_dir():
+            _drop_unfinished(work)
     for run in dead[: max(0, len(dead) - KEEP_RUNS + 1)]:
         shutil.rmtree(run, ignore_errors=True)
+
+
+def _drop_unfinished(work: Path) -> None:
+    for path in list(work.iterdir()):
+        if path.suffix != RESULT and not path.with_name(path.name + RESULT).exists():
+            shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
+    if not any(work.iterdir()):
+        work.rmdir()

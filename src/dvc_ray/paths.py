@@ -1,10 +1,11 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/runs/<run id>/
-    driver.json            pid of the driver; tells a live run from a dead one
+    driver.json            owned by the driver: tells a live run from a dead one
     logs/<stage>.<attempt>.log
     kept/                  files that a stage wrote where the user had others
     work/<n>/              stage workspaces; gone when the run ends
+    work/<n>.result        what became of the attempt in it, until the driver has taken it
     storage/               what `dvc_ray.storage_path` gives on one machine
 """
 
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+RESULT: Final = ".result"
+"""Ending of the file beside a workspace in which the worker writes its result down."""
 _NAME_LIMIT: Final = 150
 
 
@@ -57,6 +60,11 @@ class RunPaths:
     def kept(self, address: str, attempt: int) -> Path:
         """What an attempt wrote where the user has something else."""
         return self.root / "kept" / f"{_file_name(address)}.{attempt}"
+
+    @property
+    def kept_of_experiment(self) -> str:
+        """What an experiment wrote where the user has something else."""
+        return str(self.root / "kept" / "experiment")
 
 
 def _file_name(address: str) -> str:

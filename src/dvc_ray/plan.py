@@ -22,7 +22,8 @@ def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: b
     steps: dict[str, Step] = {}
     for spec in specs:
         status = statuses[spec.address]
-        moving = [name for name in spec.upstream if name in steps and steps[name].action is not Action.SKIP]
+        before = [steps[name] for name in (*spec.upstream, *spec.after) if name in steps]
+        moving = [step.spec.address for step in before if step.action is not Action.SKIP]
         steps[spec.address] = Step(
             spec=spec,
             action=_action(status, moving=bool(moving), force=force),

@@ -72,10 +72,12 @@ def _counts(end: StageResult | Lost, settings: StageSettings) -> bool:
     wanted = settings.retries.exit_codes
     if isinstance(end, Lost):
         return wanted is None or _OUT_OF_MEMORY in map(_as_shell, wanted)
-    if end.state is not StageState.FAILED or end.exit_code is None:
+    if end.state is not StageState.FAILED:
         return False
     if end.timed_out:
         return settings.retries.timeout
+    if not end.exit_code:  # the command ran well, its result is refused: the same would come of it again, or worse
+        return False
     return wanted is None or _as_shell(end.exit_code) in map(_as_shell, wanted)
 
 

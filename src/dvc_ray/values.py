@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+GRACE: Final = 10.0
+"""Seconds between SIGTERM and SIGKILL when a command is stopped, if nobody says otherwise."""
 
 
 class OnError(Enum):
@@ -42,8 +45,8 @@ class RunOptions:
     """Stages at the same time; None: as many as the resources allow."""
     address: str | None = None
     """Ray cluster to join; None: a local Ray that is stopped at the end."""
-    grace: float = 10.0
-    """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+    grace: float | None = None
+    """Seconds between SIGTERM and SIGKILL when a command is stopped; None: as the settings say, else `GRACE`."""
     force_downstream: bool = False
     """Run all that depends on a stage that has run, changed or not."""
     pull: bool = False
@@ -140,6 +143,8 @@ class StageSpec:
     cmd: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
     """Addresses of the stages of this plan whose outs it reads."""
+    after: tuple[str, ...] = ()
+    """Addresses of stages that only have their turn before: with ``--single-item`` none is for the sake of another."""
     settings: StageSettings = field(default_factory=StageSettings)
     group: str = ""
     """The address without what ``matrix`` or ``foreach`` has added: items of one stage share it."""
@@ -229,7 +234,9 @@ class StageTask:
     definition: dict[str, Any]
     """The resolved stage as in dvc.yaml, without templating."""
     tree: str
-    """Root of the user's tree (Git's, else DVC's): what code and data are taken from."""
+    """Root of the tree (Git's, else DVC's) that code and data are taken from and results are brought to."""
+    home: str
+    """Root of the user's own tree: the same, but for an experiment, which runs in a copy."""
     project: str
     """The DVC project, relative to the tree; ``.`` mostly."""
     cwd: str
@@ -261,7 +268,7 @@ class StageTask:
     prefix: str
     """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
     timeout: float | None = None
-    grace: float = 10.0
+    grace: float = GRACE
     commit: bool = True
     """Whether outs and a run-cache entry go into the cache."""
     allow_missing: bool = False

@@ -10,11 +10,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from dvc_ray import command, env, repo
 from dvc_ray.errors import ProjectError
+from dvc_ray.paths import RESULT
 from dvc_ray.values import Output, StageResult, StageState, StageTask, Started
 from dvc_ray.workspace import (
     CODE_LIST,
@@ -28,9 +29,6 @@ from dvc_ray.workspace import (
     misplaced_outs,
     written_in_place,
 )
-
-_RESULT: Final = ".result"
-"""Ending of the file beside a workspace in which the worker writes its result down."""
 
 
 def run_stage(
@@ -86,7 +84,7 @@ def written_result(task: StageTask) -> StageResult | None:
 
 def written_down(work: Path) -> tuple[tuple[StageTask, StageResult], ...]:
     """Read all that workers wrote down in a directory of workspaces."""
-    found = (_read(path) for path in sorted(work.glob(f"*{_RESULT}")))
+    found = (_read(path) for path in sorted(work.glob(f"*{RESULT}")))
     return tuple(pair for pair in found if pair is not None)
 
 
@@ -105,14 +103,17 @@ def forget(task: StageTask) -> None:
 
 
 def _result_path(task: StageTask) -> str:
-    return f"{task.workspace}{_RESULT}"
+    return f"{task.workspace}{RESULT}"
 
 
 def _write_down(task: StageTask, result: StageResult) -> None:
-    """Keep a result where the driver finds it if it never hears of it: the worker may be stopped or die now."""
+    """Keep a result where the driver finds it if it never hears of it: the worker may be stopped or die now.
+
+    Without the environment, which nobody needs any more and which may hold secrets.
+    """
     temporary = Path(f"{_result_path(task)}.tmp")
     with contextlib.suppress(OSError):
-        temporary.write_bytes(pickle.dumps((task, result)))
+        temporary.write_bytes(pickle.dumps((replace(task, env=()), result)))
         temporary.replace(_result_path(task))
 
 
@@ -145,6 +146,8 @@ class _Attempt:
         except ProjectError as error:
             return self._failed(error.what)
         except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
+            if self.made is None:  # half of a workspace: nothing of it may come home
+                shutil.rmtree(task.workspace, ignore_errors=True)
             return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
         return StageState.DONE, entry, ""
 

@@ -15,6 +15,7 @@ class Board:
         upstream: Stages that each depends on, in plan order.
         states: Where each is at the start.
         goes_on: Whether what depends on a stage in this state may run.
+        after: Stages that only have their turn before each, however they end.
     """
 
     def __init__(
@@ -22,6 +23,7 @@ class Board:
         upstream: Mapping[str, Sequence[str]],
         states: Mapping[str, StageState],
         goes_on: Callable[[StageState], bool],
+        after: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._goes_on = goes_on
         self._place = {name: place for place, name in enumerate(upstream)}
@@ -29,6 +31,11 @@ class Board:
         self._members: dict[StageState, set[str]] = {state: set() for state in StageState}
         self._downstream: dict[str, list[str]] = {name: [] for name in upstream}
         self._unmet = {name: sum(not goes_on(states[each]) for each in names) for name, names in upstream.items()}
+        self._later: dict[str, list[str]] = {name: [] for name in upstream}
+        for name, names in (after or {}).items():
+            self._unmet[name] += sum(not states[each].is_terminal for each in names)
+            for each in names:
+                self._later[each].append(name)
         for name, names in upstream.items():
             self._members[states[name]].add(name)
             for each in names:
@@ -54,8 +61,7 @@ class Board:
     def _tell_downstream(self, name: str, *, goes_on: bool) -> None:
         if not goes_on:
             self._doomed += self._downstream[name]
-            return
-        for each in self._downstream[name]:
+        for each in [*self._later[name], *(self._downstream[name] if goes_on else ())]:
             self._unmet[each] -= 1
             if not self._unmet[each] and self._states[each] is StageState.WAITING:
                 bisect.insort(self._ready, self._place[each])

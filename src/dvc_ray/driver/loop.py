@@ -13,11 +13,12 @@ from dvc_ray.driver import explain
 from dvc_ray.driver.board import Board
 from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.room import Claim, Limits, Taken, has_room
-from dvc_ray.errors import ClusterError, ConfigError, ProjectError
+from dvc_ray.errors import DvcRayError, ProjectError, RayDiedError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Merge, Project, Request
 from dvc_ray.values import (
+    GRACE,
     Action,
     Lost,
     Notice,
@@ -50,16 +51,25 @@ class _Stage:
 
     step: Step
     report: StageReport
+    claim: Claim
+    """What its next attempt takes, or the one in flight."""
     tries: retry.Tries = field(default_factory=retry.Tries)
     attempts: int = 0
     task: StageTask | None = None
     not_before: float = 0.0
     """When it may be tried again (`time.monotonic`)."""
 
-    @property
-    def claim(self) -> Claim:
-        """What its next attempt takes, or the one in flight."""
-        return Claim.of(self.step.spec.group, retry.grown(self.step.spec.settings, self.tries))
+    @classmethod
+    def of(cls, step: Step) -> _Stage:
+        """A stage at the beginning."""
+        state = StageState.UNCHANGED if step.action is Action.SKIP else StageState.WAITING
+        report = StageReport(address=step.spec.address, state=state, reason=", ".join(step.reasons))
+        return cls(step, report, Claim.of(step.spec.group, step.spec.settings))
+
+    def count(self, end: StageResult | Lost) -> None:
+        """Note that an attempt has ended badly."""
+        self.tries = retry.count(end, self.tries)
+        self.claim = Claim.of(self.step.spec.group, retry.grown(self.step.spec.settings, self.tries))
 
 
 class Driver:
@@ -94,6 +104,7 @@ class Driver:
         self._project = project
         self._executor = executor
         self._options = options
+        self._grace = GRACE if options.grace is None else options.grace
         self._listen = listen
         self._placing = Placing(executor, project, listen)
         self._environ = {**environ, env.STORAGE: str(paths.storage)}
@@ -115,11 +126,12 @@ class Driver:
             ProjectError: Another DVC process holds the project.
         """
         begun = time.monotonic()
-        self._stages = {step.spec.address: _Stage(step, _first_report(step)) for step in chosen.steps}
+        self._stages = {step.spec.address: _Stage.of(step) for step in chosen.steps}
         self._board = Board(
             {name: stage.step.spec.upstream for name, stage in self._stages.items()},
             {name: stage.report.state for name, stage in self._stages.items()},
             self._goes_on,
+            {name: stage.step.spec.after for name, stage in self._stages.items()},
         )
         for stage in self._stages.values():
             self._listen(stage.report)
@@ -215,10 +227,12 @@ class Driver:
         """
         due = [stage for stage in self._between_tries() if stage.not_before <= time.monotonic()]
         taken = Taken.by(stage.claim for stage in self._in_flight())
+        limits = self._limits()
         for stage in [*due, *self._ready()]:
             if self._closing:
                 return
-            if not self._has_room(stage, taken):
+            command = stage.step.spec.kind is StageKind.COMMAND
+            if command and not has_room(stage.claim, taken, limits):
                 taken.reserve(stage.claim)
                 continue
             if stage.report.state is StageState.WAITING:
@@ -237,15 +251,17 @@ class Driver:
             if reasons is None:
                 self._say(stage, StageState.UNCHANGED, reason="unchanged")
                 return
-            self._placing.check(stage.step.spec, self._options, force=self._forced(stage))
             if self._options.pull and not self._forced(stage) and self._project.pull(address):
                 self._say(stage, StageState.UNCHANGED, reason="unchanged, its data was pulled")
                 return
+            self._placing.check(stage.step.spec, self._options, force=self._forced(stage))
             if not self._confirm(f"Going to reproduce stage: '{address}'. Are you sure you want to continue?"):
                 self._fail(stage, "reproduction aborted by the user")
                 return
             done = self._project.settle(address, self._options, force=self._forced(stage))
-        except (ProjectError, ClusterError, ConfigError) as error:
+        except RayDiedError:
+            raise
+        except DvcRayError as error:
             self._fail(stage, str(error))
             return
         if not done:
@@ -260,7 +276,8 @@ class Driver:
     def _reasons(self, stage: _Stage) -> str | None:
         """Why the stage runs, in the workspace as it is now; None if it does not."""
         step = stage.step
-        upstream_ran = any(state is not StageState.UNCHANGED for state in self._upstream_states(stage))
+        before = [*self._upstream_states(stage), *(self._stages[name].report.state for name in step.spec.after)]
+        upstream_ran = any(state is not StageState.UNCHANGED for state in before)
         if (step.judged and not upstream_ran) or self._options.force:
             return ", ".join(step.reasons) if step.action is Action.RUN else None
         status = self._project.status(step.spec.address, allow_missing=self._options.allow_missing)
@@ -277,17 +294,14 @@ class Driver:
 
     # On workers
 
-    def _has_room(self, stage: _Stage, taken: Taken) -> bool:
-        """Whether an attempt may start beside those in flight, and not before its turn."""
-        if stage.step.spec.kind is not StageKind.COMMAND:
-            return True
-        wanted = stage.claim
-        limits = Limits(
+    def _limits(self) -> Limits:
+        """What all attempts together may take."""
+        drivers = any(not stage.step.spec.settings.num_cpus for stage in self._stages.values())
+        return Limits(
             attempts=self._options.jobs or len(self._stages),
             num_cpus=self._executor.capacity(),
-            drivers=0 if wanted.num_cpus else self._driver_limit(),
+            drivers=self._driver_limit() if drivers else 0,
         )
-        return has_room(wanted, taken, limits)
 
     def _driver_limit(self) -> int:
         """Stages that are Ray drivers themselves at a time: half-placed workers of two of them could wait for ever."""
@@ -308,6 +322,7 @@ class Driver:
             env=self._environ,
             settings=settings,
             options=self._options,
+            grace=self._grace,
         )
         try:
             task = self._project.task(spec.address, request)
@@ -365,13 +380,16 @@ class Driver:
 
     def _ended_badly(self, stage: _Stage, end: StageResult | Lost) -> None:
         settings = stage.step.spec.settings
-        if self._closing and isinstance(end, Lost) and stage.report.state is StageState.QUEUED:
+        ended = isinstance(end, StageResult) and end.state is StageState.STOPPED
+        if self._closing and (ended or (isinstance(end, Lost) and stage.report.state is StageState.QUEUED)):
+            if isinstance(end, StageResult):  # it had started when it was taken out of Ray's queue
+                self._leave_partial(stage, end)
             self._release(stage)
             self._say(stage, StageState.BLOCKED, reason="another stage failed")
             return
         delay = retry.again(end, stage.tries, settings)
         if delay is not None and not self._closing:
-            stage.tries = retry.count(end, stage.tries)
+            stage.count(end)
             stage.not_before = time.monotonic() + delay
             text = explain.trying_again(end, retry.grown(settings, stage.tries), delay)
             self._listen(Notice(text=text, level="warning"))
@@ -412,9 +430,10 @@ class Driver:
             seconds=result.seconds if result else 0.0,
         )
 
-    def _release(self, stage: _Stage) -> None:
+    def _release(self, stage: _Stage, *, keep: bool = False) -> None:
         if stage.task is not None:
-            forget(stage.task)
+            if not keep:
+                forget(stage.task)
             stage.task = None
             del self._flying[stage.step.spec.address]
             self._stale = True
@@ -429,26 +448,39 @@ class Driver:
                 self._listen(Notice(text=f"Stopping {names}. Press Ctrl-C again to stop at once."))
         for stage in self._in_flight():
             self._executor.stop(stage.step.spec.address)
-        deadline = time.monotonic() + self._options.grace + _STOP_PATIENCE
+        deadline = time.monotonic() + self._grace + _STOP_PATIENCE
+        self._take_written()  # what was interrupted between an attempt's end and its merge
         while self._in_flight() and time.monotonic() < deadline:
             for event in self._executor.events(_TICK):
-                if isinstance(event, (StageResult, Lost)):
-                    self._stopped(self._stages[event.address], event)
+                if isinstance(event, (StageResult, Lost)) and event.address in self._flying:
+                    self._stopped(self._flying[event.address], event)
+        self._take_written()
         for stage in self._stages.values():
             if not stage.report.state.is_terminal:
                 with contextlib.suppress(Exception):  # whoever listens must not keep us from stopping
                     self._say(stage, StageState.BLOCKED if stage.task is None else StageState.STOPPED, reason="stopped")
 
+    def _take_written(self) -> None:
+        for stage in self._in_flight():
+            if stage.task is not None and (result := written_result(stage.task)):
+                self._stopped(stage, result)
+
     def _stopped(self, stage: _Stage, end: StageResult | Lost) -> None:
         """Keep what an attempt has done: all of it if it was finished, else what its command wrote."""
         assert stage.task is not None  # noqa: S101
         result = written_result(stage.task) if isinstance(end, Lost) else end
-        with contextlib.suppress(ProjectError, OSError):  # somebody holds the project, or the disk is full
-            if result is not None and result.state is StageState.DONE:
+        done = result is not None and result.state is StageState.DONE
+        try:
+            if result is not None and done:
                 self._merge([result])
                 return
             if result is not None:
                 self._leave_partial(stage, result)
+        except (DvcRayError, OSError):  # somebody holds the project, or the disk is full
+            self._release(stage, keep=done)
+            reason = "stopped; its command had finished, the next run takes its result over" if done else "stopped"
+            self._say(stage, StageState.STOPPED, reason=reason)
+            return
         self._release(stage)
         self._say(stage, StageState.STOPPED, reason="stopped")
 
@@ -463,8 +495,3 @@ class Driver:
         self._board.move(stage.step.spec.address, state)
         self._stale = self._stale or state is not StageState.RUNNING
         self._listen(stage.report)
-
-
-def _first_report(step: Step) -> StageReport:
-    state = StageState.UNCHANGED if step.action is Action.SKIP else StageState.WAITING
-    return StageReport(address=step.spec.address, state=state, reason=", ".join(step.reasons))

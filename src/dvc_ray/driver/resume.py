@@ -30,12 +30,11 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
     found = [pair for work in works for pair in written_down(work) if project.knows(pair[0].address)]
     taken = []
     for task, result in sorted(found, key=lambda pair: project.place(pair[0].address)):
-        if result.state is not StageState.DONE or result.entry is None or task.commit is not commit:
-            continue
         with contextlib.suppress(OSError, ProjectError):  # then the stage runs again
-            if project.fits(task, result.entry):
+            done = result.state is StageState.DONE and result.entry is not None and task.commit is commit
+            if done and project.fits(task, result.entry or {}):
                 home.bring(task, result)
-                project.merge([Merge(task=task, entry=result.entry)])
+                project.merge([Merge(task=task, entry=result.entry or {})])
                 taken.append(task.address)
-                forget(task)
+            forget(task)
     return tuple(taken)

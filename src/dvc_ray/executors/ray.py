@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,6 @@ from dvc_ray.values import (
     StageResult,
     StageSettings,
     StageTask,
-    Started,
     WorkerEvent,
 )
 from dvc_ray.worker import run_stage
@@ -51,7 +51,6 @@ _FORCE_AFTER: Final = 5.0
 class _Flight:
     task: StageTask
     stream: Any
-    running: bool = False
     stopping: bool = False
 
 
@@ -179,6 +178,8 @@ class RayExecutor:
                 ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0, fetch_local=True)
             for stream in ready:
                 found += self._next(self._flights[streams[stream]])
+        elif not found:
+            time.sleep(timeout)  # nothing can happen; whoever waits must not spin
         return found
 
     def stop(self, address: str) -> None:
@@ -212,8 +213,6 @@ class RayExecutor:
             return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
             return self._end(flight, "stopped" if flight.stopping else last_line(error))
-        if isinstance(event, Started):
-            flight.running = True
         if isinstance(event, StageResult):
             del self._flights[task.address]
         return [event]

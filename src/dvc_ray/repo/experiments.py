@@ -8,20 +8,18 @@ lists it while it runs.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import processes
 from dvc_ray.errors import UnsupportedError
-from dvc_ray.repo import hashes
+from dvc_ray.repo import git, hashes
 from dvc_ray.repo.failures import ours
 from dvc_ray.repo.project import Project
 from dvc_ray.values import Experiment, Selection
@@ -95,17 +93,17 @@ class Lab:
 
     def rewritten(self) -> tuple[str, ...]:
         """Files that may differ between the experiment's commit and the workspace; relative to the trees."""
-        here = _git(self.tree, "diff", "--name-only", "--no-renames", "-z", "refs/exps/exec/EXEC_HEAD", "HEAD")
-        there = _git(self.home.tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+        here = git.paths(self.tree, "diff", "--name-only", "--no-renames", "-z", "refs/exps/exec/EXEC_HEAD", "HEAD")
+        there = git.paths(self.home.tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
         return tuple(sorted({*here, *there}))
 
     def leftovers(self) -> tuple[str, ...]:
         """Files in the experiment's directory that are not in its commit; relative to the tree."""
-        return tuple(_git(self.tree, "ls-files", "-z", "--others"))
+        return tuple(git.paths(self.tree, "ls-files", "-z", "--others"))
 
     def untracked(self) -> tuple[str, ...]:
         """Those of them that Git would show."""
-        return tuple(_git(self.tree, "ls-files", "-z", "--others", "--exclude-standard"))
+        return tuple(git.paths(self.tree, "ls-files", "-z", "--others", "--exclude-standard"))
 
     def hand_over(self, paths: Sequence[str]) -> None:
         """Tell DVC that files which were moved from here into the workspace are what they were; relative paths."""
@@ -121,14 +119,17 @@ class Lab:
         pairs = [(os.path.join(self.home.tree, path), os.path.join(self.tree, path)) for path in paths]
         hashes.carry(repo.site_cache_dir, inner.state, pairs)
 
-    def head(self) -> str:
-        """The workspace's commit and what Git says of its files: changes when somebody works there."""
-        said = _git(self.home.tree, "status", "--porcelain", "-z", "--untracked-files=all")
-        return "\0".join([*_git(self.home.tree, "rev-parse", "HEAD"), *said])
-
 
 @contextlib.contextmanager
-def open_lab(home: Project, experiment: Experiment, selection: Selection, *, force: bool) -> Iterator[Lab]:
+def open_lab(
+    home: Project,
+    experiment: Experiment,
+    selection: Selection,
+    *,
+    force: bool,
+    stashed: Callable[[], None],
+    waiting: Callable[[], None],
+) -> Iterator[Lab]:
     """Set an experiment's directory up and work there; it is gone afterwards.
 
     The working directory of the process is changed to the same place in that directory.
@@ -138,6 +139,8 @@ def open_lab(home: Project, experiment: Experiment, selection: Selection, *, for
         experiment: What to try.
         selection: Which stages; their data is committed to the cache first, as stock DVC does.
         force: Replace an experiment of the same name.
+        stashed: Called when DVC has the workspace in its stash, before anybody else may touch it.
+        waiting: Called once if another DVC process holds the project, which is waited for.
 
     Raises:
         UnsupportedError: The params are a sweep.
@@ -150,7 +153,7 @@ def open_lab(home: Project, experiment: Experiment, selection: Selection, *, for
     _reap(Path(queue.pid_dir))
     kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
-        with home.locked(), ours():
+        with home.locked(waiting=waiting), ours():
             overrides = _overrides(repo, experiment)
             entry = exps.new(
                 queue,
@@ -160,21 +163,22 @@ def open_lab(home: Project, experiment: Experiment, selection: Selection, *, for
                 no_hydra=not experiment.hydra,
                 **kwargs,
             )
+            stashed()
         with ours():
             executor = _executor(exps, entry, stack)
             shutil.rmtree(os.path.dirname(exps.celery_queue.get_infofile_path(entry.stash_rev)), ignore_errors=True)
             info = executor.info
-            infofile = _announce(queue, entry.stash_rev, info, stack)
+            infofile, own = _announce(queue, entry.stash_rev, executor, stack)
             repro = executor._repro_dvc(
                 info, infofile, log_errors=False, copy_paths=list(experiment.copy_paths), message=experiment.message
             )
             inner = stack.enter_context(repro)
-            _own(Path(infofile), executor.root_dir, inner.site_cache_dir)
+            own({"root": executor.root_dir, "site": inner.site_cache_dir})
             stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
             _, given = executor._repro_args(inner)
         yield Lab(
             home=home,
-            project=Project(inner),
+            project=Project(inner, stands_for=home.tree),
             name=entry.name,
             environ={key: str(value) for key, value in given["run_env"].items()},
             _executor=executor,
@@ -220,38 +224,34 @@ def _executor(exps: Any, entry: Any, stack: contextlib.ExitStack) -> Any:
     return executor
 
 
-def _announce(queue: Any, rev: str, info: Any, stack: contextlib.ExitStack) -> str:
-    """Have ``dvc exp show`` list the experiment; the path of DVC's file about it.
+def _announce(queue: Any, rev: str, executor: Any, stack: contextlib.ExitStack) -> tuple[str, processes.Write]:
+    """Have ``dvc exp show`` list the experiment, and others know whose it is.
 
-    The directory appears with the file in it: ``dvc exp show`` fails on an empty one (3.67.1).
+    The directory appears with the files in it: ``dvc exp show`` fails on an empty one (3.67.1), and one that nobody
+    owns would be listed for ever.
+
+    Returns:
+        The path of DVC's file about it, and what writes more about it.
     """
     from dvc_task.proc.process import ProcessInfo
 
     infofile = Path(queue.get_infofile_path(rev))
     infofile.parent.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=queue._standalone_tmp_dir))
-    info.dump_json(str(made / infofile.name))
+    executor.info.dump_json(str(made / infofile.name))
     ProcessInfo(os.getpid(), None, None, None, None).dump(str(made / f"{rev}.json"))
+    own = stack.enter_context(processes.owned(made / _OWNER, {"root": executor.root_dir}))
     made.chmod(0o755)
     made.rename(infofile.parent)
     stack.callback(shutil.rmtree, infofile.parent, ignore_errors=True)
-    return str(infofile)
-
-
-def _own(infofile: Path, root: str, site: str) -> None:
-    text = json.dumps({**processes.this_process(), "root": root, "site": site})
-    (infofile.parent / _OWNER).write_text(text, encoding="utf-8")
+    return str(infofile), own
 
 
 def _reap(running: Path) -> None:
     """Remove experiments whose process has died: DVC would list them as running for ever."""
     for owner in running.glob(f"*/{_OWNER}"):
         found = processes.read(owner)
-        if found and not processes.is_alive(found):
-            for path in (str(found["root"]), str(found["site"]), str(owner.parent)):
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _git(tree: str, *arguments: str) -> list[str]:
-    done = subprocess.run(["git", "-C", tree, *arguments], capture_output=True, check=True)
-    return [os.fsdecode(part) for part in done.stdout.strip(b"\n").split(b"\0") if part]
+        if found and not processes.is_owned(owner):
+            for path in (str(found["root"]), str(found.get("site") or ""), str(owner.parent)):
+                if path:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -17,35 +17,38 @@ from pathlib import Path
 from dvc_ray.paths import is_under
 
 
-def python_path(tree: str, workspace: str, environ: Mapping[str, str]) -> str:
+def python_path(trees: tuple[str, ...], workspace: str, environ: Mapping[str, str]) -> str:
     """PYTHONPATH of a command in a workspace.
 
     Args:
-        tree: Root of the user's tree.
-        workspace: What stands for it.
+        trees: Roots of what the workspace stands for: the tree that it was filled from, and the user's, if that is
+            another. One may lie within the other: the inner comes first.
+        workspace: The workspace.
         environ: The caller's environment.
 
     Returns:
-        Empty if nothing leads into the tree and the caller has not set it.
+        Empty if nothing leads into the trees and the caller has not set it.
     """
     given = environ.get("PYTHONPATH", "")
-    entries = [*_editable(tree), *(given.split(os.pathsep) if given else [])]
-    return os.pathsep.join(dict.fromkeys(_moved(entry, tree, workspace) for entry in entries))
+    entries = [*_editable(trees), *(given.split(os.pathsep) if given else [])]
+    return os.pathsep.join(dict.fromkeys(_moved(entry, trees, workspace) for entry in entries))
 
 
-def _moved(entry: str, tree: str, workspace: str) -> str:
-    """Move a path within the tree to the workspace; an environment in the tree is not part of the workspace."""
-    inside = os.path.isabs(entry) and is_under(os.path.normpath(entry), {tree})
-    if not inside or is_under(os.path.normpath(entry), {sys.prefix}):
+def _moved(entry: str, trees: tuple[str, ...], workspace: str) -> str:
+    """Move a path within a tree to the workspace; an environment in the tree is not part of the workspace."""
+    path = os.path.normpath(entry)
+    tree = next((tree for tree in trees if os.path.isabs(entry) and is_under(path, {tree})), None)
+    if tree is None or is_under(path, {sys.prefix}):
         return entry
     return os.path.normpath(os.path.join(workspace, os.path.relpath(entry, tree)))
 
 
 @cache
-def _editable(tree: str) -> tuple[str, ...]:
-    """Folders of the tree that were installed editable, in either form that setuptools, hatchling, poetry, … use."""
+def _editable(trees: tuple[str, ...]) -> tuple[str, ...]:
+    """Folders of the trees that were installed editable, in either form that setuptools, hatchling, poetry, … use."""
     found = (os.path.realpath(path) for path in (*_path_files(), *_finders()))
-    return tuple(dict.fromkeys(path for path in found if is_under(path, {tree}) and not is_under(path, {sys.prefix})))
+    tops = set(trees)
+    return tuple(dict.fromkeys(path for path in found if is_under(path, tops) and not is_under(path, {sys.prefix})))
 
 
 def _path_files() -> Iterator[str]:

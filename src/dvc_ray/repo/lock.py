@@ -92,10 +92,14 @@ class Locks:
         """Write a file whole or not at all: a run that is killed must not leave half a dvc.lock."""
         target = os.path.realpath(path)
         temporary = f"{target}.{os.getpid()}.tmp"
-        Path(temporary).write_text(content.text(), encoding="utf-8")
-        if os.path.exists(target):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        try:
+            Path(temporary).write_text(content.text(), encoding="utf-8")
+            if os.path.exists(target):
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
         self._files[path] = (_stamp(path), content)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.repo import hashes, runcache, snapshot, status, tasks
+from dvc_ray.repo import git, hashes, runcache, snapshot, status, tasks
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
@@ -41,10 +41,12 @@ class Project:
 
     Args:
         repo: A ``dvc.repo.Repo``.
+        stands_for: Root of the user's own tree; default: that of this one. An experiment's copy has another.
     """
 
-    def __init__(self, repo: Any) -> None:
+    def __init__(self, repo: Any, stands_for: str | None = None) -> None:
         self._repo = repo
+        self._stands_for = stands_for
         self._stages: dict[str, Any] = {}
         self._order: dict[str, int] = {}
         self._in_order: list[Any] = []
@@ -82,7 +84,9 @@ class Project:
 
     @contextlib.contextmanager
     def locked(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold DVC's repo lock: for milliseconds at a time, never while a command runs.
+        """Hold DVC's repo lock, never while a command runs.
+
+        For milliseconds at a time; longer while data is pulled or the user is asked.
 
         Args:
             waiting: Called once if another DVC process holds it; then it is waited for. Without: that is an error,
@@ -109,6 +113,14 @@ class Project:
                 yield
             finally:
                 self._repo._lock_depth -= 1
+
+    def worktree(self) -> tuple[str, tuple[str, ...]]:
+        """What is in Git's work tree, and its untracked files: see `dvc_ray.repo.git.worktree`.
+
+        Raises:
+            ProjectError: Git cannot say.
+        """
+        return git.worktree(self.tree)
 
     def code(self) -> tuple[str, ...]:
         """Files of the snapshot, relative to `tree`.
@@ -162,7 +174,7 @@ class Project:
                 if getattr(stage, "name", None)
             }
         )
-        return tuple(self._spec(stage, graph) for stage in found)
+        return tuple(self._spec(stage, graph, selection) for stage in found)
 
     def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""
@@ -251,7 +263,7 @@ class Project:
         with ours():
             if options.pull:
                 _pull_missing_deps(stage)
-            return runcache.has(self._repo, stage, run_cache=options.run_cache)
+            return runcache.has(self._repo, stage, run_cache=options.run_cache, pull=options.pull)
 
     def task(self, address: str, request: tasks.Request) -> StageTask:
         """Say all that a worker needs to run a stage in the workspace as it is now.
@@ -261,7 +273,7 @@ class Project:
         """
         code = self.code()
         with ours():
-            return tasks.make(self._repo, self._stages[address], code, request)
+            return tasks.make(self._repo, self._stages[address], code, request, self._stands_for)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
@@ -333,18 +345,23 @@ class Project:
         meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""
         return ProjectError(error.what, f"{meant}{error.hint or 'See the stages with `dvc stage list --all`.'}")
 
-    def _spec(self, stage: Any, graph: Any) -> StageSpec:
+    def _spec(self, stage: Any, graph: Any, selection: Selection) -> StageSpec:
         address = stage.addressing
         kind = _kind(stage)
         if kind is StageKind.COMMAND:
             _refuse_unsupported(stage, self.tree)
-        upstream = {found.addressing for found in graph.successors(stage)} if not stage.frozen else set()
+        single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
+        near = {found.addressing for found in graph.successors(stage)} if single or not stage.frozen else set()
+        if single:  # no graph: one after the other as they were named, whatever became of the others
+            near |= {found.addressing for found in graph.predecessors(stage)}
         place = self._order[address]
+        before = tuple(sorted((name for name in near if self._order.get(name, place) < place), key=self.place))
         return StageSpec(
             address=address,
             kind=kind,
             cmd=tasks.commands(stage),
-            upstream=tuple(sorted((name for name in upstream if self._order.get(name, place) < place), key=self.place)),
+            upstream=() if single else before,
+            after=before if single else (),
             settings=settings.parse(address, stage.meta),
             group=_group(stage),
         )

@@ -11,7 +11,7 @@ class _RestorableError(Exception):
     """DVC has come to the point where it would check outs out."""
 
 
-def has(repo: Any, stage: Any, *, run_cache: bool) -> bool:
+def has(repo: Any, stage: Any, *, run_cache: bool, pull: bool) -> bool:
     """Whether ``Stage.run`` would restore a stage instead of running its command.
 
     Decided by DVC's own ``StageCache.restore`` (3.67.1), which is left where it would check outs out, on a stage loaded
@@ -21,16 +21,20 @@ def has(repo: Any, stage: Any, *, run_cache: bool) -> bool:
         repo: The project's ``dvc.repo.Repo``.
         stage: The stage; not touched.
         run_cache: As ``dvc repro --no-run-cache`` has it.
+        pull: Bring the data of a result that is found, as ``dvc repro --pull``.
 
     Raises:
         DvcException: A dep is missing.
     """
+    from dvc.stage import PipelineStage
     from dvc.stage.cache import RunCacheNotFoundError
 
-    again = repo.stage.load_one(stage.path, getattr(stage, "name", None))
+    # From the file that is parsed already: `load_one` would parse dvc.yaml and dvc.lock for each stage.
+    pipeline = isinstance(stage, PipelineStage)
+    again = stage.dvcfile.stages[stage.name] if pipeline else repo.stage.load_one(stage.path)
     try:
         with _no_checkout():
-            repo.stage_cache.restore(again, run_cache=run_cache)
+            repo.stage_cache.restore(again, run_cache=run_cache, pull=pull)
     except _RestorableError:
         return True
     except RunCacheNotFoundError:

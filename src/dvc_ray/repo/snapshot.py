@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from dvc_ray.errors import ProjectError
+from dvc_ray.repo import git
 
 
 def files(repo: Any) -> tuple[str, ...]:
@@ -26,7 +25,7 @@ def files(repo: Any) -> tuple[str, ...]:
         ProjectError: Git cannot list the files.
     """
     root = tree(repo)
-    named = _git(root) if _has_git(repo) else _walk(repo)
+    named = _listed(root) if _has_git(repo) else _walk(repo)
     return tuple(sorted(path for path in named if not _internal(path) and os.path.lexists(os.path.join(root, path))))
 
 
@@ -41,19 +40,10 @@ def _has_git(repo: Any) -> bool:
     return not isinstance(repo.scm, NoSCM)
 
 
-def _git(root: str) -> Iterable[str]:
-    command = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    try:
-        listed = subprocess.run(command, check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = getattr(error, "stderr", b"") or str(error).encode()
-        raise ProjectError(
-            f"cannot list the project's files: {os.fsdecode(why).strip()}",
-            f"Try it: git -C '{root}' ls-files",
-        ) from None
-    found = {os.fsdecode(name) for name in listed.split(b"\0") if name}
+def _listed(root: str) -> Iterable[str]:
+    found = set(git.paths(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"))
     nested = {name for name in found if os.path.isdir(os.path.join(root, name)) and _is_repository(root, name)}
-    inside = (os.path.join(name, path) for name in nested for path in _git(os.path.join(root, name)))
+    inside = (os.path.join(name, path) for name in nested for path in _listed(os.path.join(root, name)))
     return {*(found - nested), *inside}
 
 

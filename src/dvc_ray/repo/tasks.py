@@ -29,9 +29,10 @@ class Request:
     """The caller's environment, with what the run adds."""
     settings: StageSettings
     options: RunOptions
+    grace: float
 
 
-def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageTask:
+def make(repo: Any, stage: Any, code: Iterable[str], request: Request, stands_for: str | None = None) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
@@ -39,6 +40,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         stage: The ``dvc.stage.PipelineStage``.
         code: Files of the snapshot.
         request: What the driver decides.
+        stands_for: Root of the user's own tree, if this project is an experiment's copy of it.
 
     Raises:
         ProjectError: A dep or an include is missing.
@@ -46,6 +48,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
     from dvc_ray.repo.snapshot import tree
 
     root = tree(repo)
+    home = stands_for or root
     outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
     persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
     removed = set(outs) - set(persisted)
@@ -57,6 +60,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         dvcfile=os.path.relpath(stage.path, repo.root_dir),
         definition=definition(repo, stage),
         tree=root,
+        home=home,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
         code=tuple(path for path in code if not is_under(path, removed)),
@@ -74,14 +78,14 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request) -> StageT
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
-        env=_environment(root, request),
+        env=_environment((root, home), request),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
         kept=request.kept,
         prefix=sys.prefix,
         timeout=request.settings.timeout,
-        grace=request.options.grace,
+        grace=request.grace,
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
     )
@@ -237,11 +241,11 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
     return {"core": core, "cache": cache}
 
 
-def _environment(root: str, request: Request) -> tuple[tuple[str, str], ...]:
+def _environment(trees: tuple[str, ...], request: Request) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
     environ = fix_env(dict(request.env))
-    if path := imports.python_path(root, request.workspace, environ):
+    if path := imports.python_path(trees, request.workspace, environ):
         environ["PYTHONPATH"] = path
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
     return tuple({**environ, **from_runtime_env, **dict(request.settings.env)}.items())

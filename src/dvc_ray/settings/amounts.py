@@ -15,6 +15,8 @@ _UNITS: Final = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", start=1)
     for unit, factor in ((f"{letter}B", 1000), (f"{letter}iB", 1024), (letter, 1024))
 }
+_PART: Final = r"(\d+(?:\.\d+)?)\s*([smhd])"
+"""An amount and its unit, of a duration."""
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -83,9 +85,9 @@ def duration(value: object) -> float:
     if not isinstance(value, str):
         seconds = number(value)
     else:
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
-        if not parts or re.sub(r"[\s\d.smhd]", "", value):
+        if not re.fullmatch(rf"(?:\s*{_PART})+\s*", value):
             raise ValueError(value)
+        parts = re.findall(_PART, value)
         seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
     if not seconds:
         raise ValueError(value)

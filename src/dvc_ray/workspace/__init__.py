@@ -7,7 +7,7 @@ from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, mis
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
-from dvc_ray.workspace.twin import Twin
+from dvc_ray.workspace.twin import Twin, stamps_of
 
 __all__ = [
     "CODE_LIST",
@@ -22,5 +22,6 @@ __all__ = [
     "materialise",
     "misplaced_outs",
     "missed_files",
+    "stamps_of",
     "written_in_place",
 ]

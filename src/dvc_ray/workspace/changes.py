@@ -9,7 +9,7 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values import Changed, StageTask
-from dvc_ray.workspace.materialise import Materialised, stamps
+from dvc_ray.workspace.materialise import CODE_LIST, Materialised, stamps
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
 """What separates words of a message that may be relative paths."""
@@ -41,10 +41,19 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
 
 
 def misplaced_outs(task: StageTask) -> tuple[str, ...]:
-    """Name outs that are not in the workspace but in the user's tree, from where the run had removed them."""
+    """Name outs that are not in the workspace but in the user's tree, written there by the command."""
     removed = sorted(set(task.outs) - set(task.copies))
-    found = [path for path in removed if os.path.lexists(os.path.join(task.tree, path))]
-    return tuple(path for path in found if not os.path.lexists(os.path.join(task.workspace, path)))
+    missing = [path for path in removed if not os.path.lexists(os.path.join(task.workspace, path))]
+    return tuple(path for path in missing if _written_at_home(task, path))
+
+
+def _written_at_home(task: StageTask, path: str) -> bool:
+    found = os.path.join(task.home, path)
+    if not os.path.lexists(found):
+        return False
+    # The run has removed it before, but for an experiment: that leaves the outs of the last run in the user's tree.
+    made = os.stat(os.path.join(task.workspace, task.project, CODE_LIST)).st_mtime_ns
+    return task.home == task.tree or os.lstat(found).st_mtime_ns > made
 
 
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
@@ -58,6 +67,6 @@ def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
         for base in (wdir, task.project):
             part = os.path.normpath(os.path.join(base, word.rstrip(".")))
             inside = part != "." and not os.path.isabs(part) and not part.startswith((os.pardir, ".dvc", ".git"))
-            if inside and not is_under(part, given) and os.path.exists(os.path.join(task.tree, part)):
+            if inside and not is_under(part, given) and os.path.exists(os.path.join(task.home, part)):
                 found[part] = not any(path.startswith(part + os.sep) for path in given)
     return tuple(path for path, missing in found.items() if missing)[:5]

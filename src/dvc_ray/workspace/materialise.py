@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,8 @@ CODE_LINK_FROM: Final = 1 << 23
 """Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
 _NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
 """A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
+
+_INTERNAL: Final = frozenset({".dvc", ".git"})
 
 Stamp = tuple[int, int, int, int]
 """Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
@@ -53,7 +55,7 @@ def materialise(task: StageTask) -> Materialised:
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
             put(path, link_from=CODE_LINK_FROM)
     for path in task.copies:
-        for file in files_under(task.tree, path):
+        for file in files_under(task.tree, path, skip=()):  # all of it: it will stand in place of the user's
             put(file)
     for path in task.links:
         for file in files_under(task.tree, path):
@@ -87,14 +89,20 @@ def stamp(path: str) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
-def files_under(tree: str, path: str) -> Iterator[str]:
-    """The files and links under a path, or itself; of folders without any, the folders."""
+def files_under(tree: str, path: str, skip: Collection[str] = _INTERNAL) -> Iterator[str]:
+    """The files and links under a path, or itself; of folders without any, the folders.
+
+    Args:
+        tree: What the path is relative to.
+        path: A file or folder.
+        skip: Names of folders that are left out.
+    """
     full = os.path.join(tree, path)
     if not os.path.isdir(full) or os.path.islink(full):
         yield path
         return
     for folder, names, files in os.walk(full):
-        names[:] = [name for name in names if name not in {".dvc", ".git"}]
+        names[:] = [name for name in names if name not in skip]
         part = os.path.relpath(folder, tree)
         yield from (os.path.join(part, name) for name in files)
         yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))

@@ -39,7 +39,7 @@ class Twin:
         put = Putter(self._home, self._tree)
         tops = set(inputs)
         for path in code:
-            if not is_under(path, tops) and not os.path.lexists(os.path.join(self._tree, path)):
+            if not is_under(path, tops) and not _exists(self._tree, path):
                 with contextlib.suppress(FileNotFoundError):
                     put(path, link_from=CODE_LINK_FROM)
                     self._given[path] = self._short(self._tree, path)
@@ -53,7 +53,7 @@ class Twin:
 
     def misses(self, path: str) -> bool:
         """Whether the user's tree has nothing there."""
-        return not os.path.lexists(os.path.join(self._home, path))
+        return not _exists(self._home, path)
 
     def sync(self, paths: Iterable[str]) -> None:
         """Make files of the user's tree what they are in the other: content, mode, or absence."""
@@ -67,23 +67,35 @@ class Twin:
             elif not _same(source, target):
                 move(source, target)
 
-    def bring(self, paths: Iterable[str], outs: Iterable[str]) -> None:
+    def bring(self, paths: Iterable[str], outs: Iterable[str], kept: str) -> tuple[str, ...]:
         """Take files that Git does not track where the experiment has made, changed or removed them.
 
         Args:
             paths: What there is of them now, relative; directories do not count.
             outs: Brought by `move`.
+            kept: Directory for files that were made where the user has others, which were not given: as a stage of
+                ``repro`` must not replace them (`Home`).
+
+        Returns:
+            Those that were put there; relative paths.
         """
         tops = set(outs) | set(self.linked)
+        gone = [path for path in self._given if not is_under(path, tops) and not _exists(self._tree, path)]
+        aside = []
         for path in paths:
             internal = path.split("/", 1)[0] in {".dvc", ".git"} or "/.dvc/" in path
             known = self._given.get(path)
-            if not internal and not is_under(path, tops) and (known is None or known != self._short(self._tree, path)):
-                move(os.path.join(self._tree, path), os.path.join(self._home, path))
-        for path in self._given:
-            if not os.path.lexists(os.path.join(self._tree, path)) and not is_under(path, tops):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self._home, path))
+            if internal or is_under(path, tops) or (known is not None and known == self._short(self._tree, path)):
+                continue
+            source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
+            if known is None and _exists(self._home, path) and "__pycache__" not in path and not _same(source, target):
+                target = os.path.join(kept, path)
+                aside.append(path)
+            move(source, target)
+        for path in gone:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self._home, path))
+        return tuple(aside)
 
     def move(self, paths: Iterable[str]) -> None:
         """Move outs into the user's tree: what DVC knows of them holds while their inodes are the same."""
@@ -92,21 +104,30 @@ class Twin:
             if os.path.lexists(source):
                 move(source, os.path.join(self._home, path))
 
-    def stamps(self, paths: Iterable[str]) -> tuple[object, ...]:
-        """Stamp files and directories of the user's tree, in all depth: changes when somebody writes there."""
-        found: list[object] = []
-        for path in paths:
-            with contextlib.suppress(OSError):
-                found += [(file, self._short(self._home, file)) for file in files_under(self._home, path)]
-        return tuple(found)
-
     def _only_at_home(self, path: str) -> bool:
-        at_home = os.path.lexists(os.path.join(self._home, path))
-        return at_home and not os.path.lexists(os.path.join(self._tree, path))
+        return _exists(self._home, path) and not _exists(self._tree, path)
 
     @staticmethod
     def _short(root: str, path: str) -> _Stamp:
         return stamp(os.path.join(root, path))[:2]
+
+
+def stamps_of(root: str, paths: Iterable[str]) -> tuple[object, ...]:
+    """Stamp files and directories of a tree, in all depth: changes when somebody writes there.
+
+    Args:
+        root: The tree.
+        paths: Relative to it.
+    """
+    found: list[object] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found += [(file, stamp(os.path.join(root, file))[:2]) for file in files_under(root, path)]
+    return tuple(found)
+
+
+def _exists(root: str, path: str) -> bool:
+    return os.path.lexists(os.path.join(root, path))
 
 
 def _same(one: str, other: str) -> bool:

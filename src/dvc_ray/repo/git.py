@@ -1,0 +1,62 @@
+"""Asking Git itself: what scmrepo does not tell, or not fast enough."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+
+from dvc_ray.errors import ProjectError
+
+
+def ask(tree: str, *arguments: str) -> bytes:
+    """Run a Git command that changes nothing; what it prints.
+
+    Args:
+        tree: Where.
+        arguments: Of ``git``.
+
+    Raises:
+        ProjectError: Git cannot be run or fails.
+    """
+    command = ["git", "-C", tree, *arguments]
+    try:
+        return subprocess.run(command, check=True, capture_output=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = getattr(error, "stderr", b"") or str(error).encode()
+        raise ProjectError(
+            f"Git cannot say what is in '{tree}': {os.fsdecode(why).strip()}", f"Try it: {shlex.join(command)}"
+        ) from None
+
+
+def paths(tree: str, *arguments: str) -> list[str]:
+    """Run a Git command that lists paths with ``-z``.
+
+    Raises:
+        ProjectError: As `ask`.
+    """
+    return [os.fsdecode(part) for part in ask(tree, *arguments).split(b"\0") if part]
+
+
+def worktree(tree: str) -> tuple[str, tuple[str, ...]]:
+    """Say what is in a work tree and its index, by content.
+
+    Returns:
+        What changes when anybody changes a tracked file, its mode, the index or the commit; and the untracked files
+        that Git does not ignore.
+
+    Raises:
+        ProjectError: As `ask`.
+    """
+    # First, because it writes what it finds into the index: DVC restores the stash and changes files within one second,
+    # and leaves an index (libgit2's) that takes them for unchanged.
+    status = paths(tree, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    state = hashlib.sha256(repr(status).encode())
+    for arguments in (
+        ("rev-parse", "HEAD"),
+        ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-renames"),
+        ("diff", "--cached", "--raw", "--no-abbrev", "--no-renames", "-z"),
+    ):
+        state.update(ask(tree, *arguments))
+    return state.hexdigest(), tuple(entry[3:] for entry in status if entry.startswith("?? "))
