@@ -376,6 +376,114 @@ def test_results_that_cannot_be_brought_home_are_saved_all_the_same(
     assert commit(root, "one") == saved.rev
 
 
+PLAIN = {
+    "dvc.yaml": "stages: {one: {cmd: cp params.yaml out.txt, params: [lr], outs: [out.txt]}}",
+    "params.yaml": "lr: 1\n",
+}
+
+
+@pytest.mark.parametrize("variables", [("GIT_DIR",), ("GIT_DIR", "GIT_WORK_TREE")])
+def test_variables_that_name_a_repository(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, variables: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They once made the experiment's directory look like the user's, and had that emptied."""
+    text = PLAIN["dvc.yaml"].replace("cp params", "if git rev-parse; then exit 9; fi; cp params")
+    theirs, ours = twins(PLAIN)
+    (ours / "dvc.yaml").write_text(text)
+    stock.sh(ours, "git commit -qam asks")
+    for name in variables:
+        monkeypatch.setenv(name, str(ours / ".git") if name == "GIT_DIR" else str(ours))
+    _, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert saved is not None
+    assert saved.applied
+    for name in variables:
+        monkeypatch.delenv(name)
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    assert set(os.listdir(ours)) == set(os.listdir(theirs))
+    assert stock.sh(ours, f"git show {saved.rev}:params.yaml") == "lr: 2\n"
+
+
+def test_a_shallow_clone(project: Make, exp: Exp, tmp_path: Path) -> None:
+    root = project(PLAIN)
+    stock.sh(root, f"git commit -q --allow-empty -m more && git clone -q --depth 1 file://{root} {tmp_path}/shallow")
+    _, saved = exp(tmp_path / "shallow", Experiment(params=("lr=2",), name="one"))
+    assert saved == Saved(name="one", rev=commit(tmp_path / "shallow", "one"), applied=True)
+    assert stock.dvc(tmp_path / "shallow", "exp", "show", "--no-pager") == 0
+
+
+def test_auto_push(twins: Callable[..., tuple[Path, Path]], exp: Exp, tmp_path: Path) -> None:
+    pushed = []
+    theirs, ours = twins(PLAIN)
+    for root in (theirs, ours):
+        for name, command in (("git", "git init -q --bare"), ("data", "true")):
+            (root.parent / f"{name}-remote").mkdir()
+            stock.sh(root.parent / f"{name}-remote", command)
+        stock.dvc(root, "remote", "add", "-d", "far", "../data-remote")
+        stock.dvc(root, "config", "exp.auto_push", "true")
+        stock.sh(root, "git remote add origin ../git-remote && git commit -qam config && git push -q origin HEAD")
+        if root == theirs:
+            assert stock.dvc(root, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+        else:
+            exp(root, Experiment(params=("lr=2",), name="one"))
+        stored = sorted(str(path.relative_to(root.parent)) for path in (root.parent / "data-remote").rglob("*"))
+        pushed.append((stock.sh(root.parent / "git-remote", "git for-each-ref refs/exps | wc -l"), stored))
+    assert pushed[0] == pushed[1]
+    assert pushed[1][0].strip() == "1"
+    stock.sh(ours, "mv ../git-remote ../gone")
+    _, saved = exp(ours, Experiment(params=("lr=3",), name="two"))
+    assert saved is not None, "it is saved all the same"
+    assert any("dvc exp push origin two" in event.text for event in exp.events if isinstance(event, Notice))
+
+
+def test_folders_without_files_are_there(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    text = PLAIN["dvc.yaml"].replace("cp params", "echo > logs/one.txt; cp params")
+    theirs, ours = twins({**PLAIN, "dvc.yaml": text})
+    for root in (theirs, ours):
+        (root / "logs").mkdir()
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    assert not exp(ours, Experiment(params=("lr=2",), name="one"))[0].failed
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
+@pytest.mark.parametrize("temp", [True, False])
+def test_copy_paths_are_given_to_stages(project: Make, exp: Exp, temp: bool) -> None:  # noqa: FBT001
+    text = PLAIN["dvc.yaml"].replace("cp params.yaml", "cp ignored/key.txt")
+    root = project({**PLAIN, "dvc.yaml": text, ".gitignore": "/ignored\n"})
+    (root / "ignored").mkdir()
+    (root / "ignored/key.txt").write_text("key")
+    result, saved = exp(root, Experiment(name="one", copy_paths=("ignored",), temp=temp))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert (root / "out.txt").exists() is not temp
+    assert (root / "ignored/key.txt").read_text() == "key"
+
+
+def test_an_import_from_a_relative_path(project: Make, exp: Exp, tmp_path: Path) -> None:
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up/data.txt").write_text("data")
+    stock.sh(tmp_path / "up", "git init -q && git add . && git commit -qm up")
+    root = project(PLAIN)
+    text = PLAIN["dvc.yaml"].replace("params: [lr]", "deps: [data.txt], params: [lr]")
+    assert stock.dvc(root, "import", "../up", "data.txt") == 0
+    assert stock.dvc(root, "unfreeze", "data.txt.dvc") == 0
+    (root / "dvc.yaml").write_text(text)
+    stock.sh(root, "git add . && git commit -qm import")
+    with pytest.raises(UnsupportedError, match=r"imports from '\.\./up', a relative path"):
+        exp(root, Experiment(name="one"))
+    assert exp.events == []
+
+
+def test_modes_are_the_users(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    theirs, ours = twins(PLAIN)
+    before = os.umask(0o077)
+    try:
+        assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+        exp(ours, Experiment(params=("lr=2",), name="one"))
+    finally:
+        os.umask(before)
+    assert (ours / "params.yaml").stat().st_mode == (theirs / "params.yaml").stat().st_mode
+
+
 def running(root: Path) -> list[tuple[str, Any]]:
     return [
         (item["name"], item["revs"][0]["data"]["metrics"])

@@ -269,6 +269,32 @@ def test_single_items_run_one_after_the_other(
     assert same_files(other, root)
 
 
+def test_an_out_that_links_to_a_folder(project: Make, locally: Locally) -> None:
+    text = "stages: {one: {cmd: ln -s folder link, params: [v], outs: [link: {cache: false}]}}"
+    root = project({"dvc.yaml": text, "params.yaml": "v: 1\n", "folder/a": "a"})
+    for value in ("1", "2"):
+        (root / "params.yaml").write_text(f"v: {value}\n")
+        assert not locally(root).failed
+        assert os.readlink(root / "link") == "folder"
+    assert os.listdir(root / "folder") == ["a"]
+
+
+def test_what_comes_before_a_failed_stage_has_run(project: Make, locally: Locally) -> None:
+    text = """
+stages:
+  before: {cmd: cp in.txt before.txt, deps: [in.txt], outs: [before.txt]}
+  frozen: {cmd: cp in.txt frozen.txt, deps: [in.txt], outs: [frozen.txt], frozen: true}
+  after: {cmd: cp in.txt after.txt, deps: [in.txt], outs: [after.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    other = twin(root)
+    assert stock.dvc(other, "repro") == 255
+    result = locally(root)
+    assert states(result)["frozen"] is StageState.FAILED
+    assert states(result)["after"] is StageState.BLOCKED
+    assert same_files(other, root)
+
+
 def test_a_dep_changed_by_its_own_stage(project: Make, locally: Locally) -> None:
     """The rest of it is compared with stock by the project `in_place`."""
     text = one("echo more >> in.txt; echo > code/new; echo > out.txt").replace("in.txt]", "in.txt, code]")

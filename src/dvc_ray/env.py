@@ -6,6 +6,7 @@ import DVC only to read a variable.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 DVC_ROOT: Final = "DVC_ROOT"
@@ -26,3 +27,25 @@ CODE_LIST: Final = "DVC_RAY_CODE_LIST"
 
 CROSSING_PREFIXES: Final = ("DVC_", "DVCLIVE_")
 """Variables with these prefixes are handed from a stage's own driver to its nested workers."""
+
+_GIT: Final = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+"""Variables that name a repository (``git rev-parse --local-env-vars``, without those that are settings)."""
+
+
+def without_git(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Git finds a repository by where it is called."""
+    return {name: value for name, value in environ.items() if name not in _GIT}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from dvc_ray import journal
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.paths import RunPaths, runs_dir
 from dvc_ray.repo import Lab, Project, open_lab
 from dvc_ray.values import Experiment, Notice, RunResult, Saved, Selection, StageState
@@ -69,6 +69,7 @@ class Trial:
         ran = [address for address in fine if states[address] in _RAN]
         rev = self._lab.save(fine, ran)
         why = self._bring(fine, ran, result.run_id)
+        self._push()
         if lost := self._lost():
             self._tell(Notice(text=f"Not in the experiment, gone with its directory: {', '.join(lost)}"))
         return Saved(name=self._lab.name, rev=rev, applied=not why, why=why)
@@ -88,6 +89,18 @@ class Trial:
             except (OSError, ProjectError) as error:
                 return f"its results cannot all be brought into the workspace: {error}"
         return ""
+
+    def _push(self) -> None:
+        """Push it, if the project is set up so; it is saved in any case."""
+        if remote := self._lab.push_to():
+            self._tell(Notice(text=f"Pushing experiment to '{remote}'."))
+            try:
+                self._lab.push(remote)
+            except ProjectError as error:
+                text = f"the experiment could not be pushed to '{remote}': {error.what}"
+                self._tell(
+                    Notice(text=f"{text}\nPush it with: dvc exp push {remote} {self._lab.name}", level="warning")
+                )
 
     def _lost(self) -> tuple[str, ...]:
         """Files that the experiment made and nobody declares, which go with its directory (``--temp``)."""
@@ -134,4 +147,8 @@ def begin(
     journal.refuse_second(home.dvc_dir)
     with open_lab(home, experiment, selection, force=force, stashed=stashed, waiting=lambda: tell(_WAITING)) as lab:
         twin = None if experiment.temp else Twin(os.path.realpath(tree), os.path.realpath(lab.tree))
-        yield Trial(lab, twin, seen[0], tell)
+        try:
+            yield Trial(lab, twin, seen[0], tell)
+        except DvcRayError as error:  # where the user's files are, not where the experiment's were
+            texts = (text.replace(lab.tree, tree) for text in (error.what, error.hint))
+            raise type(error)(*texts) from error

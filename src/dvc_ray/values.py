@@ -14,7 +14,7 @@ class OnError(Enum):
     """What happens to the rest of a run when a stage fails (``dvc repro``'s ``on_error``)."""
 
     FAIL = "fail"
-    """Start nothing new, let what runs finish."""
+    """Start nothing that comes later in the plan, let what runs finish."""
     KEEP_GOING = "keep-going"
     """Go on with the stages that do not depend on the failed one."""
     IGNORE = "ignore"

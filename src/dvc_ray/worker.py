@@ -210,7 +210,7 @@ class _Attempt:
                 " relative to the stage's directory, or DVC_ROOT; of a package, name the folder:"
                 " 'meta: {ray: {env: {PYTHONPATH: src}}}'."
             )
-        return StageState.FAILED, None, error.replace(self.task.workspace, self.task.tree)
+        return StageState.FAILED, None, error.replace(self.task.workspace, self.task.home)
 
     def _environment(self, cwd: str, dvc_env: Mapping[str, str]) -> dict[str, str]:
         """The caller's environment, not the worker's: Ray changes what it finds (OMP_NUM_THREADS, RAY_*)."""

@@ -18,7 +18,7 @@ from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 
 __all__ = ["main", "run"]
 
-_UNEXPECTED = "What is finished is kept. Run it again with -v to see where this comes from."
+_UNEXPECTED = "Run it again with -v to see where this comes from."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -114,7 +114,8 @@ class Driver:
         self._stale = True
         """Whether something has changed since the last look at what may go on."""
         self._numbers = 0
-        self._failed = False
+        self._failed: int | None = None
+        """Place in the plan of the first stage that failed."""
         self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
 
     def run(self, chosen: Plan) -> RunResult:
@@ -191,7 +192,7 @@ class Driver:
 
     def _block(self) -> None:
         """Give up stages that will never be ready."""
-        for stage in self._in(StageState.QUEUED) if self._closing else []:
+        for stage in filter(self._closed, self._in(StageState.QUEUED)):
             if stage.task is None:  # between two tries
                 self._say(stage, StageState.BLOCKED, reason="another stage failed")
             else:  # still in Ray's queue
@@ -204,7 +205,7 @@ class Driver:
                     if (state := self._stages[name].report.state).is_terminal and not self._goes_on(state)
                 )
                 self._say(stage, StageState.BLOCKED, reason=f"'{bad}' did not finish")
-        for stage in self._in(StageState.WAITING) if self._closing else []:
+        for stage in filter(self._closed, self._in(StageState.WAITING)):
             self._say(stage, StageState.BLOCKED, reason="another stage failed")
 
     def _between_tries(self) -> list[_Stage]:
@@ -213,10 +214,11 @@ class Driver:
     def _in_flight(self) -> list[_Stage]:
         return list(self._flying.values())
 
-    @property
-    def _closing(self) -> bool:
-        """Whether nothing new may start."""
-        return self._failed and self._options.on_error is OnError.FAIL
+    def _closed(self, stage: _Stage) -> bool:
+        """Whether a stage may not start any more: an earlier one failed, after which ``dvc repro`` would have ended."""
+        if self._failed is None or self._options.on_error is not OnError.FAIL:
+            return False
+        return self._project.place(stage.step.spec.address) > self._failed
 
     # On the head: decide again, restore, verify
 
@@ -229,8 +231,8 @@ class Driver:
         taken = Taken.by(stage.claim for stage in self._in_flight())
         limits = self._limits()
         for stage in [*due, *self._ready()]:
-            if self._closing:
-                return
+            if self._closed(stage):
+                continue
             command = stage.step.spec.kind is StageKind.COMMAND
             if command and not has_room(stage.claim, taken, limits):
                 taken.reserve(stage.claim)
@@ -381,14 +383,14 @@ class Driver:
     def _ended_badly(self, stage: _Stage, end: StageResult | Lost) -> None:
         settings = stage.step.spec.settings
         ended = isinstance(end, StageResult) and end.state is StageState.STOPPED
-        if self._closing and (ended or (isinstance(end, Lost) and stage.report.state is StageState.QUEUED)):
+        if self._closed(stage) and (ended or (isinstance(end, Lost) and stage.report.state is StageState.QUEUED)):
             if isinstance(end, StageResult):  # it had started when it was taken out of Ray's queue
                 self._leave_partial(stage, end)
             self._release(stage)
             self._say(stage, StageState.BLOCKED, reason="another stage failed")
             return
         delay = retry.again(end, stage.tries, settings)
-        if delay is not None and not self._closing:
+        if delay is not None and not self._closed(stage):
             stage.count(end)
             stage.not_before = time.monotonic() + delay
             text = explain.trying_again(end, retry.grown(settings, stage.tries), delay)
@@ -413,7 +415,8 @@ class Driver:
             self._listen(Notice(text=text, level="warning"))
 
     def _fail(self, stage: _Stage, error: str, result: StageResult | None = None) -> None:
-        self._failed = True
+        place = self._project.place(stage.step.spec.address)
+        self._failed = place if self._failed is None else min(place, self._failed)
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
             tail = explain.last_lines(stage.task.log)

@@ -22,6 +22,7 @@ from dvc_ray.errors import UnsupportedError
 from dvc_ray.repo import git, hashes
 from dvc_ray.repo.failures import ours
 from dvc_ray.repo.project import Project
+from dvc_ray.repo.tasks import Copy
 from dvc_ray.values import Experiment, Selection
 
 _OWNER: Final = "dvc-ray.json"
@@ -89,7 +90,31 @@ class Lab:
             info.result_hash, info.result_ref, info.result_force = exp_hash, ref, force
             exps = self.home._repo.experiments
             found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))
+            if not found:  # DVC's fetch says nothing where it fails, as it does from and to a shallow clone
+                git.ask(self.home.tree, "fetch", "-q", "--no-tags", "--update-shallow", self.tree, f"+{ref}:{ref}")
+                return git.ask(self.home.tree, "rev-parse", str(ref)).decode().strip()
         return str(next(iter(found)))
+
+    def push_to(self) -> str:
+        """Git remote that experiments are to be pushed to; empty if they are not (``exp.auto_push``)."""
+        from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
+        from dvc.utils import env2bool
+
+        wanted = self.home._repo.config.get("exp", {})
+        if not env2bool(DVC_EXP_AUTO_PUSH, wanted.get("auto_push", False)):
+            return ""
+        return str(os.environ.get(DVC_EXP_GIT_REMOTE) or wanted.get("git_remote", "origin"))
+
+    def push(self, remote: str) -> None:
+        """Push the experiment and its data, as ``BaseExecutor.auto_push`` does.
+
+        Raises:
+            ProjectError: It cannot be pushed.
+        """
+        repo = self.home._repo
+        with contextlib.chdir(repo.root_dir), ours():  # a remote may be a relative path
+            self._executor._validate_remotes(repo, remote)
+            repo.experiments.push(remote, self._info.result_ref, push_cache=True, run_cache=True)
 
     def rewritten(self) -> tuple[str, ...]:
         """Files that may differ between the experiment's commit and the workspace; relative to the trees."""
@@ -153,6 +178,7 @@ def open_lab(
     _reap(Path(queue.pid_dir))
     kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
+        stack.enter_context(git.found_by_place())
         with home.locked(waiting=waiting), ours():
             overrides = _overrides(repo, experiment)
             entry = exps.new(
@@ -178,7 +204,7 @@ def open_lab(
             _, given = executor._repro_args(inner)
         yield Lab(
             home=home,
-            project=Project(inner, stands_for=home.tree),
+            project=Project(inner, Copy(of=home.tree, paths=_copied(inner, experiment))),
             name=entry.name,
             environ={key: str(value) for key, value in given["run_env"].items()},
             _executor=executor,
@@ -187,6 +213,12 @@ def open_lab(
             _message=experiment.message,
             _checkout={**kwargs, "with_deps": bool(selection.targets)},
         )
+
+
+def _copied(repo: Any, experiment: Experiment) -> tuple[str, ...]:
+    """Where DVC has put what ``--copy-paths`` names (``BaseExecutor._copy_path``)."""
+    found = (os.path.normpath(os.path.join(repo.root_dir, path)) for path in experiment.copy_paths)
+    return tuple(path for path in found if os.path.lexists(path))
 
 
 def _overrides(repo: Any, experiment: Experiment) -> dict[str, list[str]]:
@@ -217,6 +249,12 @@ def _executor(exps: Any, entry: Any, stack: contextlib.ExitStack) -> Any:
 
     class Executor(TempDirExecutor):  # type: ignore[misc]
         WARN_UNTRACKED = False  # said by whoever shows the run, or brought home
+
+        @classmethod
+        @contextlib.contextmanager
+        def auto_push(cls, dvc: Any) -> Iterator[None]:  # noqa: ARG003
+            """Push later, from the user's repository: this one has no remotes."""
+            yield
 
     queue = exps.tempdir_queue
     executor = queue.init_executor(exps, entry, Executor, wdir=queue._standalone_tmp_dir)

@@ -26,6 +26,7 @@ def ours() -> Iterator[None]:
     from dvc.config import ConfigError as DvcConfigError
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc_data.hashfile.build import IgnoreInCollectedDirError
+    from scmrepo.exceptions import SCMError
 
     try:
         yield
@@ -36,7 +37,7 @@ def ours() -> Iterator[None]:
         ) from error
     except DvcConfigError as error:
         raise ConfigError(f"configuration error: {message(error)}", "Look with `dvc config --list`.") from error
-    except DvcException as error:
+    except (DvcException, SCMError) as error:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
         raise
@@ -85,7 +86,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     hints: list[tuple[type[Exception], str]] = [
         (StageNotFound, "See the stages with `dvc stage list --all`."),
         (StageNotFoundError, "See the stages with `dvc stage list --all`."),
-        (StageFileDoesNotExistError, "See the stages with `dvc stage list --all`."),
+        (StageFileDoesNotExistError, "Go where it is, or name what there is: `dvc stage list --all` shows it."),
         (CyclicGraphError, "See the graph with `dvc dag`; take one of these deps out in dvc.yaml."),
         (OutputDuplicationError, "Give each out to one stage only in dvc.yaml."),
         (LockError, "Another DVC command works in this project: run it again when that has ended."),

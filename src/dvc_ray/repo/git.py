@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
 import subprocess
+from collections.abc import Iterator
 
+from dvc_ray import env
 from dvc_ray.errors import ProjectError
 
 
 def ask(tree: str, *arguments: str) -> bytes:
-    """Run a Git command that changes nothing; what it prints.
+    """Run a Git command; what it prints.
 
     Args:
         tree: Where.
@@ -22,11 +25,11 @@ def ask(tree: str, *arguments: str) -> bytes:
     """
     command = ["git", "-C", tree, *arguments]
     try:
-        return subprocess.run(command, check=True, capture_output=True).stdout
+        return subprocess.run(command, check=True, capture_output=True, env=env.without_git(os.environ)).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         why = getattr(error, "stderr", b"") or str(error).encode()
         raise ProjectError(
-            f"Git cannot say what is in '{tree}': {os.fsdecode(why).strip()}", f"Try it: {shlex.join(command)}"
+            f"Git fails in '{tree}': {os.fsdecode(why).strip()}", f"Try it: {shlex.join(command)}"
         ) from None
 
 
@@ -60,3 +63,16 @@ def worktree(tree: str) -> tuple[str, tuple[str, ...]]:
     ):
         state.update(ask(tree, *arguments))
     return state.hexdigest(), tuple(entry[3:] for entry in status if entry.startswith("?? "))
+
+
+@contextlib.contextmanager
+def found_by_place() -> Iterator[None]:
+    """Let Git in this process, DVC's too, find a repository by where it works, not by variables that name another."""
+    before = dict(os.environ)
+    kept = env.without_git(before)
+    for name in before.keys() - kept.keys():
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update({name: before[name] for name in before.keys() - kept.keys()})

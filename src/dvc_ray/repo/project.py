@@ -41,12 +41,12 @@ class Project:
 
     Args:
         repo: A ``dvc.repo.Repo``.
-        stands_for: Root of the user's own tree; default: that of this one. An experiment's copy has another.
+        copy: What an experiment's copy of a project is of; None: this is the user's own.
     """
 
-    def __init__(self, repo: Any, stands_for: str | None = None) -> None:
+    def __init__(self, repo: Any, copy: tasks.Copy | None = None) -> None:
         self._repo = repo
-        self._stands_for = stands_for
+        self._copy = copy
         self._stages: dict[str, Any] = {}
         self._order: dict[str, int] = {}
         self._in_order: list[Any] = []
@@ -273,7 +273,7 @@ class Project:
         """
         code = self.code()
         with ours():
-            return tasks.make(self._repo, self._stages[address], code, request, self._stands_for)
+            return tasks.make(self._repo, self._stages[address], code, request, self._copy)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
@@ -340,7 +340,8 @@ class Project:
         unknown = (NoOutputOrStageError, StageNotFoundError, StageFileDoesNotExistError, StageNotFound)
         if not isinstance(error.__cause__, unknown):
             return error
-        names = [stage.addressing for stage in self._repo.index.stages]
+        with ours():
+            names = [stage.addressing for stage in self._repo.index.stages]
         near = [name for target in targets for name in difflib.get_close_matches(target, names, n=3)]
         meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""
         return ProjectError(error.what, f"{meant}{error.hint or 'See the stages with `dvc stage list --all`.'}")
@@ -350,6 +351,8 @@ class Project:
         kind = _kind(stage)
         if kind is StageKind.COMMAND:
             _refuse_unsupported(stage, self.tree)
+        elif kind is StageKind.IMPORT and self._copy:
+            _refuse_relative_import(stage, self.tree)
         single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
         near = {found.addressing for found in graph.successors(stage)} if single or not stage.frozen else set()
         if single:  # no graph: one after the other as they were named, whatever became of the others
@@ -469,6 +472,19 @@ def _refuse_unsupported(stage: Any, tree: str) -> None:
                     " the stage's own workspace it would lead elsewhere.",
                     "Give it as an absolute path in dvc.yaml.",
                 )
+
+
+def _refuse_relative_import(stage: Any, tree: str) -> None:
+    """Refuse to import from a relative place outside: an experiment's copy is elsewhere."""
+    for dep in stage.deps:
+        url = (getattr(dep, "def_repo", None) or {}).get("url") or str(dep.def_path)
+        outside = dep.protocol != "local" or tasks.is_outside(tree, os.path.join(stage.wdir, url))
+        if url.startswith(os.pardir) and outside:
+            raise UnsupportedError(
+                f"stage '{stage.addressing}' imports from '{url}', a relative path that leads out of the project: an"
+                " experiment runs in a copy of it, from where that leads elsewhere.",
+                f"Bring it first with `dvc update {stage.addressing}`, or import it from an absolute path or URL.",
+            )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from dvc_ray.env import without_git
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports
@@ -32,7 +33,17 @@ class Request:
     grace: float
 
 
-def make(repo: Any, stage: Any, code: Iterable[str], request: Request, stands_for: str | None = None) -> StageTask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """What an experiment's copy of a project is."""
+
+    of: str
+    """Root of the user's own tree."""
+    paths: tuple[str, ...] = ()
+    """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
+
+
+def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Copy | None = None) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
@@ -40,7 +51,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, stands_fo
         stage: The ``dvc.stage.PipelineStage``.
         code: Files of the snapshot.
         request: What the driver decides.
-        stands_for: Root of the user's own tree, if this project is an experiment's copy of it.
+        copy: What an experiment's copy of a project is of; None: this is the user's own.
 
     Raises:
         ProjectError: A dep or an include is missing.
@@ -48,7 +59,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, stands_fo
     from dvc_ray.repo.snapshot import tree
 
     root = tree(repo)
-    home = stands_for or root
+    home = copy.of if copy else root
     outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
     persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
     removed = set(outs) - set(persisted)
@@ -70,6 +81,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, stands_fo
                 (
                     *_deps(stage, allow_missing=request.options.allow_missing),
                     *_includes(stage, request.settings),
+                    *(copy.paths if copy else ()),
                 ),
             )
         ),
@@ -244,7 +256,7 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
 def _environment(trees: tuple[str, ...], request: Request) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
-    environ = fix_env(dict(request.env))
+    environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
     if path := imports.python_path(trees, request.workspace, environ):
         environ["PYTHONPATH"] = path
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}

@@ -179,10 +179,11 @@ def _make_folders(task: StageTask, root: Path) -> None:
     )
     folders = {task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)}
     for base in {task.project, wdir}:
-        full = os.path.join(task.tree, base)
+        full = os.path.join(task.home, base)  # an experiment's copy has no folders without files
         if os.path.isdir(full):
             found = [entry.name for entry in os.scandir(full) if entry.is_dir(follow_symlinks=False)]
             folders |= {os.path.join(base, name) for name in found if not name.startswith(".")}
     for folder in folders - set(task.outs):
-        if os.path.isdir(os.path.join(task.tree, folder)) and not os.path.lexists(root / folder):
+        there = any(os.path.isdir(os.path.join(tree, folder)) for tree in (task.tree, task.home))
+        if there and not os.path.lexists(root / folder):
             (root / folder).mkdir(parents=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 
+from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.workspace.home import move
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
@@ -57,7 +59,7 @@ class Twin:
 
     def sync(self, paths: Iterable[str]) -> None:
         """Make files of the user's tree what they are in the other: content, mode, or absence."""
-        for path in paths:
+        for path in _checked(paths):
             source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
             if os.path.isdir(source) and not os.path.islink(source):
                 continue  # a submodule
@@ -65,6 +67,7 @@ class Twin:
                 with contextlib.suppress(OSError):
                     os.unlink(target)
             elif not _same(source, target):
+                _take_mode(source, target)
                 move(source, target)
 
     def bring(self, paths: Iterable[str], outs: Iterable[str], kept: str) -> tuple[str, ...]:
@@ -82,7 +85,7 @@ class Twin:
         tops = set(outs) | set(self.linked)
         gone = [path for path in self._given if not is_under(path, tops) and not _exists(self._tree, path)]
         aside = []
-        for path in paths:
+        for path in _checked(paths):
             internal = path.split("/", 1)[0] in {".dvc", ".git"} or "/.dvc/" in path
             known = self._given.get(path)
             if internal or is_under(path, tops) or (known is not None and known == self._short(self._tree, path)):
@@ -99,7 +102,7 @@ class Twin:
 
     def move(self, paths: Iterable[str]) -> None:
         """Move outs into the user's tree: what DVC knows of them holds while their inodes are the same."""
-        for path in paths:
+        for path in _checked(paths):
             source = os.path.join(self._tree, path)
             if os.path.lexists(source):
                 move(source, os.path.join(self._home, path))
@@ -124,6 +127,28 @@ def stamps_of(root: str, paths: Iterable[str]) -> tuple[object, ...]:
         with contextlib.suppress(OSError):
             found += [(file, stamp(os.path.join(root, file))[:2]) for file in files_under(root, path)]
     return tuple(found)
+
+
+def _checked(paths: Iterable[str]) -> Iterator[str]:
+    """Let paths through that lie in a tree: whatever says otherwise would have something else of the user replaced.
+
+    Raises:
+        ProjectError: One does not.
+    """
+    for path in paths:
+        whole = os.path.normpath(path)
+        if os.path.isabs(path) or whole.split(os.sep)[0] in {".", ".."} or os.path.basename(whole) in {".git", ".dvc"}:
+            raise ProjectError(f"'{path}' is no file of the project.", "Please report this; nothing was moved.")
+        yield path
+
+
+def _take_mode(source: str, target: str) -> None:
+    """Give a file the mode of the one it replaces; executable as Git has checked it out."""
+    if not os.path.isfile(target) or os.path.islink(source) or os.path.islink(target):
+        return
+    mode = stat.S_IMODE(os.stat(target).st_mode) & ~0o111
+    executable = os.stat(source).st_mode & 0o100
+    os.chmod(source, mode | (mode & 0o444) >> 2 if executable else mode)
 
 
 def _exists(root: str, path: str) -> bool:
