@@ -28,7 +28,7 @@ demo: $(VENV)/.demo ## run the example on this machine; DIR=path keeps it there
 	$(BIN)/dvc-ray demo $(DIR)
 
 test: $(VENV)/.dev ## the tests that CI runs
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m "not full" $(ARGS)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m "not full" --durations 10 $(ARGS)
 
 test-all: $(VENV)/.dev ## all tests
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
@@ -55,4 +55,4 @@ bench: $(VENV)/.dev ## all benchmarks, stock DVC and ours interleaved
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(OLDEST) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -23,13 +23,16 @@ def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> Non
     from contextlib import closing
 
     from dvc.fs import localfs
+    from dvc_data.hashfile.cache import HashesCache
     from dvc_data.hashfile.state import State
 
     moved = dict(_files(pairs))
-    if not moved or not os.path.isdir(os.path.join(source_dir, "hashes")):
+    folder = os.path.join(source_dir, "hashes", "local")
+    if not moved or not os.path.isdir(folder):
         return
     infos = {old: localfs.info(new) for old, new in moved.items()}
-    with closing(State(tmp_dir=source_dir)) as source:
+    source = State()  # without a directory it opens nothing; with one, also a database that is not asked here
+    with closing(HashesCache(folder)) as source.hashes:
         known = source.get_many(list(moved), localfs, infos)
         target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
 
