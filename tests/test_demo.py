@@ -42,6 +42,7 @@ def test_runs_to_the_end(demo: tuple[Path, str]) -> None:
     assert not list((root / ".dvc/tmp/ray/runs").glob("*/work"))
 
 
+@pytest.mark.full
 def test_then_nothing_is_to_do_and_a_train_param_runs_train_and_evaluate_only(demo: tuple[Path, str], cli: Cli) -> None:
     root, _ = demo
     assert states(cli(root, "repro", "--json").stdout) == dict.fromkeys(

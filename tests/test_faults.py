@@ -119,6 +119,7 @@ stages:
     assert not list((root / ".dvc/tmp/ray/runs").glob("*/work/*"))
 
 
+@pytest.mark.full
 def test_a_result_that_no_longer_fits_is_not_taken(
     project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
 ) -> None:
@@ -159,7 +160,7 @@ pathlib.Path("out.txt").write_text("x")
     assert any("trying again" in event.text for event in repro.events if isinstance(event, Notice))
 
 
-@pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.full)])
 def test_ray_dies_in_the_middle(
     victim: str, project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
 ) -> None:
@@ -346,7 +347,9 @@ MODES = {OnError.FAIL: [], OnError.KEEP_GOING: ["--keep-going"], OnError.IGNORE:
 
 
 @pytest.mark.parametrize("on_error", MODES)
-@pytest.mark.parametrize("where", ["start", "left", "end", "apart"])
+@pytest.mark.parametrize(
+    "where", ["start", "left", *(pytest.param(name, marks=pytest.mark.full) for name in ("end", "apart"))]
+)
 def test_a_failure_at_each_place_leaves_what_stock_leaves(
     project: Make, locally: Locally, where: str, on_error: OnError
 ) -> None:

@@ -246,7 +246,7 @@ def many(examples: int, *, fixed: bool) -> settings:
 
 @pytest.mark.core
 @given(pipelines(most=4), lives)
-@many(5, fixed=True)
+@many(3, fixed=True)
 def test_a_few_pipelines(stages: list[Stage], life: Life) -> None:
     live(stages, life)
 
