@@ -30,19 +30,26 @@ _PLAN_MIB: Final = 300
 
 
 def run(bench: Workbench) -> Iterator[str]:
-    """Compare the three at all sizes, then say how they grow."""
-    for what, measure in {"plan": _plan, "run": _run, "no-op": _noop}.items():
-        found = {number: measure(bench, number) for number in (_SIZES[:2] if bench.quick else _SIZES)}
-        yield table(COMPARED, [comparison(f"{what}, stages: {number}", *pair) for number, pair in found.items()])
+    """Compare the three at each size, as they come, then say how they grow: the largest run takes longest by far."""
+    sizes = _SIZES[:2] if bench.quick else _SIZES
+    for what, measure in {"plan": _plan, "no-op": _noop, "run": _run}.items():
+        found: dict[int, _Pair] = {}
+        for number in sizes:
+            found[number] = measure(bench, number)
+            yield table(COMPARED, [comparison(f"{what}, stages: {number}", *found[number])])
         yield table(("largest process, MiB", "stock", "dvc-ray"), _memory(what, found))
         yield table((f"{what}: growth of wall s", "stock", "dvc-ray"), _growth(found))
-        if what == "plan":
-            number, (_, ours) = list(found.items())[-1]
-            yield goal(f"plan of {number} stages", _wall(ours), _PLAN_SECONDS)
-            yield goal(f"memory for it, of {number} stages", _peak(ours), _PLAN_MIB, "MiB")
-        if what == "no-op":
-            for number, pair in found.items():
-                yield goal(f"no-op, stages: {number}, ours / stock (wall)", wall_ratio(*pair), 1, "x")
+        yield from _goals(what, found)
+
+
+def _goals(what: str, found: Mapping[int, _Pair]) -> Iterator[str]:
+    if what == "plan":
+        number, (_, ours) = list(found.items())[-1]
+        yield goal(f"plan of {number} stages", _wall(ours), _PLAN_SECONDS)
+        yield goal(f"memory for it, of {number} stages", _peak(ours), _PLAN_MIB, "MiB")
+    if what == "no-op":
+        for number, pair in found.items():
+            yield goal(f"no-op, stages: {number}, ours / stock (wall)", wall_ratio(*pair), 1, "x")
 
 
 def _plan(bench: Workbench, number: int) -> _Pair:
