@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from dvc_ray import api, repo
+from dvc_ray import api
 from dvc_ray.errors import BadArgumentError, MissingDependencyError
+from dvc_ray.repo import making
 from dvc_ray.values import RunOptions, RunResult
 
 _NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[train]", "pandas": "ray[train]"}
@@ -50,7 +51,7 @@ def make(directory: str | None) -> Path:
         raise BadArgumentError(f"'{directory}' exists and is not an empty directory.", "Give another one.")
     with resources.as_file(resources.files("dvc_ray") / "example") as example:
         shutil.copytree(example, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    repo.create(str(root), "Start from dvc-ray's example")
+    making.create(str(root), "Start from dvc-ray's example")
     return root
 
 
@@ -66,10 +67,10 @@ def run(root: Path, listen: api.Listener) -> RunResult:
     os.chdir(root)
     result = api.repro(options=RunOptions(), listen=listen)
     if not result.failed:
-        repo.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
+        making.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
     return result
 
 
 def metrics(root: Path) -> dict[str, float]:
     """What the example has measured, by file and name."""
-    return repo.metrics(str(root))
+    return making.metrics(str(root))

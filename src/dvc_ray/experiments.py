@@ -10,7 +10,8 @@ from typing import Final
 from dvc_ray import journal
 from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.paths import RunPaths, runs_dir
-from dvc_ray.repo import Lab, Project, open_lab
+from dvc_ray.repo import Project
+from dvc_ray.repo.experiments import Lab, open_lab
 from dvc_ray.values import Experiment, Notice, RunResult, Saved, Selection, StageState
 from dvc_ray.workspace import Twin, stamps_of
 
@@ -135,7 +136,7 @@ def begin(
     """Set an experiment up in a directory of its own, in which the process then works.
 
     Raises:
-        DvcRayError: It cannot be; see `dvc_ray.repo.open_lab`.
+        DvcRayError: It cannot be; see `dvc_ray.repo.experiments.open_lab`.
         ProjectError: A run works in the workspace, which DVC has to stash and to restore.
     """
     seen: list[object] = []

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dvc_ray import command, env, repo
+from dvc_ray import command, env
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import RESULT
+from dvc_ray.repo import bare, damage
 from dvc_ray.values import Output, StageResult, StageState, StageTask, Started
 from dvc_ray.workspace import (
     CODE_LIST,
@@ -142,7 +143,7 @@ class _Attempt:
             with _dvc_variables(dict(task.env)):
                 self.made = materialise(task)
                 with _in_directory(os.path.join(task.workspace, task.cwd)):
-                    entry = repo.run_stage(task, self.made.given, self.execute)
+                    entry = bare.run_stage(task, self.made.given, self.execute)
         except ProjectError as error:
             return self._failed(error.what)
         except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
@@ -185,7 +186,7 @@ class _Attempt:
         """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""
         written = written_in_place(self.task.workspace, before)
         project = os.path.join(self.task.workspace, self.task.project)
-        damaged = repo.damage.find(project, set(written.values())) if written else {}
+        damaged = damage.find(project, set(written.values())) if written else {}
         if paths := [path for path, file in written.items() if file in damaged]:
             for path in paths:
                 detach(self.task.workspace, path)

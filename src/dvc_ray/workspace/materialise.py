@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dvc_ray import repo
+from dvc_ray.repo import bare
 from dvc_ray.values import StageTask
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
@@ -62,7 +62,7 @@ def materialise(task: StageTask) -> Materialised:
             put(file, link_from=0)
     _make_folders(task, root)
     project = root / task.project
-    repo.configure(str(project), task.config)
+    bare.configure(str(project), task.config)
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
     (project / CODE_LIST).write_bytes(b"".join(name + b"\n" for name in names))
     if os.path.lexists(os.path.join(task.tree, ".git")):
