@@ -241,6 +241,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
                 run_id=run_id,
                 paths=paths,
                 project=project,
+                chosen=chosen,
                 executor=executor,
                 options=setting.options,
                 listen=listen,
@@ -248,7 +249,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
                 confirm=setting.confirm,
             )
             try:
-                result = driver.run(chosen)
+                result = driver.run()
             except Exception:
                 project.finish(ok=False)
                 raise

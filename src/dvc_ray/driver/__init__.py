@@ -1,4 +1,8 @@
-"""Drives a run: `loop` schedules, `explain` finds words for what went wrong, `resume` takes over what was finished."""
+"""Drives a run.
+
+`loop` schedules the stages of a `table` (`board` and `room` say which may go on, `placing` whether Ray has a place for
+them), `results` takes home what they left, `resume` what a killed run had finished, `explain` finds words.
+"""
 
 from dvc_ray.driver.loop import Driver
 

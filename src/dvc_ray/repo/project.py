@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dvc_ray import settings
-from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.repo import git, hashes, runcache, snapshot, status, tasks
+from dvc_ray.errors import ProjectError
+from dvc_ray.repo import choosing, git, hashes, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
@@ -30,10 +28,6 @@ class Merge:
 
 def _nothing() -> None:
     """Say nothing a second time."""
-
-
-class _WorkerNeededError(Exception):
-    """DVC has come to the point where it would run the command."""
 
 
 class Project:
@@ -156,11 +150,11 @@ class Project:
 
         try:
             with ours():
-                found = _ordered(self._repo, selection)
+                found = choosing.ordered(self._repo, selection)
                 graph = self._repo.index.graph
-                _share_files(found)
+                choosing.share_files(found)
         except ProjectError as error:
-            raise self._with_nearest(error, selection.targets) from error
+            raise choosing.with_nearest(self._repo, error, selection.targets) from error
         self._repo.scm_context.ignore = self._ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
@@ -232,15 +226,15 @@ class Project:
         stage = self._stages[address]
         self._current = self._order[address]
         with ours():
-            if _kind(stage) is StageKind.COMMAND:
+            if choosing.kind_of(stage) is StageKind.COMMAND:
                 if options.pull:
-                    _pull_missing_deps(stage)
+                    upto.pull_missing_deps(stage)
                 # With --ignore-errors what comes after must not find outs of the last run where this one failed.
                 if not options.allow_missing and options.on_error is not OnError.IGNORE:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
-                with _no_commands():
+                with upto.no_commands():
                     stage.run(
                         force=force,
                         run_cache=options.run_cache,
@@ -248,7 +242,7 @@ class Project:
                         allow_missing=options.allow_missing,
                         pull=options.pull,
                     )
-            except _WorkerNeededError:
+            except upto.WorkerNeededError:
                 return False
             self._dump([stage])
         return True
@@ -262,7 +256,7 @@ class Project:
         stage = self._stages[address]
         with ours():
             if options.pull:
-                _pull_missing_deps(stage)
+                upto.pull_missing_deps(stage)
             return runcache.has(self._repo, stage, run_cache=options.run_cache, pull=options.pull)
 
     def task(self, address: str, request: tasks.Request) -> StageTask:
@@ -332,27 +326,13 @@ class Project:
             return tuple(sorted(context.files_to_track))
         return ()
 
-    def _with_nearest(self, error: ProjectError, targets: Sequence[str]) -> ProjectError:
-        """Name the stages that a target may have meant, if it is unknown."""
-        from dvc.exceptions import NoOutputOrStageError, StageNotFoundError
-        from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
-
-        unknown = (NoOutputOrStageError, StageNotFoundError, StageFileDoesNotExistError, StageNotFound)
-        if not isinstance(error.__cause__, unknown):
-            return error
-        with ours():
-            names = [stage.addressing for stage in self._repo.index.stages]
-        near = [name for target in targets for name in difflib.get_close_matches(target, names, n=3)]
-        meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""
-        return ProjectError(error.what, f"{meant}{error.hint or 'See the stages with `dvc stage list --all`.'}")
-
     def _spec(self, stage: Any, graph: Any, selection: Selection) -> StageSpec:
         address = stage.addressing
-        kind = _kind(stage)
+        kind = choosing.kind_of(stage)
         if kind is StageKind.COMMAND:
-            _refuse_unsupported(stage, self.tree)
+            choosing.refuse_unsupported(stage, self.tree)
         elif kind is StageKind.IMPORT and self._copy:
-            _refuse_relative_import(stage, self.tree)
+            choosing.refuse_relative_import(stage, self.tree)
         single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
         near = {found.addressing for found in graph.successors(stage)} if single or not stage.frozen else set()
         if single:  # no graph: one after the other as they were named, whatever became of the others
@@ -366,7 +346,7 @@ class Project:
             upstream=() if single else before,
             after=before if single else (),
             settings=settings.parse(address, stage.meta),
-            group=_group(stage),
+            group=choosing.group_of(stage),
         )
 
     def _fill(self, merge: Merge) -> None:
@@ -402,102 +382,3 @@ class Project:
         written = self._ignores.add((self._current, place), path)
         if written:
             self._repo.scm_context.track_file(relpath(written))
-
-
-def _group(stage: Any) -> str:
-    """A stage's address without the key of its item: ``@`` cannot stand in the name itself (``is_valid_name``)."""
-    name = getattr(stage, "name", None) or ""
-    address = str(stage.addressing)
-    return address.removesuffix(name) + name.partition("@")[0]
-
-
-def _pull_missing_deps(stage: Any) -> None:
-    from dvc.stage.run import _pull_missing_deps
-
-    _pull_missing_deps(stage)
-
-
-def _share_files(stages: Sequence[Any]) -> None:
-    """Let stages of one dvc.yaml have one ``ProjectFile``: each would parse dvc.yaml and dvc.lock again."""
-    files: dict[str, Any] = {}
-    for stage in stages:
-        stage.dvcfile = files.setdefault(stage.path, stage.dvcfile)
-
-
-def _ordered(repo: Any, selection: Selection) -> list[Any]:
-    from dvc.dvcfile import PROJECT_FILE
-    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
-
-    whole = selection.all_pipelines or selection.pipeline
-    stages: list[Any] = []
-    if not selection.all_pipelines and not selection.targets:
-        # Those of the index, which the graph needs anyway; `collect_stages` would parse dvc.yaml a second time.
-        path = os.path.abspath(PROJECT_FILE)
-        stages = [stage for stage in repo.index.stages if stage.path == path]
-    if not selection.all_pipelines and not stages:
-        stages = collect_stages(
-            repo, selection.targets or (PROJECT_FILE,), recursive=selection.recursive, glob=selection.glob
-        )
-    if selection.single_item and not whole:
-        return stages
-    return list(
-        plan_repro(
-            get_active_graph(repo.index.graph),
-            stages,
-            pipeline=selection.pipeline,
-            downstream=selection.downstream and not whole,
-        )
-    )
-
-
-def _kind(stage: Any) -> StageKind:
-    if (stage.is_import and not stage.frozen) or stage.is_partial_import:
-        return StageKind.IMPORT
-    return StageKind.COMMAND if stage.cmd and not stage.frozen else StageKind.DATA
-
-
-def _refuse_unsupported(stage: Any, tree: str) -> None:
-    for what, items in (("dep", stage.deps), ("out", stage.outs)):
-        for item in items:
-            scheme, found, _ = str(item.def_path).partition("://")
-            if item.protocol != "local" or found:
-                raise UnsupportedError(
-                    f"stage '{stage.addressing}': its {what} '{item.def_path}' is not a path of this machine"
-                    f" ({scheme}); dvc-ray does not run such a stage yet.",
-                    f"Run it with DVC itself: dvc repro --single-item {stage.addressing}",
-                )
-            if not os.path.isabs(item.def_path) and tasks.is_outside(tree, item.fs_path):
-                raise UnsupportedError(
-                    f"stage '{stage.addressing}': its {what} '{item.def_path}' leads out of the project; from"
-                    " the stage's own workspace it would lead elsewhere.",
-                    "Give it as an absolute path in dvc.yaml.",
-                )
-
-
-def _refuse_relative_import(stage: Any, tree: str) -> None:
-    """Refuse to import from a relative place outside: an experiment's copy is elsewhere."""
-    for dep in stage.deps:
-        url = (getattr(dep, "def_repo", None) or {}).get("url") or str(dep.def_path)
-        outside = dep.protocol != "local" or tasks.is_outside(tree, os.path.join(stage.wdir, url))
-        if url.startswith(os.pardir) and outside:
-            raise UnsupportedError(
-                f"stage '{stage.addressing}' imports from '{url}', a relative path that leads out of the project: an"
-                " experiment runs in a copy of it, from where that leads elsewhere.",
-                f"Bring it first with `dvc update {stage.addressing}`, or import it from an absolute path or URL.",
-            )
-
-
-@contextlib.contextmanager
-def _no_commands() -> Iterator[None]:
-    """Let DVC go as far as it can without running a command."""
-    import dvc.stage.run as dvc_run
-
-    def refuse(*_args: object, **_kwargs: object) -> None:
-        raise _WorkerNeededError
-
-    original = dvc_run.cmd_run
-    dvc_run.cmd_run = refuse
-    try:
-        yield
-    finally:
-        dvc_run.cmd_run = original

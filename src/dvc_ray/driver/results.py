@@ -1,0 +1,61 @@
+"""Taking what attempts left into the user's workspace and dvc.lock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+from dvc_ray.repo import Merge, Project
+from dvc_ray.values import Notice, StageResult, StageTask
+from dvc_ray.workspace import Home
+
+
+class Results:
+    """Takes results home, for one run.
+
+    Args:
+        project: The user's project.
+        listen: Told what the user should know.
+    """
+
+    def __init__(self, project: Project, listen: Callable[[Notice], None]) -> None:
+        self._project = project
+        self._listen = listen
+        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold DVC's lock; finished work is not given up because another command holds it for a while."""
+        return self._project.locked(
+            waiting=lambda: self._listen(Notice(text="Waiting for another DVC command in this project to end."))
+        )
+
+    def merge(self, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, str]:
+        """Bring finished attempts home and into dvc.lock, in plan order.
+
+        Returns:
+            For the address of each: why it could not be, or nothing.
+        """
+        ends: dict[str, str] = {}
+        merges = []
+        with self.locked():
+            for task, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
+                assert result.entry is not None  # noqa: S101
+                try:
+                    self._home.bring(task, result)
+                except OSError as error:
+                    ends[task.address] = f"its files cannot be brought home: {error}"
+                    continue
+                self._project.add_code(result.created)
+                merges.append(Merge(task=task, entry=result.entry))
+                ends[task.address] = ""
+            self._project.merge(merges)
+        return ends
+
+    def leave_partial(self, task: StageTask, result: StageResult) -> None:
+        """Leave what a failed command wrote where a command run in the workspace would have left it."""
+        try:
+            with self.locked():
+                self._home.bring(task, result)
+        except OSError as error:
+            text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
+            self._listen(Notice(text=text, level="warning"))

@@ -1,0 +1,169 @@
+"""Where each stage of a run is, and which of them may go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from dvc_ray import retry
+from dvc_ray.driver.board import Board
+from dvc_ray.driver.room import Claim
+from dvc_ray.values import Action, Lost, OnError, Plan, StageReport, StageResult, StageState, StageTask, Step
+
+
+@dataclass(slots=True)
+class Stage:
+    """A stage during a run; the only mutable thing that is kept for it."""
+
+    step: Step
+    report: StageReport
+    claim: Claim
+    """What its next attempt takes, or the one in flight."""
+    tries: retry.Tries = field(default_factory=retry.Tries)
+    attempts: int = 0
+    task: StageTask | None = None
+    """Its attempt in flight."""
+    not_before: float = 0.0
+    """When it may be tried again (`time.monotonic`)."""
+
+    @classmethod
+    def of(cls, step: Step) -> Stage:
+        """A stage at the beginning."""
+        state = StageState.UNCHANGED if step.action is Action.SKIP else StageState.WAITING
+        report = StageReport(address=step.spec.address, state=state, reason=", ".join(step.reasons))
+        return cls(step, report, Claim.of(step.spec.group, step.spec.settings))
+
+    @property
+    def address(self) -> str:
+        """As DVC shows it."""
+        return self.step.spec.address
+
+    @property
+    def state(self) -> StageState:
+        """Where it is."""
+        return self.report.state
+
+    def count(self, end: StageResult | Lost, delay: float) -> None:
+        """Note that an attempt has ended badly, and after how many seconds the next may start."""
+        self.tries = retry.count(end, self.tries)
+        self.claim = Claim.of(self.step.spec.group, retry.grown(self.step.spec.settings, self.tries))
+        self.not_before = time.monotonic() + delay
+
+
+class Table:
+    """The stages of a run.
+
+    Args:
+        chosen: The plan.
+        on_error: What a stage that fails means for the others.
+        listen: Told of each stage's state, now and when it changes.
+    """
+
+    def __init__(self, chosen: Plan, on_error: OnError, listen: Callable[[StageReport], None]) -> None:
+        self._on_error = on_error
+        self._listen = listen
+        self._stages = {step.spec.address: Stage.of(step) for step in chosen.steps}
+        self._place = {address: place for place, address in enumerate(self._stages)}
+        self._board = Board(
+            {name: stage.step.spec.upstream for name, stage in self._stages.items()},
+            {name: stage.state for name, stage in self._stages.items()},
+            self.goes_on,
+            {name: stage.step.spec.after for name, stage in self._stages.items()},
+        )
+        self._flying: dict[str, Stage] = {}
+        self._failed: int | None = None
+        """Place in the plan of the first stage that failed."""
+        self._stale = True
+        for stage in self:
+            listen(stage.report)
+
+    def __iter__(self) -> Iterator[Stage]:
+        """All, in plan order."""
+        return iter(self._stages.values())
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._stages)
+
+    def __getitem__(self, address: str) -> Stage:
+        """The stage of an address."""
+        return self._stages[address]
+
+    def take_stale(self) -> bool:
+        """Whether something has changed that may let a stage go on since this was asked last."""
+        stale, self._stale = self._stale, False
+        return stale
+
+    def touch(self) -> None:
+        """Have the stages looked at again: time has passed."""
+        self._stale = True
+
+    def say(self, stage: Stage, state: StageState, **fields: object) -> None:
+        """Note and tell that a stage has come to a state."""
+        stage.report = replace(stage.report, state=state, **fields)  # type: ignore[arg-type]
+        self._board.move(stage.address, state)
+        self._stale = self._stale or state is not StageState.RUNNING
+        self._listen(stage.report)
+
+    def note_failure(self, stage: Stage) -> None:
+        """Note that a stage has failed, after which others may be `closed`."""
+        place = self._place[stage.address]
+        self._failed = place if self._failed is None else min(place, self._failed)
+
+    def start(self, stage: Stage, task: StageTask) -> None:
+        """Note that an attempt of a stage is in flight."""
+        stage.task = task
+        self._flying[stage.address] = stage
+
+    def end(self, stage: Stage) -> None:
+        """Note that it no longer is."""
+        stage.task = None
+        del self._flying[stage.address]
+        self._stale = True
+
+    def among(self, state: StageState) -> list[Stage]:
+        """Those in a state, in plan order."""
+        return [self._stages[name] for name in self._board.members(state)]
+
+    def ready(self) -> list[Stage]:
+        """Those that wait for no other, in plan order."""
+        return [self._stages[name] for name in self._board.ready()]
+
+    def in_flight(self) -> list[Stage]:
+        """Those with an attempt in flight."""
+        return list(self._flying.values())
+
+    def flying(self, address: str) -> Stage | None:
+        """A stage, if it has an attempt in flight."""
+        return self._flying.get(address)
+
+    def between_tries(self) -> list[Stage]:
+        """Those whose last attempt has ended badly and that will be tried again."""
+        return [stage for stage in self.among(StageState.QUEUED) if stage.task is None]
+
+    def doomed(self) -> list[tuple[Stage, str]]:
+        """Those that will never be ready, each told once, with the address of one that is to blame."""
+        return [(self._stages[name], self._blame(self._stages[name])) for name in self._board.doomed()]
+
+    def _blame(self, stage: Stage) -> str:
+        ends = ((name, self._stages[name].state) for name in stage.step.spec.upstream)
+        return next(name for name, state in ends if state.is_terminal and not self.goes_on(state))
+
+    def goes_on(self, state: StageState) -> bool:
+        """Whether what depends on a stage in this state may run."""
+        return state.is_success or (state is StageState.FAILED and self._on_error is OnError.IGNORE)
+
+    def closed(self, stage: Stage) -> bool:
+        """Whether a stage may not start any more: an earlier one failed, after which ``dvc repro`` would have ended."""
+        if self._failed is None or self._on_error is not OnError.FAIL:
+            return False
+        return self._place[stage.address] > self._failed
+
+    def upstream_states(self, stage: Stage) -> list[StageState]:
+        """Where the stages are that a stage depends on."""
+        return [self._stages[name].state for name in stage.step.spec.upstream]
+
+    def states_before(self, stage: Stage) -> list[StageState]:
+        """Where those are, and those that only have their turn before."""
+        return [self._stages[name].state for name in (*stage.step.spec.upstream, *stage.step.spec.after)]

@@ -1,0 +1,116 @@
+"""Choosing stages as ``dvc repro`` does, and refusing those that dvc-ray cannot run."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from dvc_ray.errors import ProjectError, UnsupportedError
+from dvc_ray.repo import tasks
+from dvc_ray.repo.failures import ours
+from dvc_ray.values import Selection, StageKind
+
+
+def ordered(repo: Any, selection: Selection) -> list[Any]:
+    """The stages that ``dvc repro`` would come to, in its order (``dvc.repo.reproduce``, 3.67.1)."""
+    from dvc.dvcfile import PROJECT_FILE
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+    whole = selection.all_pipelines or selection.pipeline
+    stages: list[Any] = []
+    if not selection.all_pipelines and not selection.targets:
+        # Those of the index, which the graph needs anyway; `collect_stages` would parse dvc.yaml a second time.
+        path = os.path.abspath(PROJECT_FILE)
+        stages = [stage for stage in repo.index.stages if stage.path == path]
+    if not selection.all_pipelines and not stages:
+        stages = collect_stages(
+            repo, selection.targets or (PROJECT_FILE,), recursive=selection.recursive, glob=selection.glob
+        )
+    if selection.single_item and not whole:
+        return stages
+    return list(
+        plan_repro(
+            get_active_graph(repo.index.graph),
+            stages,
+            pipeline=selection.pipeline,
+            downstream=selection.downstream and not whole,
+        )
+    )
+
+
+def with_nearest(repo: Any, error: ProjectError, targets: Sequence[str]) -> ProjectError:
+    """Name the stages that a target may have meant, if it is unknown."""
+    from dvc.exceptions import NoOutputOrStageError, StageNotFoundError
+    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+
+    unknown = (NoOutputOrStageError, StageNotFoundError, StageFileDoesNotExistError, StageNotFound)
+    if not isinstance(error.__cause__, unknown):
+        return error
+    with ours():
+        names = [stage.addressing for stage in repo.index.stages]
+    near = [name for target in targets for name in difflib.get_close_matches(target, names, n=3)]
+    meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""
+    return ProjectError(error.what, f"{meant}{error.hint or 'See the stages with `dvc stage list --all`.'}")
+
+
+def share_files(stages: Sequence[Any]) -> None:
+    """Let stages of one dvc.yaml have one ``ProjectFile``: each would parse dvc.yaml and dvc.lock again."""
+    files: dict[str, Any] = {}
+    for stage in stages:
+        stage.dvcfile = files.setdefault(stage.path, stage.dvcfile)
+
+
+def kind_of(stage: Any) -> StageKind:
+    """What running a stage means, as ``Stage.run`` decides it."""
+    if (stage.is_import and not stage.frozen) or stage.is_partial_import:
+        return StageKind.IMPORT
+    return StageKind.COMMAND if stage.cmd and not stage.frozen else StageKind.DATA
+
+
+def group_of(stage: Any) -> str:
+    """A stage's address without the key of its item: ``@`` cannot stand in the name itself (``is_valid_name``)."""
+    name = getattr(stage, "name", None) or ""
+    address = str(stage.addressing)
+    return address.removesuffix(name) + name.partition("@")[0]
+
+
+def refuse_unsupported(stage: Any, tree: str) -> None:
+    """Refuse deps and outs that a stage workspace cannot have.
+
+    Raises:
+        UnsupportedError: One is not a path of this machine, or a relative one that leads out of the tree.
+    """
+    for what, items in (("dep", stage.deps), ("out", stage.outs)):
+        for item in items:
+            scheme, found, _ = str(item.def_path).partition("://")
+            if item.protocol != "local" or found:
+                raise UnsupportedError(
+                    f"stage '{stage.addressing}': its {what} '{item.def_path}' is not a path of this machine"
+                    f" ({scheme}); dvc-ray does not run such a stage yet.",
+                    f"Run it with DVC itself: dvc repro --single-item {stage.addressing}",
+                )
+            if not os.path.isabs(item.def_path) and tasks.is_outside(tree, item.fs_path):
+                raise UnsupportedError(
+                    f"stage '{stage.addressing}': its {what} '{item.def_path}' leads out of the project; from"
+                    " the stage's own workspace it would lead elsewhere.",
+                    "Give it as an absolute path in dvc.yaml.",
+                )
+
+
+def refuse_relative_import(stage: Any, tree: str) -> None:
+    """Refuse to import from a relative place outside: an experiment's copy is elsewhere.
+
+    Raises:
+        UnsupportedError: It would.
+    """
+    for dep in stage.deps:
+        url = (getattr(dep, "def_repo", None) or {}).get("url") or str(dep.def_path)
+        outside = dep.protocol != "local" or tasks.is_outside(tree, os.path.join(stage.wdir, url))
+        if url.startswith(os.pardir) and outside:
+            raise UnsupportedError(
+                f"stage '{stage.addressing}' imports from '{url}', a relative path that leads out of the project: an"
+                " experiment runs in a copy of it, from where that leads elsewhere.",
+                f"Bring it first with `dvc update {stage.addressing}`, or import it from an absolute path or URL.",
+            )
