@@ -17,6 +17,7 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection
 from tests import stock
+from tests.running import Running
 
 
 def pytest_report_header() -> str:
@@ -121,3 +122,20 @@ class Cli:
 @pytest.fixture
 def cli() -> Cli:
     return Cli()
+
+
+Start = Callable[[Path], Running]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `dvc-ray repro` in a process of its own; what is left of it is ended."""
+    made: list[Running] = []
+
+    def begin(root: Path) -> Running:
+        made.append(Running(root))
+        return made[-1]
+
+    yield begin
+    for run in made:
+        run.kill()

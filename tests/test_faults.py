@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -18,59 +17,10 @@ import pytest
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values import Notice, OnError, RunOptions, StageState
 from tests import stock
-from tests.conftest import Cli, Locally, Repro
+from tests.conftest import Cli, Locally, Repro, Start
 from tests.test_features import same_files, twin
 from tests.test_flags import Terminal
 from tests.test_run import Make, one, report
-
-
-class Run:
-    """`dvc-ray repro --json` in a process of its own."""
-
-    def __init__(self, root: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "dvc_ray", "repro", "--json"],
-            cwd=root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.events: list[dict[str, Any]] = []
-        self.family: list[psutil.Process] = []
-
-    def wait_for(self, text: str) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-            if text in self.events[-1].get("text", ""):
-                self.family = psutil.Process(self.process.pid).children(recursive=True)
-                return
-        raise AssertionError((self.process.communicate(), self.events))
-
-    def finish(self) -> tuple[int, str]:
-        out, err = self.process.communicate(timeout=90)
-        self.events += [json.loads(line) for line in out.splitlines()]
-        return self.process.returncode, err
-
-    def alive(self) -> list[psutil.Process]:
-        return psutil.wait_procs(self.family, timeout=30)[1]
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[[Path], Run]]:
-    made: list[Run] = []
-
-    def begin(root: Path) -> Run:
-        made.append(Run(root))
-        return made[-1]
-
-    yield begin
-    for run in made:
-        for pid in (run.process.pid, *(each.pid for each in run.family)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        run.process.communicate()
 
 
 def waiting(flag: Path, then: str) -> str:
@@ -79,7 +29,7 @@ def waiting(flag: Path, then: str) -> str:
 
 
 def test_a_killed_driver_loses_no_result_that_has_no_run_cache_entry(
-    project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Make, start: Start, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dvc.repo import Repo
 
@@ -120,9 +70,7 @@ stages:
 
 
 @pytest.mark.full
-def test_a_result_that_no_longer_fits_is_not_taken(
-    project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
-) -> None:
+def test_a_result_that_no_longer_fits_is_not_taken(project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
     from dvc.repo import Repo
 
     flag = tmp_path / "flag"
@@ -161,9 +109,7 @@ pathlib.Path("out.txt").write_text("x")
 
 
 @pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.full)])
-def test_ray_dies_in_the_middle(
-    victim: str, project: Make, start: Callable[[Path], Run], cli: Cli, tmp_path: Path
-) -> None:
+def test_ray_dies_in_the_middle(victim: str, project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     text = one(waiting(flag, "echo > out.txt")) + "  quick:\n    cmd: echo quick > quick.txt\n    outs: [quick.txt]\n"
     root = project({"dvc.yaml": text, "in.txt": ""})
@@ -213,7 +159,7 @@ def test_a_result_is_not_lost_between_its_end_and_its_merge(
     assert not list((root / ".dvc/tmp/ray/runs").glob("*/work/*"))
 
 
-def test_ctrl_c_twice(project: Make, start: Callable[[Path], Run]) -> None:
+def test_ctrl_c_twice(project: Make, start: Start) -> None:
     stubborn = 'trap "" TERM INT; echo begun; while true; do sleep 0.1; done'
     root = project({"dvc.yaml": one(stubborn), "in.txt": ""})
     (root / ".dvc/ray.toml").write_text("grace = 60\n")
@@ -239,7 +185,7 @@ def test_a_closed_terminal(project: Make) -> None:
     assert not list((root / ".dvc/tmp/ray/runs").glob("*/work"))
 
 
-def test_stock_dvc_beside_a_run(project: Make, start: Callable[[Path], Run], tmp_path: Path) -> None:
+def test_stock_dvc_beside_a_run(project: Make, start: Start, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     text = (
         one(waiting(flag, "echo > out.txt"))
@@ -256,7 +202,7 @@ def test_stock_dvc_beside_a_run(project: Make, start: Callable[[Path], Run], tmp
     assert stock.sh(root, "cat dvc.lock").count("cmd:") == 2
 
 
-def test_a_dep_changed_by_the_user_meanwhile(project: Make, start: Callable[[Path], Run], tmp_path: Path) -> None:
+def test_a_dep_changed_by_the_user_meanwhile(project: Make, start: Start, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
     run = start(root)
