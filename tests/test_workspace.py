@@ -16,7 +16,7 @@ from dvc_ray.journal import open_run
 from dvc_ray.paths import RunPaths
 from dvc_ray.values import Notice, Output, RunEvent, RunOptions, Selection, StageState
 from tests import stock
-from tests.conftest import Repro
+from tests.conftest import Locally, Repro
 from tests.test_run import Make, Together, one, report, states
 
 
@@ -206,3 +206,57 @@ def test_an_address_where_nobody_listens(project: Make, cli: Any) -> None:
     done = cli(project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""}), "repro", "--address", "127.0.0.1:9")
     assert done.returncode == 255
     assert "cannot join Ray at 127.0.0.1:9" in done.stderr
+
+
+REUSED = """
+stages:
+  first:
+    cmd: >-
+      stat -c %i code.py > first.txt; echo more >> notes.txt; echo new > new.txt; rm gone.txt; chmod +x tool;
+      echo hid > .hidden; mkdir -p .cache/x && touch -d 2001-01-01 .cache/x/y
+    deps: [in.txt]
+    outs: [first.txt]
+    meta: {ray: {include: [ignored.txt]}}
+  second:
+    cmd: stat -c %i code.py > second.txt; cat notes.txt; test -x tool; test ! -e ignored.txt; find . -name y
+    deps: [first.txt]
+    outs: [second.txt]
+"""
+
+
+def test_a_workspace_is_used_again_without_a_trace_of_the_command_before(
+    project: Make, locally: Locally, tmp_path: Path
+) -> None:
+    files = dict.fromkeys(("in.txt", "code.py", "notes.txt", "gone.txt", "tool", "deep/er/file"), "")
+    root = project({"dvc.yaml": REUSED, ".gitignore": "/ignored.txt\n.cache\n", **files})
+    (root / "ignored.txt").write_text("yes")
+    other = tmp_path / "stock"
+    stock.sh(tmp_path, f"cp -a {root} {other}")
+    assert stock.dvc(other, "repro", "first") == 0
+    assert not locally(root).failed, locally.events
+    assert (root / "first.txt").read_text() == (root / "second.txt").read_text(), "the file was not made anew"
+    stock.sh(other, "rm -rf .cache")
+    left = {path: text for path, text in stock.snapshot(root).items() if "second" not in path}
+    for path in ("notes.txt", "new.txt", ".hidden"):
+        assert left.get(path) == stock.snapshot(other).get(path), path
+    assert not list((root / ".dvc/tmp/ray/runs").glob("*/work"))
+
+
+def test_what_a_failed_attempt_left_is_not_there_for_the_next(project: Make, locally: Locally, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    command = f"cat dvc.yaml > /dev/null && ls -A > list.txt; echo junk > junk.txt; chmod 500 d; mkdir {flag}"
+    again = f"test -d {flag} && ls -A d > out.txt && test ! -e junk.txt && test -w d && exit 0; {command}; exit 1"
+    root = project({"dvc.yaml": one(again, "{retries: 1}"), "in.txt": "", "d/a.py": ""})
+    assert not locally(root).failed
+    assert (root / "out.txt").read_text() == "a.py\n"
+
+
+def test_a_file_that_changes_during_a_run_is_given_as_it_is_then(project: Make, locally: Locally) -> None:
+    text = """
+stages:
+  first: {cmd: "cp code.py first.txt; echo two > code.py", deps: [in.txt], outs: [first.txt]}
+  second: {cmd: cp code.py second.txt, deps: [first.txt], outs: [second.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": "", "code.py": "one\n"})
+    assert not locally(root).failed
+    assert (root / "second.txt").read_text() == "two\n"

@@ -6,6 +6,8 @@
     kept/                  files that a stage wrote where the user had others
     work/<n>/              stage workspaces; gone when the run ends
     work/<n>.result        what became of the attempt in it, until the driver has taken it
+    work/<n>.copies        what was copied into it
+    work/idle/<n>          workspaces whose attempt is over, for others to be made of
     storage/               what `dvc_ray.storage_path` gives on one machine
 """
 

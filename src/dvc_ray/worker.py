@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import shutil
 import socket
 import sys
 import time
@@ -24,7 +23,9 @@ from dvc_ray.workspace import (
     Content,
     Materialised,
     detach,
+    discard,
     find_changes,
+    lay_aside,
     look,
     materialise,
     misplaced_outs,
@@ -97,9 +98,14 @@ def _read(path: Path) -> tuple[StageTask, StageResult] | None:
     return None
 
 
-def forget(task: StageTask) -> None:
-    """Remove what an attempt leaves once it is at home."""
-    shutil.rmtree(task.workspace, ignore_errors=True)
+def forget(task: StageTask, *, reuse: bool = False) -> None:
+    """Remove what an attempt leaves once it is at home.
+
+    Args:
+        task: What was run.
+        reuse: Keep the workspace for another attempt of the run.
+    """
+    (lay_aside if reuse else discard)(task.workspace)
     Path(_result_path(task)).unlink(missing_ok=True)
 
 
@@ -148,7 +154,7 @@ class _Attempt:
             return self._failed(error.what)
         except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
             if self.made is None:  # half of a workspace: nothing of it may come home
-                shutil.rmtree(task.workspace, ignore_errors=True)
+                discard(task.workspace)
             return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
         return StageState.DONE, entry, ""
 

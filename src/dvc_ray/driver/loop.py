@@ -342,7 +342,7 @@ class Driver:
     def _release(self, stage: Stage, *, keep: bool = False) -> None:
         if stage.task is not None:
             if not keep:
-                forget(stage.task)
+                forget(stage.task, reuse=True)
             self._table.end(stage)
 
     # Stopping

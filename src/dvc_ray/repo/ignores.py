@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import bisect
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+_NAME: Final = ".gitignore"
 _Order = tuple[int, int]
+_Stamp = tuple[int, int, int]
+"""Modification time (ns), size and inode."""
 
 
 @dataclass(slots=True)
@@ -27,7 +31,7 @@ class _File:
     before: bytes
     entries: list[tuple[_Order, bytes]] = field(default_factory=list)
     """The lines added, in plan order."""
-    stamp: tuple[int, int, int] | None = None
+    stamp: _Stamp | None = None
     """Of the file as we left it."""
 
 
@@ -38,6 +42,7 @@ class Ignores:
         self._scm = scm
         self._files: dict[str, _File] = {}
         self._outs: list[str] = []
+        self._rules = _Rules(scm)
 
     def add(self, order: tuple[int, int], path: str) -> str | None:
         """Ignore an out.
@@ -49,7 +54,7 @@ class Ignores:
         Returns:
             The .gitignore that was written; None if Git ignored the out already.
         """
-        if self._scm.is_ignored(path):
+        if self._rules.ignore(path):
             return None
         entry, gitignore = self._scm._get_gitignore(path)
         file = self._files.get(gitignore)
@@ -64,6 +69,7 @@ class Ignores:
         else:
             file.entries.append((order, line))
         file.stamp = _stamp(gitignore)
+        self._rules.wrote(gitignore)
         self._outs.append(path)
         return str(gitignore)
 
@@ -71,6 +77,43 @@ class Ignores:
         """Take back what was added: what ``dvc repro`` does when it fails (``SCMContext.__call__``)."""
         for path in self._outs:
             self._scm.ignore_remove(path)
+
+
+class _Rules:
+    """What Git ignores, asked of what scmrepo asks (dulwich), without its reading all entries of a run again and again.
+
+    It is read anew when somebody else has changed a .gitignore that counts. What we add ourselves does not matter for
+    other outs: DVC lets no out lie in another.
+    """
+
+    def __init__(self, scm: Any) -> None:
+        self._scm = scm
+        self._stamps: dict[str, _Stamp | None] = {}
+        self._manager: Any = None
+
+    def ignore(self, path: str) -> bool:
+        """Whether a path is ignored (``scmrepo.git.Git.is_ignored``)."""
+        now = {file: _stamp(file) for file in self._files_for(path)}
+        if self._manager is None or any(self._stamps.get(file, stamp) != stamp for file, stamp in now.items()):
+            self._scm.dulwich._reset()
+            self._manager = self._scm.dulwich.ignore_manager
+            self._stamps = {}
+        self._stamps |= now
+        part = os.path.relpath(path, self._scm.root_dir) + (os.sep if path.endswith(os.sep) else "")
+        return bool(self._manager.is_ignored(part))
+
+    def wrote(self, gitignore: str) -> None:
+        """Take a file as it is now for what was read."""
+        self._stamps[gitignore] = _stamp(gitignore)
+
+    def _files_for(self, path: str) -> Iterator[str]:
+        """The .gitignore files from the root of the work tree down to a path."""
+        folder = str(self._scm.root_dir)
+        yield os.path.join(folder, _NAME)
+        for part in os.path.relpath(os.path.dirname(path), folder).split(os.sep):
+            if part not in {os.curdir, os.pardir}:
+                folder = os.path.join(folder, part)
+                yield os.path.join(folder, _NAME)
 
 
 def _ended(gitignore: str) -> bytes:
@@ -85,7 +128,7 @@ def _from(path: str, place: int) -> bytes:
         return file.read()
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def _stamp(path: str) -> _Stamp | None:
     if not os.path.exists(path):
         return None
     found = os.stat(path)

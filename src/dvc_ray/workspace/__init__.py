@@ -7,6 +7,7 @@ from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, mis
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
+from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.twin import Twin, stamps_of
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "Materialised",
     "Twin",
     "detach",
+    "discard",
     "find_changes",
+    "lay_aside",
     "look",
     "materialise",
     "misplaced_outs",

@@ -13,6 +13,7 @@ from typing import Final
 
 from dvc_ray.repo import bare
 from dvc_ray.values import StageTask
+from dvc_ray.workspace import reuse
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 """Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""
@@ -49,7 +50,8 @@ def materialise(task: StageTask) -> Materialised:
         OSError: A file cannot be read or written.
     """
     root = Path(task.workspace)
-    root.mkdir(parents=True)
+    if not reuse.claim(str(root), task.tree, task.code):
+        root.mkdir(parents=True)
     put = Putter(task.tree, str(root))
     for path in task.code:
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
@@ -68,6 +70,7 @@ def materialise(task: StageTask) -> Materialised:
     if os.path.lexists(os.path.join(task.tree, ".git")):
         (root / ".git").write_text(_NO_GIT, encoding="ascii")
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
+    reuse.record(str(root), task.code)
     return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))))
 
 

@@ -1,0 +1,142 @@
+"""Workspaces used again: files of the snapshot that a command has left alone are not written anew.
+
+To make a file costs a hundred times what it costs to see that it is as it was, and a repository may have thousands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import stat
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+_IDLE: Final = "idle"
+_RECORD: Final = ".copies"
+"""Ending of the file beside a workspace that says what was copied into it."""
+
+_Stamp = tuple[int, int, int, int, int]
+"""Modification time (ns), size, mode, inode and change time (ns): no command can set the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    folder_mode: int
+    copies: dict[str, _Stamp]
+    """Of regular files, by path relative to the workspace."""
+
+
+def record(workspace: str, paths: Iterable[str]) -> None:
+    """Note what was copied into a workspace, as it is now, before a command runs in it.
+
+    Args:
+        workspace: The workspace.
+        paths: Files that were copied from the user's tree with their time, size and mode; others are left out.
+    """
+    copies = {}
+    for path in paths:
+        found = _look(os.path.join(workspace, path))
+        if found is not None and found.st_nlink == 1:
+            copies[path] = _stamp(found)
+    made = _Record(stat.S_IMODE(os.stat(workspace).st_mode), copies)
+    with open(workspace + _RECORD, "wb") as file:
+        pickle.dump(made, file)
+
+
+def lay_aside(workspace: str) -> None:
+    """Keep a workspace whose attempt is over for another one; only what was copied into it, and is as it was, stays."""
+    idle = os.path.join(os.path.dirname(workspace), _IDLE, os.path.basename(workspace))
+    try:
+        with open(workspace + _RECORD, "rb") as file:
+            made = pickle.load(file)  # noqa: S301  written by ourselves
+        _tidy(workspace, made)
+        os.makedirs(os.path.dirname(idle), exist_ok=True)
+        os.rename(workspace + _RECORD, idle + _RECORD)
+        os.rename(workspace, idle)  # last: whoever sees it finds the record too
+    except (OSError, EOFError, pickle.UnpicklingError):
+        discard(workspace)
+
+
+def discard(workspace: str) -> None:
+    """Remove a workspace and what is noted of it."""
+    shutil.rmtree(workspace, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(workspace + _RECORD)
+
+
+def claim(workspace: str, tree: str, wanted: Collection[str]) -> bool:
+    """Make a workspace out of one that was laid aside; what is not as the user's tree has it now, is removed.
+
+    Args:
+        workspace: What to make; does not exist.
+        tree: The user's tree.
+        wanted: Files of the tree that it may have, relative to both.
+
+    Returns:
+        Whether there was one.
+    """
+    folder = os.path.join(os.path.dirname(workspace), _IDLE)
+    with contextlib.suppress(OSError):
+        for name in [entry.name for entry in os.scandir(folder) if entry.is_dir()]:
+            with contextlib.suppress(OSError):  # somebody else was faster
+                os.rename(os.path.join(folder, name), workspace)
+                return _refresh(workspace, os.path.join(folder, name) + _RECORD, tree, set(wanted))
+    return False
+
+
+def _refresh(workspace: str, noted: str, tree: str, wanted: set[str]) -> bool:
+    try:
+        with open(noted, "rb") as file:
+            made = pickle.load(file)  # noqa: S301  written by ourselves
+        os.unlink(noted)
+        for path in made.copies:
+            source = _look(os.path.join(tree, path)) if path in wanted else None
+            if source is None or _stamp(source)[:3] != made.copies[path][:3]:
+                with contextlib.suppress(FileNotFoundError):  # the command before has changed it
+                    os.unlink(os.path.join(workspace, path))
+    except (OSError, EOFError, pickle.UnpicklingError):
+        discard(workspace)
+        return False
+    return True
+
+
+def _tidy(workspace: str, made: _Record) -> None:
+    """Remove all that was not copied or has changed since, and folders that are empty then.
+
+    Raises:
+        OSError: Something cannot be removed, or a folder is not as folders are made.
+    """
+    for folder, names, files in os.walk(workspace, topdown=False):
+        part = os.path.relpath(folder, workspace)
+        for name in files:
+            full = os.path.join(folder, name)
+            noted = made.copies.get(name if part == "." else os.path.join(part, name))
+            if noted is None or _stamp(os.lstat(full)) != noted:
+                os.unlink(full)
+        for name in names:
+            full = os.path.join(folder, name)
+            found = os.lstat(full)
+            if not stat.S_ISDIR(found.st_mode):
+                os.unlink(full)
+            elif not os.listdir(full):
+                os.rmdir(full)
+            elif stat.S_IMODE(found.st_mode) != made.folder_mode:
+                raise PermissionError(f"'{full}' is not as folders are made")
+    if stat.S_IMODE(os.stat(workspace).st_mode) != made.folder_mode:
+        raise PermissionError(f"'{workspace}' is not as folders are made")
+
+
+def _look(path: str) -> os.stat_result | None:
+    """Look at a file; None for what is no regular one."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _stamp(found: os.stat_result) -> _Stamp:
+    return found.st_mtime_ns, found.st_size, stat.S_IMODE(found.st_mode), found.st_ino, found.st_ctime_ns
