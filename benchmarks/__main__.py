@@ -14,7 +14,9 @@ from benchmarks.cpu import adopt_orphans
 from benchmarks.harness import Workbench, load, machine
 
 _CLAIMS: Final[dict[str, Callable[[Workbench], Iterator[str]]]] = {
-    "scale": scale.run,
+    "plan": scale.plan,
+    "no-op": scale.noop,
+    "run": scale.run,
     "overhead": overhead.run,
     "parallel": parallel.run,
     "help": help_page.run,

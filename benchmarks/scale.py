@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 from typing import Final
 
@@ -29,17 +29,29 @@ _PLAN_SECONDS: Final = 5
 _PLAN_MIB: Final = 300
 
 
+def plan(bench: Workbench) -> Iterator[str]:
+    """Compare ``repro --dry`` at each size, and say how it grows."""
+    return _compare(bench, "plan", _plan)
+
+
+def noop(bench: Workbench) -> Iterator[str]:
+    """Compare ``repro`` with nothing to do."""
+    return _compare(bench, "no-op", _noop)
+
+
 def run(bench: Workbench) -> Iterator[str]:
-    """Compare the three at each size, as they come, then say how they grow: the largest run takes longest by far."""
-    sizes = _SIZES[:2] if bench.quick else _SIZES
-    for what, measure in {"plan": _plan, "no-op": _noop, "run": _run}.items():
-        found: dict[int, _Pair] = {}
-        for number in sizes:
-            found[number] = measure(bench, number)
-            yield table(COMPARED, [comparison(f"{what}, stages: {number}", *found[number])])
-        yield table(("largest process, MiB", "stock", "dvc-ray"), _memory(what, found))
-        yield table((f"{what}: growth of wall s", "stock", "dvc-ray"), _growth(found))
-        yield from _goals(what, found)
+    """Compare ``repro`` from clean; the largest takes longest by far."""
+    return _compare(bench, "run", _run)
+
+
+def _compare(bench: Workbench, what: str, measure: Callable[[Workbench, int], _Pair]) -> Iterator[str]:
+    found: dict[int, _Pair] = {}
+    for number in _SIZES[:2] if bench.quick else _SIZES:
+        found[number] = measure(bench, number)
+        yield table(COMPARED, [comparison(f"{what}, stages: {number}", *found[number])])
+    yield table(("largest process, MiB", "stock", "dvc-ray"), _memory(what, found))
+    yield table((f"{what}: growth of wall s", "stock", "dvc-ray"), _growth(found))
+    yield from _goals(what, found)
 
 
 def _goals(what: str, found: Mapping[int, _Pair]) -> Iterator[str]:
