@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OLDEST = $(VENV)-oldest
 
-.PHONY: help demo test test-all test-oldest lint types layers docs format bench clean
+.PHONY: help demo test test-all test-oldest testbed lint types layers docs format bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test-all: $(VENV)/.dev ## all tests
 test-oldest: $(OLDEST)/.test ## the core of them, on the oldest supported DVC, DVCLive and Ray
 	PATH="$(abspath $(OLDEST)/bin):$$PATH" $(OLDEST)/bin/python -m pytest -m "core and not full" --ignore tests/live \
 		-W ignore::DeprecationWarning -W ignore::FutureWarning $(ARGS)
+
+testbed: $(VENV)/.dev ## hosts that share no disk, to play in; needs root
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.testbed
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
