@@ -18,6 +18,7 @@ from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection
 from tests import stock
 from tests.running import Running
+from tests.seaweed import Server
 
 
 def pytest_report_header() -> str:
@@ -84,6 +85,15 @@ class Locally:
 @pytest.fixture
 def locally() -> Locally:
     return Locally()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    pytest.importorskip("obstore", reason="not installed: pip install 'dvc-ray[s3]'")
+    made = Server(tmp_path_factory.mktemp("s3"))
+    made.bucket("bucket")
+    yield made
+    made.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, StageSettings, StageState, StageTask
+from dvc_ray.values import Notice, Pack, RunEvent, RunOptions, RunResult, StageSettings, StageState, StageTask
 from tests import stock
 from tests.conftest import Cli, Repro
 
@@ -28,12 +28,12 @@ class Watched(LocalExecutor):
         self.together: list[set[str]] = []
         self.asked: list[StageSettings] = []
 
-    def submit(self, task: StageTask, settings: StageSettings) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         self.asked.append(settings)
-        super().submit(task, settings)
+        super().submit(task, settings, packs)
 
     def events(self, timeout: float) -> Sequence[Any]:
-        self.together.append({task.address for task in self._queue})
+        self.together.append({task.address for task, _ in self._queue})
         return super().events(timeout)
 
 

@@ -14,6 +14,7 @@ from dvc_ray.errors import BadArgumentError, ProjectError
 from dvc_ray.journal import dead_work, open_run
 from dvc_ray.repo import Project
 from dvc_ray.values import (
+    Action,
     Experiment,
     Notice,
     OnError,
@@ -24,6 +25,7 @@ from dvc_ray.values import (
     RunResult,
     Saved,
     Selection,
+    StageKind,
     StageReport,
     StageState,
     Status,
@@ -67,10 +69,11 @@ def repro(
     """
     options = options or RunOptions()
     environ = dict(os.environ)  # before Ray changes it
-    with Project.open() as project:
+    with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options)
+        executor = _joined(executor, options, listen, stack)
         works = dead_work(project.dvc_dir)
-        chosen, taken = _plan(project, selection or Selection(), options, works)
+        chosen, taken = _plan(project, selection or Selection(), options, works, apart=_apart(executor))
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
@@ -87,9 +90,10 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     Raises:
         DvcRayError: As `repro`, for what can be known beforehand.
     """
-    with Project.open() as project:
+    with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        return _plan(project, selection or Selection(), options)[0]
+        apart = _apart(_joined(None, options, lambda _event: None, stack))
+        return _plan(project, selection or Selection(), options, apart=apart)[0]
 
 
 def exp_run(
@@ -120,9 +124,10 @@ def exp_run(
     """
     options = options or RunOptions()
     environ = dict(os.environ)
-    with Project.open() as home:
+    with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
-        with _trial(home, experiment, selection, options, listen) as (trial, chosen):
+        executor = _joined(executor, options, listen, stack)
+        with _trial(home, experiment, selection, options, listen, apart=_apart(executor)) as (trial, chosen):
             setting = _Setting(
                 home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
             )
@@ -143,9 +148,10 @@ def make_exp_plan(
     Raises:
         DvcRayError: As `exp_run`, for what can be known beforehand.
     """
-    with Project.open() as home:
+    with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        with _trial(home, experiment, selection, options) as (_, chosen):
+        apart = _apart(_joined(None, options, lambda _event: None, stack))
+        with _trial(home, experiment, selection, options, apart=apart) as (_, chosen):
             return chosen
 
 
@@ -156,30 +162,67 @@ def _trial(
     selection: Selection | None,
     options: RunOptions,
     listen: Listener = lambda _event: None,
+    *,
+    apart: bool = False,
 ) -> Iterator[tuple[Trial, Plan]]:
     from dvc_ray.experiments import begin
 
     selection = selection or Selection()
     with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
         trial.fill()
-        yield trial, _plan(trial.project, selection, options)[0]
+        yield trial, _plan(trial.project, selection, options, apart=apart)[0]
 
 
 def _plan(
-    project: Project, selection: Selection, options: RunOptions, works: Sequence[Path] = ()
+    project: Project, selection: Selection, options: RunOptions, works: Sequence[Path] = (), *, apart: bool = False
 ) -> tuple[Plan, tuple[str, ...]]:
-    """Plan a run; what runs that were killed had finished (in ``works``) is taken over first."""
+    """Plan a run; what runs that were killed had finished (in ``works``) is taken over first.
+
+    Args:
+        project: The project.
+        selection: Which stages.
+        options: How the run goes on.
+        works: Directories with workspaces of dead runs.
+        apart: Whether stages run on machines that share no disk with this one.
+    """
     if selection.single_item and not selection.targets:
         raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = project.select(selection)
+        if apart:
+            project.scatter()
         taken: tuple[str, ...] = ()
         if works and not options.force:
             from dvc_ray.driver.resume import take_over
 
             taken = take_over(project, works, commit=options.commit)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
-    return plan.make(specs, statuses, force=options.force), taken
+        chosen = plan.make(specs, statuses, force=options.force)
+        if apart:
+            steps = (step for step in chosen.steps if step.action is not Action.SKIP)
+            commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
+            project.check_pushed(commands)
+    return chosen, taken
+
+
+def _joined(
+    executor: Executor | None, options: RunOptions, listen: Listener, stack: contextlib.ExitStack
+) -> Executor | None:
+    """Join a cluster before anything is decided: whether it shares the disk decides how. A local Ray is not started."""
+    if executor is not None or options.address is None:
+        return executor
+    from dvc_ray.executors.ray import RayExecutor
+
+    joined = RayExecutor(options.address, options.jobs or 1)
+    stack.callback(joined.close)
+    if told := joined.warm_up(options.jobs or 1):
+        listen(Notice(text=told))
+    return joined
+
+
+def _apart(executor: Executor | None) -> bool:
+    """Whether stages run on machines that share no disk with this one."""
+    return executor is not None and not executor.shares_disk()
 
 
 def _status(project: Project, address: str, options: RunOptions) -> Status:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class Config:
     """Stages at the same time; unset: as many as the resources allow."""
     grace: float = GRACE
     """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables that stages on other machines get from the caller's environment."""
 
 
 def load(dvc_dir: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -65,7 +67,8 @@ def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None
             "Run dvc-ray on the head node with --address auto, or give the address of the cluster itself (host:6379).",
         )
     grace = options.grace if options.grace is not None else config.grace
-    return replace(options, jobs=jobs, address=None if address == "local" else address, grace=grace)
+    address = None if address == "local" else address
+    return replace(options, jobs=jobs, address=address, grace=grace, secrets=options.secrets or config.secrets)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -92,11 +95,25 @@ def _typed(key: str, value: object, where: str) -> object:
     try:
         return _TYPES[key](value)
     except (TypeError, ValueError):
-        expected = {"int": "a whole number", "float": "a number", "str": "a text"}[_TYPES[key].__name__]
+        expected = _EXPECTED[key]
         raise ConfigError(
             f"setting '{key}' ({where}) must be {expected}, not {value!r}", "Correct or remove it."
         ) from None
 
 
-_TYPES = {"address": str, "jobs": int, "grace": float}
+def _names(value: object) -> tuple[str, ...]:
+    """A list of names; in a variable, separated by commas."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise TypeError
+    return tuple(name.strip() for name in items if name.strip())
+
+
+_TYPES: dict[str, Callable[[Any], object]] = {"address": str, "jobs": int, "grace": float, "secrets": _names}
+_EXPECTED = {
+    "address": "a text",
+    "jobs": "a whole number",
+    "grace": "a number",
+    "secrets": "a list of names of environment variables",
+}
 assert set(_TYPES) == {field.name for field in fields(Config)}  # noqa: S101

@@ -27,6 +27,9 @@ CODE_LIST: Final = "DVC_RAY_CODE_LIST"
 
 CROSSING_PREFIXES: Final = ("DVC_", "DVCLIVE_")
 """Variables with these prefixes are handed from a stage's own driver to its nested workers."""
+TO_OTHER_MACHINES: Final = ("DVC_EXP_", "DVC_STUDIO_", "DVCLIVE_")
+"""Variables with these prefixes are handed from the head to stages on machines that share no disk with it: not those
+that name places on the head, such as DVC_SITE_CACHE_DIR."""
 
 _GIT: Final = frozenset(
     {

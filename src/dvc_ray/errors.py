@@ -9,6 +9,9 @@
      ├─ MissingDependencyError 255  a package is not installed, or too new for DVC
      ├─ ClusterError           255  Ray cannot be started or reached
      │   └─ RayDiedError       255  Ray has died under a run
+     ├─ StorageError           255  a remote cannot be reached, or refuses
+     │   ├─ ObjectMissingError 255  an object is not in it
+     │   └─ CorruptObjectError 255  an object is not what its name says
      ├─ StageFailedError       255  a stage's command or its result failed
      ├─ RunInterruptedError    252  Ctrl-C
      └─ LiveError              255  wrong use of the functions for training code
@@ -25,14 +28,17 @@ __all__ = [
     "BadArgumentError",
     "ClusterError",
     "ConfigError",
+    "CorruptObjectError",
     "DvcRayError",
     "LiveError",
     "MissingDependencyError",
     "NotAProjectError",
+    "ObjectMissingError",
     "ProjectError",
     "RayDiedError",
     "RunInterruptedError",
     "StageFailedError",
+    "StorageError",
     "UnsupportedError",
 ]
 
@@ -101,6 +107,18 @@ class ClusterError(DvcRayError):
 
 class RayDiedError(ClusterError):
     """Ray has died under a run: its parts in this process are not to be used any more, not even to end it."""
+
+
+class StorageError(DvcRayError):
+    """A remote cannot be reached, or refuses."""
+
+
+class ObjectMissingError(StorageError):
+    """An object is not in a remote."""
+
+
+class CorruptObjectError(StorageError):
+    """An object of a remote is not what its name says."""
 
 
 class StageFailedError(DvcRayError):

@@ -55,6 +55,8 @@ class RunOptions:
     """Take a stage whose data is missing, but is unchanged otherwise, as unchanged."""
     commit: bool = True
     """Put outs into the cache."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables that stages on other machines get from the caller's environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,66 @@ class StageSpec:
     settings: StageSettings = field(default_factory=StageSettings)
     group: str = ""
     """The address without what ``matrix`` or ``foreach`` has added: items of one stage share it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A DVC remote, as any machine needs it to use it."""
+
+    name: str
+    url: str
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    """DVC's own; may hold secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A file or directory whose data is in a remote."""
+
+    path: str
+    """Relative to the tree."""
+    oid: str
+    """Its MD5, with ``.dir`` for a directory."""
+    remote: str
+    """Name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFile:
+    """A file, link or empty folder."""
+
+    path: str
+    """Relative to the tree."""
+    mode: int
+    mtime_ns: int
+    data: bytes = field(repr=False)
+    """Content; of a link, where it leads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """Files that travel as a value."""
+
+    id: str
+    """A digest of all of it."""
+    files: tuple[PackedFile, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What a worker needs beyond its task if it shares no disk with the head."""
+
+    remotes: tuple[Remote, ...]
+    """Those its deps come from and its outs go to; the first is the default one."""
+    deps: tuple[Stored, ...]
+    ships: tuple[str, ...] = ()
+    """Files that the head sends with the task, because they are in no remote; relative to the tree."""
+    pushes: tuple[tuple[str, str], ...] = ()
+    """Outs, relative to the tree, that go to another remote than the default one, and its name."""
+    bring: tuple[str, ...] = ()
+    """Outs that come home with the result; relative to the tree."""
+    cache_size: int | None = None
+    """Bytes that the node's cache may have; None: no bound."""
 
 
 class Action(Enum):
@@ -273,6 +335,8 @@ class StageTask:
     """Whether outs and a run-cache entry go into the cache."""
     allow_missing: bool = False
     """Whether deps and outs may be missing."""
+    elsewhere: Elsewhere | None = None
+    """None: the worker shares the head's disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +372,8 @@ class StageResult:
     created: tuple[str, ...] = ()
     """New files that no out declares."""
     timed_out: bool = False
+    parcel: Pack | None = None
+    """What comes home from a worker that shares no disk with the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

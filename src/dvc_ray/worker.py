@@ -13,18 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from dvc_ray import command, env
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.paths import RESULT
 from dvc_ray.repo import bare, damage
-from dvc_ray.values import Output, StageResult, StageState, StageTask, Started
+from dvc_ray.values import Output, Pack, StageResult, StageState, StageTask, Started
 from dvc_ray.workspace import (
     CODE_LIST,
     Changes,
     Content,
     Materialised,
+    Site,
     detach,
     discard,
     find_changes,
+    kept_result,
     lay_aside,
     look,
     materialise,
@@ -39,8 +41,11 @@ def run_stage(
     emit: Callable[[Started | Output], None],
     stopped: Callable[[], bool],
     nested: Mapping[str, str] | None = None,
+    packs: Sequence[Pack] = (),
 ) -> StageResult:
     """Run a stage in a workspace of its own and leave the workspace for the head to empty.
+
+    On a node that shares no disk with the head, all that is to come home is in the result, and nothing is left.
 
     Changes the working directory and SHELL of the process while it runs: one stage at a time in a process.
 
@@ -49,21 +54,31 @@ def run_stage(
         emit: Told when it starts and what it prints.
         stopped: Asked several times a second whether to end the command.
         nested: Variables with which the command's own Ray driver joins the cluster.
+        packs: Files of the head's tree, for a node that does not see it.
 
     Returns:
         What became of it; a failed command is a result, not an exception.
     """
+    emit(Started(address=task.address, attempt=task.attempt, node=socket.gethostname()))
     begun = time.monotonic()
-    node = socket.gethostname()
-    emit(Started(address=task.address, attempt=task.attempt, node=node))
+    if task.elsewhere is not None:
+        return _run_elsewhere(
+            task, begun, packs, lambda site: _Attempt(site.task, emit, stopped, dict(nested or {}), site)
+        )
     attempt = _Attempt(task, emit, stopped, dict(nested or {}))
+    result = _result(task, attempt, begun)
+    _write_down(task, result)
+    return result
+
+
+def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
     state, entry, error = attempt.run()
     found = attempt.changes()
-    result = StageResult(
+    return StageResult(
         address=task.address,
         attempt=task.attempt,
         state=state,
-        node=node,
+        node=socket.gethostname(),
         seconds=time.monotonic() - begun,
         workspace=task.workspace,
         entry=entry,
@@ -74,12 +89,41 @@ def run_stage(
         created=found.created,
         timed_out=attempt.why is command.End.TIMEOUT,
     )
-    _write_down(task, result)
+
+
+def _run_elsewhere(
+    task: StageTask, begun: float, packs: Sequence[Pack], make: Callable[[Site], _Attempt]
+) -> StageResult:
+    """Run it where the head's disk is not; what is to survive the node is in the remote when this returns."""
+    try:
+        site = Site.of(task, packs)
+    except (StorageError, OSError) as error:
+        return StageResult(
+            address=task.address,
+            attempt=task.attempt,
+            state=StageState.FAILED,
+            node=socket.gethostname(),
+            seconds=time.monotonic() - begun,
+            workspace=task.workspace,
+            error=f"cannot be prepared on this node: {error}",
+        )
+    attempt = make(site)
+    result = _result(task, attempt, begun)
+    try:
+        result = replace(result, parcel=site.parcel(attempt.changes(), done=result.state is StageState.DONE))
+        site.write_down(result)
+        site.store_log()
+    except (StorageError, OSError) as error:
+        text = f"what it made cannot be brought home: {error}"
+        result = replace(result, state=StageState.FAILED, entry=None, error=result.error or text)
+    lay_aside(site.task.workspace)
     return result
 
 
 def written_result(task: StageTask) -> StageResult | None:
-    """Read what a worker wrote down before it was lost or its answer was; on the machine of the workspace."""
+    """Read what a worker wrote down before it was lost or its answer was. On the head."""
+    if task.elsewhere is not None:
+        return kept_result(task)
     found = _read(Path(_result_path(task)))
     return found[1] if found else None
 
@@ -131,8 +175,10 @@ class _Attempt:
         emit: Callable[[Started | Output], None],
         stopped: Callable[[], bool],
         nested: Mapping[str, str],
+        site: Site | None = None,
     ) -> None:
         self.task = task
+        self.site = site
         self.emit = emit
         self.stopped = stopped
         self.nested = nested
@@ -147,16 +193,26 @@ class _Attempt:
         _leave_what_is_gone()
         try:
             with _dvc_variables(dict(task.env)):
-                self.made = materialise(task)
+                self.made = self._materialise()
+                known = self.site.placed() if self.site else ()
                 with _in_directory(os.path.join(task.workspace, task.cwd)):
-                    entry = bare.run_stage(task, self.made.given, self.execute)
+                    ran = bare.run_stage(task, self.made.given, self.execute, known)
+                if self.site is not None and task.commit:
+                    self.site.push(ran)
         except ProjectError as error:
             return self._failed(error.what)
+        except StorageError as error:
+            return StageState.FAILED, None, str(error)
         except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
             if self.made is None:  # half of a workspace: nothing of it may come home
                 discard(task.workspace)
             return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
-        return StageState.DONE, entry, ""
+        return StageState.DONE, ran.entry, ""
+
+    def _materialise(self) -> Materialised:
+        if self.site is None:
+            return materialise(self.task)
+        return materialise(self.task, self.site.fill, self.site.covered())
 
     def execute(self, argv: Sequence[str], cwd: str, dvc_env: Mapping[str, str]) -> int:
         """Run one command of the stage.

@@ -135,8 +135,7 @@ def test_s3_checks_keys_and_survives_a_restart(testbed: Testbed) -> None:
     assert store.keys("one") == ["a/b"]
     refused = user.run("python", "-c", put, env={"AWS_SECRET_ACCESS_KEY": "wrong"}, check=False)
     assert "SignatureDoesNotMatch" in refused.stderr
-    reader = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), store.reader, strict=True))
-    assert "AccessDenied" in user.run("python", "-c", put, env=reader, check=False).stderr
+    assert "AccessDenied" in user.run("python", "-c", put, env=store.reader.variables(), check=False).stderr
     store.stop()
     store.start()
     assert store.keys("one") == ["a/b"]
@@ -148,7 +147,7 @@ def test_credentials_and_spot_notice_from_the_metadata_service(testbed: Testbed)
     store = testbed.store("s3-role")
     store.bucket("role")
     metadata = testbed.metadata()
-    metadata.grant(store.key, store.secret)
+    metadata.grant(store.owner.key, store.owner.secret)
     node = testbed.host("node", env=store.place())
     put = "import boto3; boto3.client('s3').put_object(Bucket='role', Key='k', Body=b'')"
     node.run("python", "-c", put)

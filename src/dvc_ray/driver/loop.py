@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Final
 
 from dvc_ray import env, retry
 from dvc_ray.driver import explain
+from dvc_ray.driver.cargo import Cargo
 from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
@@ -31,6 +33,7 @@ from dvc_ray.values import (
     StageKind,
     StageResult,
     StageState,
+    StageTask,
     Started,
 )
 from dvc_ray.worker import forget, written_result
@@ -83,6 +86,7 @@ class Driver:
         self._numbers = 0
         self._table = Table(chosen, options.on_error, listen)
         self._results = Results(project, listen)
+        self._cargo = Cargo()
 
     def run(self) -> RunResult:
         """Run the plan to its end.
@@ -260,7 +264,12 @@ class Driver:
             self._fail(stage, str(error))
             return
         stage.report = replace(stage.report, log=explain.shown(log))
-        self._executor.submit(task, settings)
+        try:
+            packs = self._cargo.of(task)
+        except OSError as error:
+            self._fail(stage, f"its files cannot be sent: {error}")
+            return
+        self._executor.submit(task, settings, packs)
         self._table.start(stage, task)
         waiting = (one.step.spec for one in self._table if one.state is StageState.WAITING)
         self._placing.foresee(waiting)
@@ -274,6 +283,8 @@ class Driver:
             if isinstance(event, Started):
                 self._table.say(stage, StageState.RUNNING, node=event.node)
             elif isinstance(event, Output):
+                if stage.task.elsewhere is not None:
+                    _log(stage.task, event.text)
                 self._listen(event)
             else:
                 end = (written_result(stage.task) or event) if isinstance(event, Lost) else event
@@ -393,3 +404,10 @@ class Driver:
             return
         self._release(stage)
         self._table.say(stage, StageState.STOPPED, reason="stopped")
+
+
+def _log(task: StageTask, text: str) -> None:
+    """Keep what a command on another machine prints."""
+    os.makedirs(os.path.dirname(task.log), exist_ok=True)
+    with open(task.log, "a", encoding="utf-8") as log:
+        log.write(text)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values import Notice, StageResult, StageTask
-from dvc_ray.workspace import Home
+from dvc_ray.workspace import Home, unpack
 
 
 class Results:
@@ -41,7 +41,7 @@ class Results:
             for task, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
                 assert result.entry is not None  # noqa: S101
                 try:
-                    self._home.bring(task, result)
+                    self._bring(task, result)
                 except OSError as error:
                     ends[task.address] = f"its files cannot be brought home: {error}"
                     continue
@@ -55,7 +55,12 @@ class Results:
         """Leave what a failed command wrote where a command run in the workspace would have left it."""
         try:
             with self.locked():
-                self._home.bring(task, result)
+                self._bring(task, result)
         except OSError as error:
             text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
             self._listen(Notice(text=text, level="warning"))
+
+    def _bring(self, task: StageTask, result: StageResult) -> None:
+        if result.parcel is not None:  # from a machine that shares no disk: as if its workspace was here
+            unpack(result.parcel, task.workspace)
+        self._home.bring(task, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from dvc_ray.values import StageSettings, StageTask, WorkerEvent
+from dvc_ray.values import Pack, StageSettings, StageTask, WorkerEvent
 
 
 class Executor(Protocol):
@@ -41,8 +41,20 @@ class Executor(Protocol):
             ConfigError: What it asks for makes no sense.
         """
 
-    def submit(self, task: StageTask, settings: StageSettings) -> None:
+    def shares_disk(self) -> bool:
+        """Whether all attempts run where the head's disk is; waits until that is known.
+
+        Raises:
+            ClusterError: The cluster cannot be started or reached.
+        """
+
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Start an attempt as soon as there is room for it.
+
+        Args:
+            task: The attempt.
+            settings: Of its stage, as this attempt has them.
+            packs: Files that it needs, where the head's disk is not; the first is the same for many attempts.
 
         Raises:
             ClusterError: The cluster cannot be started or reached.

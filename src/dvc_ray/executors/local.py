@@ -6,15 +6,20 @@ import os
 from collections import deque
 from collections.abc import Sequence
 
-from dvc_ray.values import Lost, StageSettings, StageTask, WorkerEvent
+from dvc_ray.values import Lost, Pack, StageSettings, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
 
 
 class LocalExecutor:
-    """An `Executor` without Ray; a submitted attempt runs when the driver waits for events."""
+    """An `Executor` without Ray; a submitted attempt runs when the driver waits for events.
 
-    def __init__(self) -> None:
-        self._queue: deque[StageTask] = deque()
+    Args:
+        apart: Whether attempts run as on a machine that does not share the head's disk.
+    """
+
+    def __init__(self, *, apart: bool = False) -> None:
+        self._apart = apart
+        self._queue: deque[tuple[StageTask, Sequence[Pack]]] = deque()
         self._stopped: set[str] = set()
 
     def warm_up(self, jobs: int) -> str:
@@ -37,20 +42,27 @@ class LocalExecutor:
         """Nor is anything refused."""
         return ""
 
-    def submit(self, task: StageTask, settings: StageSettings) -> None:
+    def shares_disk(self) -> bool:
+        """Whether the disk is this machine's own, which it is taken not to be with ``apart``."""
+        return not self._apart
+
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Queue an attempt."""
-        self._queue.append(task)
+        self._queue.append((task, packs))
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Run the next attempt to its end."""
         if not self._queue:
             return []
-        task = self._queue.popleft()
+        task, packs = self._queue.popleft()
         seen: list[WorkerEvent] = []
         if task.address in self._stopped:
             return [Lost(address=task.address, attempt=task.attempt, why="stopped")]
         nested = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
-        seen.append(run_stage(task, emit=seen.append, stopped=lambda: task.address in self._stopped, nested=nested))
+        stopped = self._stopped
+        seen.append(
+            run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, nested=nested, packs=packs)
+        )
         return seen
 
     def stop(self, address: str) -> None:

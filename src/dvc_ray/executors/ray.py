@@ -30,6 +30,7 @@ from dvc_ray.executors import fit
 from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.values import (
     Lost,
+    Pack,
     StageResult,
     StageSettings,
     StageTask,
@@ -40,6 +41,10 @@ from dvc_ray.worker import run_stage
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """What a stage's own Ray driver needs besides the address."""
 _JANITOR: Final = str(Path(__file__).with_name("janitor.py"))
+_NODE_ID: Final = "ray.io/node-id"
+"""Label that every node has (Ray 2.60)."""
+_HEAD: Final = "node:__internal_head__"
+"""Resource that the head node has (Ray 2.60)."""
 _PROBE_TIMEOUT: Final = 5.0
 _START_PATIENCE: Final = 10.0
 """Seconds to wait for Ray's start to end when the run is over before that."""
@@ -76,6 +81,9 @@ class RayExecutor:
         self._lost: list[WorkerEvent] = []
         self._vital: dict[str, subprocess.Popen[bytes]] = {}
         self._dead = False
+        self._sent: dict[str, Any] = {}
+        """Packs in Ray's object store, by id."""
+        self._head = ""
 
     def warm_up(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
@@ -142,13 +150,34 @@ class RayExecutor:
         known = [name for key, name in vars(accelerators).items() if key[0].isupper() and isinstance(name, str)]
         return fit.doubt(accelerator, [*known, *fit.accelerators(ray.cluster_resources())])
 
-    def submit(self, task: StageTask, settings: StageSettings) -> None:
-        """Hand an attempt to Ray's scheduler."""
-        self._await_ready()
-        self._flights[task.address] = _Flight(task, self._prepared(task.address, settings).remote(task))
+    def shares_disk(self) -> bool:
+        """Whether Ray has, and will have, no node but this machine."""
+        if self._address is None:
+            return True
+        import ray
 
-    def _prepared(self, address: str, settings: StageSettings) -> Any:
+        self._await_ready()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        here = ray.get_runtime_context().get_node_id()
+        return [node["NodeID"] for node in alive] == [here] and alive[0]["Resources"].get("CPU", 0) > 0
+
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
+        """Hand an attempt to Ray's scheduler."""
+        import ray
+
+        self._await_ready()
+        sent: list[Any] = list(packs)
+        if sent:  # what many attempts need, a node fetches once
+            known = self._sent.get(packs[0].id)
+            sent[0] = self._sent[packs[0].id] = ray.put(packs[0]) if known is None else known
+        remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None)
+        self._flights[task.address] = _Flight(task, remote.remote(task, *sent))
+
+    def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False) -> Any:
         """The remote function with a stage's options, which Ray checks."""
+        labels = dict(settings.label_selector)
+        if elsewhere and _NODE_ID not in labels:
+            labels[_NODE_ID] = f"!{self._head}"
         try:
             return self._remote.options(
                 name=f"stage {address}",
@@ -157,7 +186,7 @@ class RayExecutor:
                 memory=settings.memory,
                 resources=dict(settings.resources) or None,
                 accelerator_type=settings.accelerator_type,
-                label_selector=dict(settings.label_selector) or None,
+                label_selector=labels or None,
                 runtime_env=settings.runtime_env,
             )
         except (TypeError, ValueError) as error:
@@ -306,6 +335,7 @@ class RayExecutor:
         else:
             _probe(self._address)
             ray.init(address=self._address, **quiet)
+            self._head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")
         self._remote = ray.remote(max_retries=0, num_returns="streaming")(_run)
 
 
@@ -358,14 +388,14 @@ def _local_cpus(jobs: int) -> int:
     return max(len(os.sched_getaffinity(0)), jobs, 2)
 
 
-def _run(task: StageTask) -> Iterator[WorkerEvent]:
+def _run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent]:
     """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
     import ray
 
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
     thread = threading.Thread(
-        target=_run_in_thread, args=(task, events, stop, ray.get_runtime_context().gcs_address), name="stage"
+        target=_run_in_thread, args=(task, packs, events, stop, ray.get_runtime_context().gcs_address), name="stage"
     )
     thread.start()
     try:
@@ -392,12 +422,13 @@ def _take(events: queue.SimpleQueue[WorkerEvent | BaseException]) -> WorkerEvent
 
 def _run_in_thread(
     task: StageTask,
+    packs: Sequence[Pack],
     events: queue.SimpleQueue[WorkerEvent | BaseException],
     stop: threading.Event,
     address: str,
 ) -> None:
     nested = {env.RAY_ADDRESS: address} | {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
     try:
-        events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested))
+        events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested, packs=packs))
     except BaseException as error:  # noqa: BLE001  raised again where Ray sees it
         events.put(error)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,19 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.repo import hashes
 from dvc_ray.repo.failures import message
 from dvc_ray.values import StageTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What DVC has made of a stage that ran."""
+
+    entry: dict[str, Any]
+    """Its entry of dvc.lock."""
+    objects: dict[str, str]
+    """Hashes of its outs that are in the cache, by path relative to the workspace."""
+    run_cache: str | None
+    """The stage's entry of the run cache, relative to the cache; None: it has none."""
+
 
 Execute = Callable[[Sequence[str], str, Mapping[str, str]], int]
 """Runs an argv in a directory with an environment; its return code."""
@@ -34,7 +48,7 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
     written.write()
 
 
-def run_stage(task: StageTask, given: Iterable[str], execute: Execute) -> dict[str, Any]:
+def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: Iterable[tuple[str, str]] = ()) -> Ran:
     """Run a stage as ``dvc repro --force --single-item`` would, in its workspace.
 
     Outs and the run-cache entry are in the cache when it returns.
@@ -44,9 +58,7 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute) -> dict[s
         given: Files and directories that the workspace shares with the user's tree, relative to both: what DVC knows
             of their hashes there, holds here.
         execute: Runs a command of the stage.
-
-    Returns:
-        The stage's entry of dvc.lock.
+        known: Files of the workspace, absolute, whose MD5 is known.
 
     Raises:
         ProjectError: DVC rejects the result: a command failed, an out was not written, …
@@ -62,6 +74,7 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute) -> dict[s
     with contextlib.closing(Repo(project)) as repo, _commands_by(execute):
         pairs = [(os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given]
         hashes.carry(task.state_dir, repo.state, pairs)
+        hashes.know(repo.state, known)
         dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
         stage = StageLoader.load_stage(dvcfile, task.name, task.definition)
         try:
@@ -69,7 +82,23 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute) -> dict[s
                 stage.run(force=True, no_commit=not task.commit, allow_missing=task.allow_missing)
         except DvcException as error:
             raise ProjectError(message(error)) from error
-        return dict(_plain(to_single_stage_lockfile(stage)))
+        entry = dict(_plain(to_single_stage_lockfile(stage)))
+        saved = _run_cache(repo, stage)
+        outs = [out for out in stage.outs if out.hash_info and out.is_in_repo and (out.use_cache or saved)]
+        objects = {os.path.relpath(out.fs_path, task.workspace): str(out.hash_info.value) for out in outs}
+        return Ran(entry=entry, objects=objects if task.commit else {}, run_cache=saved)
+
+
+def _run_cache(repo: Any, stage: Any) -> str | None:
+    """Where ``StageCache.save`` has put a stage's entry, relative to the cache (3.67.1)."""
+    from dvc.stage.cache import _can_hash, _get_cache_hash, _get_stage_hash
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    if not _can_hash(stage):
+        return None
+    cache = repo.stage_cache
+    path = cache._get_cache_path(_get_stage_hash(stage), _get_cache_hash(to_single_stage_lockfile(stage)))
+    return os.path.relpath(path, os.path.dirname(cache.cache_dir)) if os.path.exists(path) else None
 
 
 @contextlib.contextmanager

@@ -53,3 +53,18 @@ def links(repo: Any, paths: Iterable[str]) -> None:
     """Tell DVC that these outs are checked out, as its own checkout does (``State.save_link``)."""
     for path in paths:
         repo.state.save_link(path, repo.fs)
+
+
+def know(state: Any, pairs: Iterable[tuple[str, str]]) -> None:
+    """Tell a ``State`` the MD5 of files, which need not be hashed then.
+
+    Args:
+        state: The ``State`` to write.
+        pairs: Absolute path and MD5 of each.
+    """
+    from dvc.fs import localfs
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    items = [(path, HashInfo("md5", oid), localfs.info(path)) for path, oid in pairs]
+    if items:
+        state.save_many(iter(items), localfs)

@@ -44,17 +44,18 @@ class Ignores:
         self._outs: list[str] = []
         self._rules = _Rules(scm)
 
-    def add(self, order: tuple[int, int], path: str) -> str | None:
+    def add(self, order: tuple[int, int], path: str, *, folder: bool = False) -> str | None:
         """Ignore an out.
 
         Args:
             order: Place of its stage in the plan and of the out in the stage.
             path: The out, absolute.
+            folder: Whether it is a directory, which matters for patterns such as ``models/``; it need not be there.
 
         Returns:
             The .gitignore that was written; None if Git ignored the out already.
         """
-        if self._rules.ignore(path):
+        if self._rules.ignore(path + os.sep if folder else path):
             return None
         entry, gitignore = self._scm._get_gitignore(path)
         file = self._files.get(gitignore)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import choosing, git, hashes, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, hashes, remotes, runcache, scattered, snapshot, status, tasks, upto
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
 from dvc_ray.repo.tracked import Tracked
+from dvc_ray.repo.virtual import Virtual
+from dvc_ray.storage import Objects, probe
+from dvc_ray.storage.s3 import QUICK
 from dvc_ray.values import OnError, RunOptions, Selection, StageKind, StageSpec, StageTask, Status
 
 
@@ -45,6 +49,8 @@ class Project:
         self._order: dict[str, int] = {}
         self._in_order: list[Any] = []
         self._locks = Locks({})
+        self._data: Virtual | None = None
+        self._store: Objects | None = None
         self._ignores = Ignores(repo.scm)
         self._current = 0
         self._code: tuple[str, ...] | None = None
@@ -170,9 +176,44 @@ class Project:
         )
         return tuple(self._spec(stage, graph, selection) for stage in found)
 
+    def scatter(self) -> None:
+        """Have the selected stages run on machines that share no disk with this one: hashes decide, not files.
+
+        Raises:
+            ProjectError: There is no remote to carry data.
+            UnsupportedError: There is one that not all machines can use.
+            StorageError: It does not work from here.
+        """
+        with ours():
+            self._data = Virtual(self._repo, self._stages)
+        default = self._data.remote(self._data.default)
+        probe(remotes.open_remote(default, QUICK))
+        self._store = remotes.open_remote(default)
+
+    def check_pushed(self, addresses: Sequence[str]) -> None:
+        """See that what these stages read, and no other of them makes, is where other machines find it.
+
+        Raises:
+            ProjectError: Some of it is not.
+            StorageError: A remote cannot be asked.
+        """
+        assert self._data is not None  # noqa: S101
+        running = {id(self._stages[address]) for address in addresses}
+        with ours():
+            lacks = scattered.lacks((self._stages[address] for address in addresses), running, self._data)
+        if lacks:
+            named = ", ".join(f"'{lack.out}' ({lack.size})" for lack in lacks)
+            raise ProjectError(
+                f"data that stages need is not in the remote, where other machines would find it: {named}.",
+                f"Push it: dvc push {' '.join(lack.out for lack in lacks)}",
+            )
+
     def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""
         stage = self._stages[address]
+        if self._data is not None:
+            with ours():
+                return status.by_hashes(stage, self._data)
         with ours():
             upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not stage.frozen else []
             return status.of(stage, allow_missing=allow_missing, upstream=upstream)
@@ -225,6 +266,8 @@ class Project:
         """
         stage = self._stages[address]
         self._current = self._order[address]
+        if self._data is not None and choosing.kind_of(stage) is StageKind.COMMAND:
+            return self._settle_scattered(stage, options, force=force)
         with ours():
             if choosing.kind_of(stage) is StageKind.COMMAND:
                 if options.pull:
@@ -244,6 +287,23 @@ class Project:
                     )
             except upto.WorkerNeededError:
                 return False
+            self._dump([stage])
+        return True
+
+    def _settle_scattered(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
+        """Restore a stage from the remote's run cache, by hashes; else remove its outs, as DVC does before it runs."""
+        assert self._data is not None  # noqa: S101
+        assert self._store is not None  # noqa: S101
+        with ours():
+            tasks.check_outs(self._repo, stage)
+            scattered.fill_deps(stage, self._data)
+            entry = None if force or not options.run_cache else scattered.cached_entry(stage, self._store)
+            stage.remove_outs(ignore_remove=False, force=False)
+            if entry is None:
+                return False
+            self._take(stage, entry)
+            for out in scattered.at_home(stage, pull=options.pull):
+                scattered.bring(out, self._store)
             self._dump([stage])
         return True
 
@@ -267,7 +327,16 @@ class Project:
         """
         code = self.code()
         with ours():
-            return tasks.make(self._repo, self._stages[address], code, request, self._copy)
+            if self._data is None:
+                return tasks.make(self._repo, self._stages[address], code, request, self._copy)
+            stage, settings = self._stages[address], request.settings
+            lenient = replace(request, options=replace(request.options, allow_missing=True))
+            made = replace(
+                tasks.make(self._repo, stage, code, lenient, self._copy), allow_missing=request.options.allow_missing
+            )
+            pull = request.options.pull if settings.pull is None else settings.pull
+            made = replace(made, env=tasks.declared(request))
+            return scattered.describe(made, stage, self._data, pull=pull)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
@@ -353,12 +422,29 @@ class Project:
         from dvc.stage.loader import StageLoader
 
         stage = self._stages[merge.task.address]
+        self._current = self._order[merge.task.address]
+        if merge.task.elsewhere is not None:
+            self._take(stage, merge.entry)
+            for out in stage.outs:
+                if out.use_cache and out.exists and merge.task.commit:
+                    out.commit()
+            return
         StageLoader.fill_from_lock(stage, merge.entry)
         stage.cmd_changed = False
         tasks.carry_home(self._repo, merge.task)
         if merge.task.commit:
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
-        self._current = self._order[merge.task.address]
+        stage.ignore_outs()
+
+    def _take(self, stage: Any, entry: Mapping[str, Any]) -> None:
+        """Take hashes into a stage whose data may be elsewhere."""
+        from dvc.stage.loader import StageLoader
+
+        StageLoader.fill_from_lock(stage, entry)
+        stage.cmd_changed = False
+        for out in stage.outs:  # its .gitignore goes where the out would be
+            if out.use_scm_ignore:
+                os.makedirs(os.path.dirname(out.fs_path), exist_ok=True)
         stage.ignore_outs()
 
     def _dump(self, stages: Sequence[Any]) -> None:
@@ -379,6 +465,7 @@ class Project:
             return
         stage = self._in_order[self._current]
         place = next((number for number, out in enumerate(stage.outs) if out.fs_path == path), 0)
-        written = self._ignores.add((self._current, place), path)
+        folder = bool(stage.outs[place].hash_info and stage.outs[place].hash_info.isdir)
+        written = self._ignores.add((self._current, place), path, folder=folder)
         if written:
             self._repo.scm_context.track_file(relpath(written))

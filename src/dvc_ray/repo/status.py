@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from dvc_ray.repo.virtual import Virtual
 from dvc_ray.values import Status
 
 
@@ -24,6 +25,40 @@ def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ())
         if found:
             return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
     return Status(changed=False)
+
+
+def by_hashes(stage: Any, data: Virtual) -> Status:
+    """Status of a stage whose data need not be in the workspace.
+
+    Args:
+        stage: A ``dvc.stage.Stage``; its repo must be locked.
+        data: What is known of data that is not there.
+    """
+    deps = () if stage.frozen or stage.is_callback or stage.always_changed else stage.deps
+    looks: tuple[Callable[[], Iterable[str]], ...] = (
+        lambda: _stage(stage),
+        lambda: [] if deps else _deps(stage),
+        lambda: [text for dep in deps for text in _dep(dep, data)],
+        lambda: [f"{kind} {what}" for out in stage.outs for what, kind in _flat(_out(out))],
+    )
+    for look in looks:
+        if found := tuple(look()):
+            return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
+    return Status(changed=False)
+
+
+def _dep(dep: Any, data: Virtual) -> Iterable[str]:
+    if not data.is_away(dep):
+        return [f"{kind} {what}" for what, kind in _flat(dep.status())]
+    kind = data.changed(dep)
+    return [f"{kind} {dep}"] if kind else []
+
+
+def _out(out: Any) -> dict[str, Any]:
+    """Status of an out: that it is neither here nor in the local cache is no change, if its hash is known."""
+    if not out.exists and out.hash_info and out.use_cache:
+        return {}
+    return dict(out.workspace_status())
 
 
 def _known(stage: Any) -> bool:

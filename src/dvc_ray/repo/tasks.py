@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from dvc_ray.env import without_git
+from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports
@@ -101,6 +101,16 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
     )
+
+
+def declared(request: Request) -> tuple[tuple[str, str], ...]:
+    """The environment of a command on another machine: what is declared, and DVC's own; the rest is that machine's."""
+    known = request.env
+    crossing = {name: text for name, text in known.items() if name.startswith(TO_OTHER_MACHINES)}
+    secret = {name: known[name] for name in request.options.secrets if name in known}
+    shell = {"SHELL": known["SHELL"]} if known.get("SHELL") else {}
+    from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
+    return tuple({**shell, **crossing, **secret, **from_runtime_env, **dict(request.settings.env)}.items())
 
 
 def commands(stage: Any) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, mis
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
+from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
+from dvc_ray.workspace.site import Site, kept_result
 from dvc_ray.workspace.twin import Twin, stamps_of
 
 __all__ = [
@@ -16,15 +18,20 @@ __all__ = [
     "Content",
     "Home",
     "Materialised",
+    "Site",
     "Twin",
     "detach",
     "discard",
     "find_changes",
+    "kept_result",
     "lay_aside",
     "look",
     "materialise",
     "misplaced_outs",
     "missed_files",
+    "pack",
     "stamps_of",
+    "stamps_of_pack",
+    "unpack",
     "written_in_place",
 ]

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -39,19 +39,28 @@ class Materialised:
     """Of each file put there, by path relative to the root."""
 
 
-def materialise(task: StageTask) -> Materialised:
+def materialise(
+    task: StageTask, fill: Callable[[str], None] | None = None, covered: Collection[str] = frozenset()
+) -> Materialised:
     """Make the workspace of an attempt.
 
     Files of the snapshot are copied, because a command may rewrite them; deps and includes are hard-linked to the
     user's (a dep that a command changes in place is changed for the user, as under ``dvc repro``), or copied where
     the file system refuses a link.
 
+    Args:
+        task: The attempt.
+        fill: Puts what does not come from the tree, before all else.
+        covered: Files of the snapshot among that, relative to the tree.
+
     Raises:
         OSError: A file cannot be read or written.
     """
     root = Path(task.workspace)
-    if not reuse.claim(str(root), task.tree, task.code):
+    if not reuse.claim(str(root), task.tree, set(task.code) - set(covered)):
         root.mkdir(parents=True)
+    if fill is not None:
+        fill(str(root))
     put = Putter(task.tree, str(root))
     for path in task.code:
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile

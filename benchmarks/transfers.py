@@ -1,0 +1,147 @@
+"""Moving a directory between the cache and an S3 remote, by all who could."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.seaweed import Server
+
+from benchmarks.harness import STOCK, Workbench, goal, table
+
+_BUCKET: Final = "bench"
+_KIB: Final = 1024
+_WORKLOADS: Final = {
+    "2,000 x 4 KiB": (2000, 4 * _KIB),
+    "200 x 1 MiB": (200, 1024 * _KIB),
+    "4 x 256 MiB": (4, 256 * 1024 * _KIB),
+}
+_QUICK: Final = {"20 x 4 KiB": (20, 4 * _KIB)}
+_MANY: Final = 2000
+_OF_DVC: Final = 1 / 2.5
+_OF_THE_BEST: Final = 1 / 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """Somebody who moves objects: command lines, up and down.
+
+    Each is timed as a whole; those in Python say how long the moving itself took, which is what counts: the libraries
+    are in a worker's memory already.
+    """
+
+    name: str
+    up: Callable[[Path, str], list[str]]
+    """For the cache's directory of objects, and a folder of the bucket."""
+    down: Callable[[Path, str], list[str]]
+
+
+def run(bench: Workbench) -> Iterator[str]:
+    """Compare them at each kind of directory, in turn, and say how ours stands."""
+    with tempfile.TemporaryDirectory(prefix="dvc-ray-bench-s3-", ignore_cleanup_errors=True) as folder:
+        server = Server(Path(folder))
+        server.bucket(_BUCKET)
+        try:
+            for label, (number, size) in (_QUICK if bench.quick else _WORKLOADS).items():
+                yield from _compare(bench, server, label, number, size)
+        finally:
+            server.stop()
+
+
+def _compare(bench: Workbench, server: Server, label: str, number: int, size: int) -> Iterator[str]:
+    project = _project(bench, server, number, size)
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for _ in range(1 if bench.quick else 3):
+        for client in _clients():
+            up, down = _measure(project, server, client)
+            found.setdefault(client.name, ([], []))[0].append(up)
+            found[client.name][1].append(down)
+    rows = [[name, *map(_range, sides)] for name, sides in found.items()]
+    yield table((f"{label}, s", "up", "down"), rows)
+    for side, word in ((0, "up"), (1, "down")):
+        ours = median(found["dvc-ray"][side])
+        best = min(median(sides[side]) for name, sides in found.items() if name != "dvc-ray")
+        yield goal(f"{label} {word}, ours / the best other", ours / best, _OF_THE_BEST, "x")
+        if number >= _MANY:
+            yield goal(f"{label} {word}, ours / dvc", ours / median(found["dvc"][side]), _OF_DVC, "x")
+
+
+def _range(seconds: list[float]) -> str:
+    return f"{median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
+
+
+def _project(bench: Workbench, server: Server, number: int, size: int) -> Path:
+    project = bench.make(f"transfer-{number}", [])
+    (project / "data").mkdir()
+    for each in range(number):
+        (project / "data" / f"{each}.bin").write_bytes(secrets.token_bytes(size))
+    bench.time(project, *STOCK, "add", "--quiet", "data")
+    bench.time(project, *STOCK, "remote", "add", "--default", "r", f"s3://{_BUCKET}/unset")
+    bench.time(project, *STOCK, "remote", "modify", "r", "endpointurl", server.url)
+    return project
+
+
+def _measure(project: Path, server: Server, client: _Client) -> tuple[float, float]:
+    """Move up into an empty folder and down into an empty cache; both must end with the same files."""
+    folder = secrets.token_hex(8)
+    objects = project / ".dvc/cache/files/md5"
+    environ = {**os.environ, **server.variables(), "S3_ENDPOINT_URL": server.url, "DVC_NO_ANALYTICS": "1"}
+    subprocess.run([*STOCK, "remote", "modify", "r", "url", f"s3://{_BUCKET}/{folder}"], cwd=project, check=True)
+    before = _names(objects)
+    up = _timed(client.up(objects, folder), project, environ)
+    shutil.rmtree(objects)
+    down = _timed(client.down(objects, folder), project, environ)
+    if _names(objects) != before:
+        raise RuntimeError(f"{client.name} did not bring back what it took")
+    return up, down
+
+
+def _names(objects: Path) -> dict[str, int]:
+    return {str(path.relative_to(objects)): path.stat().st_size for path in objects.rglob("*") if path.is_file()}
+
+
+def _timed(argv: list[str], cwd: Path, environ: dict[str, str]) -> float:
+    begun = time.perf_counter()
+    done = subprocess.run(argv, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
+    wall = time.perf_counter() - begun
+    if done.returncode:
+        raise RuntimeError(f"{argv}: {done.stderr}")
+    said = done.stdout.strip().splitlines()
+    return float(said[-1]) if said and said[-1].replace(".", "").isdigit() else wall
+
+
+def _clients() -> list[_Client]:
+    found = [
+        _Client("dvc", lambda *_: [*STOCK, "push", "-q"], lambda *_: [*STOCK, "fetch", "-q"]),
+        _python("dvc-ray"),
+        _python("s3fs"),
+        _python("s3fs-one-by-one"),
+    ]
+    if s5cmd := shutil.which("s5cmd", path=f"{sys.prefix}/bin:{os.environ['PATH']}"):
+        found.append(
+            _Client(
+                "s5cmd",
+                lambda objects, folder: [s5cmd, "cp", f"{objects}/", f"s3://{_BUCKET}/{folder}/files/md5/"],
+                lambda objects, folder: [s5cmd, "cp", f"s3://{_BUCKET}/{folder}/files/md5/*", f"{objects}/"],
+            )
+        )
+    return found
+
+
+def _python(name: str) -> _Client:
+    def line(way: str) -> Callable[[Path, str], list[str]]:
+        return lambda objects, folder: [
+            *(sys.executable, "-m", "benchmarks.movers", name, way, str(objects), f"s3://{_BUCKET}/{folder}")
+        ]
+
+    return _Client(name, line("up"), line("down"))

@@ -1,0 +1,37 @@
+"""What the head sends to workers that do not see its disk."""
+
+from __future__ import annotations
+
+import os
+
+from dvc_ray.values import Pack, StageTask
+from dvc_ray.workspace import pack, stamps_of_pack
+
+
+class Cargo:
+    """The snapshot, taken up once in a run, and what differs from it for each attempt."""
+
+    def __init__(self) -> None:
+        self._snapshot: Pack | None = None
+        self._stamps: dict[str, tuple[int, int]] = {}
+
+    def of(self, task: StageTask) -> tuple[Pack, ...]:
+        """The packs of an attempt; the first is the same for all of a run.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        if task.elsewhere is None:
+            return ()
+        if self._snapshot is None:
+            self._snapshot = pack(task.tree, task.code)
+            self._stamps = dict(stamps_of_pack(self._snapshot))
+        changed = [path for path in task.code if self._has_changed(task.tree, path)]
+        return self._snapshot, pack(task.tree, [*changed, *task.elsewhere.ships])
+
+    def _has_changed(self, tree: str, path: str) -> bool:
+        try:
+            found = os.lstat(os.path.join(tree, path))
+        except FileNotFoundError:
+            return False
+        return self._stamps.get(path) not in {(found.st_mtime_ns, found.st_size), (0, found.st_size)}

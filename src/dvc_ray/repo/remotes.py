@@ -1,0 +1,160 @@
+"""DVC's remotes as object stores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+from dvc_ray.errors import ObjectMissingError, StorageError, UnsupportedError
+from dvc_ray.repo.failures import message, ours
+from dvc_ray.storage import Objects
+from dvc_ray.storage.s3 import PATIENT, S3, Patience, can
+from dvc_ray.values import Remote
+
+_CHUNK: Final = 8 << 20
+_VERSIONED: Final = ("version_aware", "worktree")
+
+
+def find(repo: Any, name: str | None = None) -> Remote | None:
+    """A remote of a project.
+
+    Args:
+        repo: The ``dvc.repo.Repo``.
+        name: Its name; None: the default one.
+
+    Returns:
+        None if there is no default remote.
+
+    Raises:
+        ProjectError: DVC's configuration does not have it.
+        UnsupportedError: It is one that keeps files by version, not by hash.
+    """
+    name = name or repo.config["core"].get("remote")
+    if not name:
+        return None
+    with ours():
+        from dvc.fs import get_fs_config
+
+        options = dict(get_fs_config(repo.config, name=name))
+    if versioned := [option for option in _VERSIONED if options.get(option)]:
+        raise UnsupportedError(
+            f"remote '{name}' is '{versioned[0]}': it keeps files by version, not by hash, so that others do not find"
+            " the data of a stage in it.",
+            "Add a remote without that option, and make it the default: dvc remote add -d NAME URL",
+        )
+    url = str(options.pop("url"))
+    return Remote(name=name, url=url, options=tuple(sorted(options.items())))
+
+
+def open_remote(remote: Remote, patience: Patience = PATIENT) -> Objects:
+    """Open it: S3 the fast way if all its options allow, else by DVC's own file system.
+
+    Raises:
+        StorageError: It cannot be used.
+    """
+    return S3(remote, patience) if can(remote) else DvcObjects(remote)
+
+
+class DvcObjects:
+    """An `Objects` by DVC's file system for its URL: ssh, gs, azure, http, a local path and others.
+
+    Args:
+        remote: Where, and DVC's options.
+
+    Raises:
+        StorageError: The file system is not installed, or refuses its options.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        with self._explained():
+            from dvc.fs import get_cloud_fs
+
+            kind, config, self._root = get_cloud_fs(None, url=remote.url, **dict(remote.options))
+            self._fs = kind(**config)
+
+    @property
+    def url(self) -> str:
+        """What the user knows the store by."""
+        return self._remote.url
+
+    def put(self, key: str, path: str, size: int) -> None:  # noqa: ARG002  the protocol gives it
+        """Store a file."""
+        with self._explained(), self._whole(key) as target:
+            self._fs.put_file(path, target)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store some bytes."""
+        with self._explained(), self._whole(key) as target, self._fs.open(target, "wb") as file:
+            file.write(data)
+
+    def chunks(self, key: str, size: int | None = None) -> Iterator[bytes]:  # noqa: ARG002  the protocol gives it
+        """Read an object in order."""
+        with self._explained(), self._fs.open(self._path(key), "rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None: there is none."""
+        with self._explained():
+            try:
+                return int(self._fs.info(self._path(key))["size"])
+            except FileNotFoundError:
+                return None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys of the objects in a folder."""
+        with self._explained(), contextlib.suppress(FileNotFoundError):
+            for path in self._fs.find(self._path(prefix) if prefix else self._root):
+                yield self._fs.relpath(path, self._root).replace(os.sep, "/")
+
+    def newest(self, prefix: str) -> str | None:
+        """Key of the object in a folder that was written last; None: there is none."""
+        with self._explained(), contextlib.suppress(FileNotFoundError):
+            found = self._fs.find(self._path(prefix), detail=True) if self._fs.exists(self._path(prefix)) else {}
+            if found:
+                path = max(found, key=lambda name: str(found[name].get("LastModified") or found[name].get("mtime")))
+                return str(self._fs.relpath(path, self._root)).replace(os.sep, "/")
+        return None
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        with self._explained(), contextlib.suppress(FileNotFoundError):
+            self._fs.remove(self._path(key))
+
+    def _path(self, key: str) -> str:
+        return str(self._fs.join(self._root, *key.split("/")))
+
+    @contextlib.contextmanager
+    def _whole(self, key: str) -> Iterator[str]:
+        """Where to write: an object store shows only whole objects, elsewhere a finished file takes its name."""
+        from dvc_objects.fs.base import ObjectFileSystem
+
+        path = self._path(key)
+        if isinstance(self._fs, ObjectFileSystem):
+            yield path
+            return
+        self._fs.makedirs(self._fs.parent(path), exist_ok=True)
+        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+        yield temporary
+        self._fs.move(temporary, path)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        from dvc.exceptions import DvcException
+
+        name = self._remote.name
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise ObjectMissingError(f"remote '{name}' ({self.url}): {error} is missing.", "") from error
+        except DvcException as error:
+            raise StorageError(f"remote '{name}' ({self.url}): {message(error)}", "") from error
+        except Exception as error:
+            raise StorageError(
+                f"remote '{name}' ({self.url}): {error or type(error).__name__}",
+                f"See whether `dvc push -r {name}` works from this machine.",
+            ) from error

@@ -1,0 +1,205 @@
+"""Data that need not be in the workspace: known by its hashes, kept in a remote.
+
+A run on machines that share no disk is decided from hashes. DVC's ``--allow-missing`` is not enough for that: a dep
+that is a parent of missing outs is "modified" for it, and one that is stale is not noticed (3.67.1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dvc_ray.errors import ProjectError, UnsupportedError
+from dvc_ray.repo import remotes
+from dvc_ray.storage import Item, download
+from dvc_ray.values import Remote, Stored
+
+
+class Virtual:
+    """The data of a project, wherever it is.
+
+    Args:
+        repo: The ``dvc.repo.Repo``.
+        stages: Stages of the run, by address; what they know of their outs counts.
+
+    Raises:
+        ProjectError: The project has no default remote.
+        UnsupportedError: It has one that no other machine can use.
+    """
+
+    def __init__(self, repo: Any, stages: Mapping[str, Any]) -> None:
+        self._repo = repo
+        default = remotes.find(repo)
+        if default is None:
+            raise ProjectError(
+                "the stages would run on machines that share no disk, and the project has no remote to carry data"
+                " between them.",
+                "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
+            )
+        if _is_path(default):
+            raise UnsupportedError(
+                f"the stages would run on machines that share no disk, and remote '{default.name}' is a path of this"
+                f" one: {default.url}",
+                "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
+            )
+        self._remotes: dict[str, Remote] = {default.name: default}
+        self.default = default.name
+        self._outs = {out.fs_path: out for stage in repo.index.stages for out in _outs(stage)}
+        self._outs |= {out.fs_path: out for stage in stages.values() for out in _outs(stage)}
+
+    def changed(self, dep: Any) -> str:
+        """How a dep has changed since its stage ran, in DVC's words; empty if it has not."""
+        if not self.is_away(dep):
+            status = dep.status()
+            return str(next(iter(status.values()))) if status else ""
+        found = self.hash_of(dep.fs_path)
+        if found is None:
+            return "deleted"
+        return "" if found == dep.hash_info else "modified"
+
+    def is_away(self, dep: Any) -> bool:
+        """Whether data of a dep is not in the workspace, but in a remote."""
+        if dep.protocol != "local" or not hasattr(dep, "fs_path") or _is_params(dep):
+            return False
+        return any(not os.path.lexists(out.fs_path) for out in self.covering(dep.fs_path))
+
+    def hash_of(self, path: str) -> Any | None:
+        """The ``HashInfo`` that DVC would find for a path if all data was there; None: there is no such data."""
+        above = self._above(path)
+        if above is not None:
+            return self._inside(above, path)
+        from dvc_data.hashfile.tree import Tree
+
+        tree = Tree()
+        for name, hash_info in self._files(path):
+            tree.add(tuple(os.path.relpath(name, path).split(os.sep)), None, hash_info)
+        if not len(tree):
+            return None
+        tree.digest()
+        return tree.hash_info
+
+    def stored(self, path: str) -> Iterator[Stored]:
+        """What a worker fetches for a dep; what of it is in no remote is not in here."""
+        above = self._above(path)
+        if above is not None and above.use_cache and above.fs_path == path:
+            yield Stored(path=path, oid=_oid(above), remote=self._remote(above))
+        elif above is not None and above.use_cache:
+            part = tuple(os.path.relpath(path, above.fs_path).split(os.sep))
+            for key, (_, hash_info) in self._tree(above).iteritems():
+                if key[: len(part)] == part:
+                    file = os.path.join(above.fs_path, *key)
+                    yield Stored(path=file, oid=str(hash_info.value), remote=self._remote(above))
+        elif above is None:
+            for out in self.covering(path):
+                if out.use_cache:
+                    yield Stored(path=out.fs_path, oid=_oid(out), remote=self._remote(out))
+
+    def covering(self, path: str) -> Iterator[Any]:
+        """Outs at, above or under a path."""
+        above = self._above(path)
+        if above is not None:
+            yield above
+        else:
+            yield from (out for name, out in self._outs.items() if name.startswith(path + os.sep))
+
+    def _above(self, path: str) -> Any | None:
+        """The out at a path or above it."""
+        while path not in self._outs:
+            parent = os.path.dirname(path)
+            if parent == path:
+                return None
+            path = parent
+        return self._outs[path]
+
+    def _inside(self, out: Any, path: str) -> Any | None:
+        if not out.hash_info:
+            return None
+        if out.fs_path == path:
+            return out.hash_info
+        if not out.hash_info.isdir:
+            return None
+        part = tuple(os.path.relpath(path, out.fs_path).split(os.sep))
+        tree = self._tree(out)
+        file = tree.get(part)
+        if file is not None:
+            return file[1]
+        found = tree.get_obj(out.cache, part)
+        return found.hash_info if found is not None else None
+
+    def _files(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Files under a folder with their hashes: those of outs, and those that are there."""
+        from dvc_data.hashfile.hash import hash_file
+
+        outs = {out.fs_path: out for out in self.covering(path)}
+        for out in outs.values():
+            if not out.hash_info:
+                continue
+            if out.hash_info.isdir:
+                for key, (_, hash_info) in self._tree(out).iteritems():
+                    yield os.path.join(out.fs_path, *key), hash_info
+            else:
+                yield out.fs_path, out.hash_info
+        for folder, names, files in self._repo.dvcignore.walk(self._repo.fs, path):
+            names[:] = [name for name in names if os.path.join(folder, name) not in outs]
+            for name in files:
+                full = os.path.join(folder, name)
+                if full not in outs:
+                    yield full, hash_file(full, self._repo.fs, "md5", state=self._repo.state)[1]
+
+    def _tree(self, out: Any) -> Any:
+        """The list of a directory's files, from the local cache or its remote."""
+        from dvc_data.hashfile.tree import Tree
+
+        oid = _oid(out)
+        path = str(out.cache.oid_to_path(oid))
+        if not os.path.exists(path):
+            store = remotes.open_remote(self.remote(out.remote or self.default))
+            key = f"files/md5/{oid[:2]}/{oid[2:]}"
+            download(store, [Item(key=key, path=path, md5=oid.removesuffix(".dir"))])
+        return Tree.load(out.cache, out.hash_info)
+
+    def remote(self, name: str) -> Remote:
+        """A remote of the project.
+
+        Raises:
+            ProjectError: DVC's configuration does not have it.
+            UnsupportedError: It is one that no other machine can use.
+        """
+        if name not in self._remotes:
+            found = remotes.find(self._repo, name)
+            assert found is not None  # noqa: S101
+            self._remotes[name] = found
+        return self._remotes[name]
+
+    def _remote(self, out: Any) -> str:
+        """Name of the remote that an out's data is in."""
+        return str(out.remote or self.default)
+
+
+def _outs(stage: Any) -> Iterator[Any]:
+    return (out for out in stage.outs if out.protocol == "local")
+
+
+def _oid(out: Any) -> str:
+    """An out's hash; DVC 2's are in another place.
+
+    Raises:
+        UnsupportedError: It is one of those.
+    """
+    if out.hash_info.name != "md5":
+        raise UnsupportedError(
+            f"'{out}' was added by DVC 2 ({out.hash_info.name}): workers do not look for data where that put it.",
+            "Bring it to DVC 3's: dvc cache migrate --dvc-files, then dvc push",
+        )
+    return str(out.hash_info.value)
+
+
+def _is_params(dep: Any) -> bool:
+    from dvc.dependency import ParamsDependency
+
+    return isinstance(dep, ParamsDependency)
+
+
+def _is_path(remote: Remote) -> bool:
+    return "://" not in remote.url or remote.url.startswith("file://")

@@ -1,0 +1,136 @@
+"""Moving many objects at a time, small ones beside each other and few large ones: memory stays bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Final
+
+from dvc_ray.errors import CorruptObjectError
+from dvc_ray.storage.base import Objects
+
+_SMALL_AT_A_TIME: Final = 16
+_LARGE_AT_A_TIME: Final = 2
+"""Each is in parts that are transferred beside each other already."""
+_LARGE: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An object and its file."""
+
+    key: str
+    path: str
+    """Absolute."""
+    size: int | None = None
+    """Bytes; None: not known before it is downloaded."""
+    md5: str | None = None
+    """What a download must have; None: anything goes."""
+
+
+def upload(store: Objects, items: Sequence[Item], done: Callable[[int], None] = lambda _bytes: None) -> None:
+    """Store files.
+
+    Args:
+        store: Where.
+        items: What; all of them are there when it returns, or it raises.
+        done: Told the bytes of each when it is there; in any thread.
+
+    Raises:
+        StorageError: The store cannot be reached, or refuses.
+        OSError: A file cannot be read.
+    """
+
+    def move(item: Item) -> None:
+        size = os.stat(item.path).st_size if item.size is None else item.size
+        store.put(item.key, item.path, size)
+        done(size)
+
+    _move_all(items, move)
+
+
+def download(store: Objects, items: Sequence[Item], done: Callable[[int], None] = lambda _bytes: None) -> None:
+    """Bring objects, as read-only files that appear when they are whole and have been checked.
+
+    Args:
+        store: Where from.
+        items: What; all of them are there when it returns, or it raises.
+        done: Told the bytes of each when it is there; in any thread.
+
+    Raises:
+        ObjectMissingError: One is not there.
+        CorruptObjectError: One is not what its name says.
+        StorageError: The store cannot be reached, or refuses.
+        OSError: A file cannot be written.
+    """
+
+    def move(item: Item) -> None:
+        folder = os.path.dirname(item.path)
+        os.makedirs(folder, exist_ok=True)
+        temporary = os.path.join(folder, f".{uuid.uuid4().hex}.tmp")
+        try:
+            size = _fetch(store, item, temporary)
+            os.chmod(temporary, 0o444)
+            os.replace(temporary, item.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        done(size)
+
+    _move_all(items, move)
+
+
+def _fetch(store: Objects, item: Item, path: str) -> int:
+    """Write an object to a file and check it; its size."""
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with open(path, "wb") as file:
+        for chunk in store.chunks(item.key, item.size):
+            digest.update(chunk)
+            file.write(chunk)
+            size += len(chunk)
+    found = digest.hexdigest()
+    if item.md5 is not None and found != item.md5:
+        raise CorruptObjectError(
+            f"remote {store.url}: object '{item.key}' ({size} bytes) has MD5 {found}, not that of its name.",
+            "It is damaged: remove it from the remote, and push it again from a machine that has the data.",
+        )
+    return size
+
+
+def _move_all(items: Sequence[Item], move: Callable[[Item], None]) -> None:
+    large = [item for item in items if (item.size or 0) > _LARGE]
+    small = [item for item in items if (item.size or 0) <= _LARGE]
+    failed = threading.Event()
+
+    def guarded(item: Item) -> None:
+        if not failed.is_set():
+            try:
+                move(item)
+            except BaseException:
+                failed.set()
+                raise
+
+    with (
+        ThreadPoolExecutor(_SMALL_AT_A_TIME, thread_name_prefix="dvc-ray-small") as many,
+        ThreadPoolExecutor(_LARGE_AT_A_TIME, thread_name_prefix="dvc-ray-large") as few,
+    ):
+        futures = [few.submit(guarded, item) for item in large] + [many.submit(guarded, item) for item in small]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:  # Ctrl-C: what has not begun, does not
+            failed.set()
+            raise
+    _raise_first(future.exception() for future in futures)
+
+
+def _raise_first(errors: Iterable[BaseException | None]) -> None:
+    for error in errors:
+        if error is not None:
+            raise error

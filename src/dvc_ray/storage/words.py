@@ -1,0 +1,71 @@
+"""Failures of a store in the user's words."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Final
+
+from dvc_ray.errors import ObjectMissingError, StorageError
+
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_REASONS: Final = {
+    "NoSuchBucket": (
+        "its bucket does not exist",
+        "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
+    ),
+    "SignatureDoesNotMatch": (
+        "its server does not accept the secret key",
+        "Correct AWS_SECRET_ACCESS_KEY, or the profile or keys of the remote (`dvc remote list`, `.dvc/config.local`).",
+    ),
+    "InvalidAccessKeyId": (
+        "its server does not know the access key",
+        "Correct AWS_ACCESS_KEY_ID, or the profile or keys of the remote; is it the right endpoint?",
+    ),
+    "ExpiredToken": ("the credentials have expired", "Log in again (aws sso login, aws sts …) and run it again."),
+    "RequestTimeTooSkewed": ("the clock of this machine is wrong", "Set the clock (chrony, ntpd) and run it again."),
+    "AccessDenied": (
+        "its server denies access",
+        "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
+    ),
+}
+_UNREACHABLE: Final = {
+    "dns error": "its host name cannot be resolved",
+    "refused": "its server refuses the connection",
+    "unreachable": "there is no route to its server",
+    "timed out": "its server does not answer",
+    "timeout": "its server does not answer",
+    "error sending request": "its server cannot be reached",
+}
+
+
+def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
+    """The error to raise for one of the store's.
+
+    Args:
+        text: What the client said.
+        url: Of the store.
+        missing: Whether it said that an object is not there.
+    """
+    code = next(iter(_CODE.findall(text)), "")
+    where = f"{url}, seen from {socket.gethostname()}"
+    if reason := _REASONS.get(code):
+        return StorageError(f"remote {where}: {reason[0]} ({code}).", reason[1])
+    if missing:
+        return ObjectMissingError(f"remote {where}: an object is missing: {_short(text)}", "See `dvc status --cloud`.")
+    if "403" in text:
+        return StorageError(f"remote {where}: {_REASONS['AccessDenied'][0]} (403).", _REASONS["AccessDenied"][1])
+    lower = text.lower()
+    for mark, reason_text in _UNREACHABLE.items():
+        if mark in lower:
+            return StorageError(
+                f"remote {where}: {reason_text}.",
+                "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
+                " there: security group, VPC endpoint, proxy.",
+            )
+    return StorageError(f"remote {where}: {_short(text)}", "See `dvc-ray repro -v` for all of it.")
+
+
+def _short(text: str) -> str:
+    first = text.strip().splitlines()[0] if text.strip() else "unknown error"
+    return first if len(first) <= 300 else f"{first[:300]}…"

@@ -1,0 +1,177 @@
+"""A node that shares no disk with the head: its cache of objects, its trees, its workspaces. Runs on the worker.
+
+<node folder>/
+    cache/files/md5/xx/…   objects, laid out as DVC's cache: a stage workspace uses it as one
+    cache/runs/…           run-cache entries of stages that ran here
+    trees/<pack id>/       snapshots, never changed once they are there
+    work/<run id>/         stage workspaces
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dvc_ray.errors import StorageError
+from dvc_ray.storage import Item, Objects, download, upload
+from dvc_ray.values import Pack, Stored
+from dvc_ray.workspace.pack import unpack
+
+_FILES: Final = "files/md5"
+_DIR: Final = ".dir"
+
+
+def folder(environ: Mapping[str, str]) -> Path:
+    """Where a node keeps what is ours: DVC_RAY_NODE_DIR, else the user's cache folder."""
+    if chosen := environ.get("DVC_RAY_NODE_DIR"):
+        return Path(chosen)
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dvc-ray" / "node"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node's disk.
+
+    Args:
+        root: Its folder.
+    """
+
+    root: Path
+
+    @property
+    def cache(self) -> str:
+        """What stage workspaces have for their DVC cache."""
+        return str(self.root / "cache")
+
+    def tree(self, packed: Pack) -> str:
+        """A directory with a snapshot; made once, whoever else asks for it at the same time."""
+        target = self.root / "trees" / packed.id
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _held(target.with_name(f"{packed.id}.lock")):
+                if not target.exists():
+                    temporary = target.with_name(f"{packed.id}.{uuid.uuid4().hex}")
+                    temporary.mkdir()
+                    unpack(packed, str(temporary))
+                    temporary.replace(target)
+        return str(target)
+
+    def workspace(self, run_id: str) -> str:
+        """A path for a new workspace; short, because commands make sockets in it."""
+        parent = self.root / "work" / run_id
+        parent.mkdir(parents=True, exist_ok=True)
+        return str(parent / uuid.uuid4().hex[:8])
+
+    def fetch(self, deps: Iterable[Stored], stores: Mapping[str, Objects]) -> None:
+        """Bring what is missing into the cache.
+
+        Raises:
+            ObjectMissingError: A remote does not have an object.
+            CorruptObjectError: One is not what its name says.
+            StorageError: A remote cannot be reached, or refuses.
+        """
+        wanted: dict[str, set[str]] = {}
+        for dep in deps:
+            wanted.setdefault(dep.remote, set()).add(dep.oid)
+        for remote, oids in wanted.items():
+            self._bring(stores[remote], [oid for oid in oids if oid.endswith(_DIR)])
+            inside = {oid for oid in oids if oid.endswith(_DIR) for oid in self._entries(oid).values()}
+            self._bring(stores[remote], sorted(inside | {oid for oid in oids if not oid.endswith(_DIR)}))
+
+    def link(self, dep: Stored, root: str, *, copy: bool = False) -> Iterator[tuple[str, str]]:
+        """Put a dep into a workspace, as hard links to the cache's objects, or copies where there are no links.
+
+        Args:
+            dep: What.
+            root: The workspace.
+            copy: Whether the command may write to it.
+
+        Yields:
+            Each file's path relative to the workspace, and its MD5.
+        """
+        if not dep.oid.endswith(_DIR):
+            _link(self._path(dep.oid), os.path.join(root, dep.path), copy=copy)
+            yield dep.path, dep.oid
+            return
+        os.makedirs(os.path.join(root, dep.path), exist_ok=True)
+        for part, oid in self._entries(dep.oid).items():
+            path = os.path.join(dep.path, part)
+            _link(self._path(oid), os.path.join(root, path), copy=copy)
+            yield path, oid
+
+    def push(self, oids: Sequence[str], store: Objects, entry: str | None) -> None:
+        """Store objects of the cache: files first, then directories, which name them, and a run-cache entry last.
+
+        Args:
+            oids: What; of directories, their files too.
+            store: Where.
+            entry: Path of the run-cache entry, relative to the cache.
+
+        Raises:
+            StorageError: The store cannot be reached, or refuses.
+        """
+        dirs = [oid for oid in oids if oid.endswith(_DIR)]
+        missing = [oid for oid in dirs if store.size(_key(oid)) is None]  # one that is there, is there with its files
+        inside = {oid for each in missing for oid in self._entries(each).values()}
+        plain = {oid for oid in oids if not oid.endswith(_DIR)}
+        upload(store, [self._item(oid) for oid in sorted(inside | plain)])
+        upload(store, [self._item(oid) for oid in missing])
+        if entry is not None:
+            store.write(entry, Path(self.cache, entry).read_bytes())
+
+    def _bring(self, store: Objects, oids: Sequence[str]) -> None:
+        missing = [oid for oid in oids if not os.path.exists(self._path(oid))]
+        items = [Item(key=_key(oid), path=self._path(oid), md5=oid.removesuffix(_DIR)) for oid in missing]
+        download(store, items)
+
+    def _entries(self, oid: str) -> dict[str, str]:
+        """MD5 of each file of a directory, by path relative to it (``dvc_data.hashfile.tree.Tree.as_list``, 3.18)."""
+        try:
+            listed = json.loads(Path(self._path(oid)).read_text(encoding="utf-8"))
+            found = {str(entry["relpath"]): str(entry["md5"]) for entry in listed}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"object '{_key(oid)}' is no list of a directory's files: {error}", "") from error
+        if strange := [path for path in found if os.path.isabs(path) or ".." in path.split("/")]:
+            raise StorageError(f"object '{_key(oid)}' names a file outside its directory: {strange[0]}", "")
+        return found
+
+    def _item(self, oid: str) -> Item:
+        path = self._path(oid)
+        return Item(key=_key(oid), path=path, size=os.stat(path).st_size)
+
+    def _path(self, oid: str) -> str:
+        return os.path.join(self.cache, *_key(oid).split("/"))
+
+
+def forget_run(node: Node, run_id: str) -> None:
+    """Remove a run's workspaces."""
+    shutil.rmtree(node.root / "work" / run_id, ignore_errors=True)
+
+
+def _key(oid: str) -> str:
+    """Where DVC has an object, in a cache as in a remote."""
+    return f"{_FILES}/{oid[:2]}/{oid[2:]}"
+
+
+def _link(source: str, target: str, *, copy: bool) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if not copy:
+        with contextlib.suppress(OSError):  # another file system, or one without links
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,175 @@
+"""An attempt on a node that shares no disk with the head: what it needs is brought, what it makes is stored.
+
+The task is turned into one for this node: the same stage on a tree, a cache and a workspace of the node's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dvc_ray.errors import StorageError
+from dvc_ray.paths import is_under
+from dvc_ray.repo.bare import Ran
+from dvc_ray.repo.remotes import open_remote
+from dvc_ray.repo.tasks import state_subdir
+from dvc_ray.storage import FOLDER, Objects
+from dvc_ray.storage.s3 import QUICK
+from dvc_ray.values import Pack, StageResult, StageTask
+from dvc_ray.workspace.changes import Changes
+from dvc_ray.workspace.node import Node, folder
+from dvc_ray.workspace.pack import pack, unpack
+
+
+@dataclass(slots=True)
+class Site:
+    """A node's part in an attempt."""
+
+    task: StageTask
+    """The task as this node runs it."""
+    node: Node
+    stores: Mapping[str, Objects]
+    changes: Sequence[Pack]
+    """Files of the tree that differ from the snapshot, and what else the head has sent, the last first."""
+    known: dict[str, str] = field(default_factory=dict)
+    """MD5 by path of files that were put into the workspace, relative to it."""
+
+    @classmethod
+    def of(cls, task: StageTask, packs: Sequence[Pack]) -> Site:
+        """Prepare a node for an attempt.
+
+        Args:
+            task: As the head describes it; its `elsewhere` is set.
+            packs: The snapshot, and what was sent beside it, in order.
+
+        Raises:
+            StorageError: A remote cannot be used.
+            OSError: The disk is full, or not ours to write to.
+        """
+        assert task.elsewhere is not None  # noqa: S101
+        node = Node(folder(os.environ))
+        tree = node.tree(packs[0])
+        workspace = node.workspace(task.run_id)
+        stores = {remote.name: open_remote(remote) for remote in task.elsewhere.remotes}
+        core = {
+            **task.config["core"],
+            "site_cache_dir": os.path.join(workspace, task.project, state_subdir()),
+        }
+        local = replace(
+            task,
+            tree=tree,
+            workspace=workspace,
+            log=f"{workspace}.log",
+            state_dir="",
+            env=tuple(_environment(task).items()),
+            config={**task.config, "core": core, "cache": {"dir": node.cache, "type": "reflink,hardlink,copy"}},
+        )
+        return cls(task=local, node=node, stores=stores, changes=tuple(reversed(packs[1:])))
+
+    def covered(self) -> frozenset[str]:
+        """Files that do not come from the tree, relative to it."""
+        return frozenset(file.path for sent in self.changes for file in sent.files)
+
+    def fill(self, root: str) -> None:
+        """Put into a workspace what does not come from the tree.
+
+        Raises:
+            StorageError: A dep cannot be brought.
+            OSError: The disk is full.
+        """
+        assert self.task.elsewhere is not None  # noqa: S101
+        put: set[str] = set()
+        for sent in self.changes:
+            unpack(sent, root, [file.path for file in sent.files if file.path not in put])
+            put |= {file.path for file in sent.files}
+        self.node.fetch(self.task.elsewhere.deps, self.stores)
+        for dep in self.task.elsewhere.deps:
+            for path, oid in self.node.link(dep, root, copy=dep.path in self.task.copies):
+                self.known[path] = oid
+
+    def push(self, ran: Ran) -> None:
+        """Store what the stage has made: objects first, the run-cache entry last.
+
+        Raises:
+            StorageError: A remote cannot be reached, or refuses.
+        """
+        assert self.task.elsewhere is not None  # noqa: S101
+        default = self.task.elsewhere.remotes[0].name
+        elsewhere = dict(self.task.elsewhere.pushes)
+        for remote in sorted({*elsewhere.values()} - {default}):
+            oids = [oid for path, oid in ran.objects.items() if elsewhere.get(path, default) == remote]
+            self.node.push(oids, self.stores[remote], None)
+        oids = [oid for path, oid in ran.objects.items() if elsewhere.get(path, default) == default]
+        self.node.push(oids, self.stores[default], ran.run_cache)
+
+    def parcel(self, found: Changes, *, done: bool) -> Pack:
+        """Take up what comes home: outs that are asked for, files of the snapshot that changed, new ones.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        assert self.task.elsewhere is not None  # noqa: S101
+        outs = self.task.elsewhere.bring if done else ()
+        changed = [each.path for each in found.changed]
+        created = [path for path in found.created if not is_under(path, set(self.task.outs))]
+        return pack(self.task.workspace, [*outs, *changed, *created])
+
+    def store_log(self) -> None:
+        """Keep all that the command printed where it outlives the node.
+
+        Raises:
+            StorageError: The store cannot be reached, or refuses.
+        """
+        log = Path(self.task.log)
+        if log.exists():
+            name = f"{FOLDER}/runs/{self.task.run_id}/logs/{self.task.address}.{self.task.attempt}.log"
+            self._own_store().write(name, log.read_bytes())
+            log.unlink()
+
+    def write_down(self, result: StageResult) -> None:
+        """Keep a result where the driver, or the next run, finds it if it never hears of it.
+
+        Raises:
+            StorageError: The store cannot be reached, or refuses.
+        """
+        task = replace(self.task, env=(), elsewhere=None)  # nobody needs these any more, and they may hold secrets
+        self._own_store().write(_result_key(self.task), pickle.dumps((task, result)))
+
+    def placed(self) -> Iterable[tuple[str, str]]:
+        """Absolute paths of files whose MD5 is known, with it."""
+        return ((os.path.join(self.task.workspace, path), oid) for path, oid in self.known.items())
+
+    def _own_store(self) -> Objects:
+        assert self.task.elsewhere is not None  # noqa: S101
+        return self.stores[self.task.elsewhere.remotes[0].name]
+
+
+def kept_result(task: StageTask) -> StageResult | None:
+    """Read what a worker elsewhere wrote down before it was lost, or its answer was. On the head."""
+    assert task.elsewhere is not None  # noqa: S101
+    with contextlib.suppress(StorageError, pickle.UnpicklingError, EOFError, AttributeError):
+        written = b"".join(open_remote(task.elsewhere.remotes[0], QUICK).chunks(_result_key(task)))
+        _, result = pickle.loads(written)  # noqa: S301  written by ourselves: whoever writes there runs our commands
+        if isinstance(result, StageResult) and result.attempt == task.attempt:
+            return result
+    return None
+
+
+def _result_key(task: StageTask) -> str:
+    return f"{FOLDER}/runs/{task.run_id}/results/{task.address}.{task.attempt}"
+
+
+def _environment(task: StageTask) -> dict[str, str]:
+    """The node's own environment without what Ray has added, and what the stage declares.
+
+    Ray sets OMP_NUM_THREADS to the CPUs that the stage asks for, and CUDA_VISIBLE_DEVICES: that is as it should be.
+    """
+    node = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    found = {**node, **dict(task.env)}
+    if not os.path.exists(found.get("SHELL", "")):
+        found["SHELL"] = next(path for path in ("/bin/bash", "/bin/sh") if os.path.exists(path))
+    return found

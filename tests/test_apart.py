@@ -1,0 +1,247 @@
+"""Stages on machines that share no disk with the head, without the machines: data goes by a real S3 server.
+
+That nothing goes by the disk all the same is what `tests/hosts` shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection, StageState
+from tests import stock
+from tests.seaweed import Server
+from tests.test_run import Make, states
+
+PIPELINE = """
+vars: [{items: [a, b]}]
+stages:
+  prepare:
+    cmd: python code/prepare.py
+    deps: [data, code/prepare.py]
+    params: [size]
+    outs: [prepared]
+  train:
+    matrix: {name: "${items}"}
+    cmd: >-
+      mkdir -p models && cat prepared/${item.name}.txt extra.txt > models/${item.name}.txt
+      && echo '{"n":1}' > ${item.name}.json
+    deps: ["prepared/${item.name}.txt", extra.txt]
+    outs: ["models/${item.name}.txt"]
+    metrics: [{"${item.name}.json": {cache: false}}]
+  collect:
+    cmd: cat models/*.txt > all.txt && echo note > note.txt && echo more >> tracked.txt
+    deps: [models]
+    outs: [all.txt]
+  keep: {cmd: echo x >> kept.txt, deps: [all.txt], outs: [{kept.txt: {persist: true}}]}
+  plot: {cmd: "echo 'x,y' > plot.csv", deps: [all.txt, a.json], plots: [plot.csv]}
+"""
+PREPARE = """
+import pathlib
+pathlib.Path("prepared").mkdir()
+for path in pathlib.Path("data").rglob("*.txt"):
+    pathlib.Path("prepared", path.name).write_text(path.read_text() * 2)
+"""
+
+
+class Apart:
+    """`dvc-ray repro` as on a cluster: the node's disk is a folder that the head never looks into."""
+
+    def __init__(self, node: Path) -> None:
+        self.node = node
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            executor = LocalExecutor(apart=True)
+            return api.repro(selection, options, listen=self.events.append, executor=executor)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Notice))
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apart:
+    monkeypatch.setenv("DVC_RAY_NODE_DIR", str(tmp_path / "node"))
+    return Apart(tmp_path / "node")
+
+
+@pytest.fixture
+def cloud(s3: Server, tmp_path: Path) -> Callable[[Path, str], Path]:
+    """Gives a project a remote of its own."""
+
+    def give(root: Path, name: str) -> Path:
+        url = f"s3://bucket/{tmp_path.name}/{name}"
+        for arguments in (
+            ("add", "-f", "-d", "cloud", url),
+            ("modify", "cloud", "endpointurl", s3.url),
+            ("modify", "--local", "cloud", "access_key_id", s3.owner.key),
+            ("modify", "--local", "cloud", "secret_access_key", s3.owner.secret),
+        ):
+            assert stock.dvc(root, "remote", *arguments) == 0
+        return root
+
+    return give
+
+
+@pytest.fixture
+def made(project: Make, cloud: Callable[[Path, str], Path]) -> Path:
+    """The project with its raw data in the remote only."""
+    files = {"dvc.yaml": PIPELINE, "params.yaml": "size: 1\n", "code/prepare.py": PREPARE, "tracked.txt": "t\n"}
+    root = project({**files, "extra.txt": "extra\n", "data/a.txt": "a\n", "data/deep/b.txt": "b\n"})
+    stock.sh(root, "git rm -r -q --cached data")
+    assert stock.dvc(root, "add", "data") == 0
+    cloud(root, "ours")
+    stock.sh(root, "git add -A && git commit -qm data")
+    return root
+
+
+def twin(root: Path, cloud: Callable[[Path, str], Path]) -> Path:
+    other = root.with_name("stock")
+    shutil.copytree(root, other, symlinks=True)
+    return cloud(other, "stock")
+
+
+def forget_data(root: Path) -> None:
+    shutil.rmtree(root / ".dvc/cache")
+    shutil.rmtree(root / "data")
+
+
+def keys(s3: Server, root: Path) -> set[str]:
+    """Of DVC's objects in the remote of a project."""
+    with stock.in_directory(root):
+        from dvc.repo import Repo
+
+        with Repo() as repo:
+            url = repo.config["remote"]["cloud"]["url"]
+    prefix = url.removeprefix("s3://bucket/") + "/"
+    pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
+    found = {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+    return {key for key in found if not key.startswith(".dvc-ray/")}
+
+
+def test_results_are_as_of_one_machine(
+    made: Path, apart: Apart, cloud: Callable[[Path, str], Path], s3: Server
+) -> None:
+    other = twin(made, cloud)
+    assert stock.dvc(other, "repro") == 0
+    assert stock.dvc(other, "push", "--run-cache") == 0
+    assert stock.dvc(made, "push") == 0
+    forget_data(made)
+    result = apart(made)
+    assert not result.failed, result.failed
+    for path in (
+        "dvc.lock",
+        ".gitignore",
+        "models/.gitignore",
+        "a.json",
+        "b.json",
+        "plot.csv",
+        "note.txt",
+        "tracked.txt",
+    ):
+        assert (made / path).read_bytes() == (other / path).read_bytes(), path
+    assert not (made / "all.txt").exists(), "cached outs stay where they are"
+    assert not (made / "prepared").exists()
+    metric = "files/md5/9a/760bd8d19f5f33076348d83be57f66"  # not cached, but an entry of the run cache names it
+    assert keys(s3, made) == keys(s3, other) | {metric}
+    status = "git status --porcelain -- ':!.dvc/config'"
+    assert stock.sh(made, status) == stock.sh(other, status)
+    again = apart(made)
+    assert set(states(again).values()) == {StageState.UNCHANGED}
+    assert stock.dvc(made, "repro", "--allow-missing", "--dry") == 0
+    assert stock.dvc(made, "pull") == 0
+    assert stock.status(made) == {}
+    assert (made / "all.txt").read_bytes() == (other / "all.txt").read_bytes()
+
+
+def test_a_change_runs_what_depends_on_it(made: Path, apart: Apart, cloud: Callable[[Path, str], Path]) -> None:
+    assert stock.dvc(made, "push") == 0
+    other = twin(made, cloud)
+    assert stock.dvc(other, "repro") == 0
+    forget_data(made)
+    apart(made)
+    for root in (made, other):
+        (root / "extra.txt").write_text("changed\n")
+    result = apart(made)
+    assert states(result)["prepare"] is StageState.UNCHANGED
+    assert {name for name, state in states(result).items() if state is StageState.DONE} >= {
+        "train@a",
+        "collect",
+        "keep",
+    }
+    assert stock.dvc(other, "repro") == 0
+    assert (made / "dvc.lock").read_bytes() == (other / "dvc.lock").read_bytes()
+    (made / "extra.txt").write_text("extra\n")
+    restored = states(apart(made))
+    assert restored["train@a"] is StageState.CACHED, "from the remote's run cache, without a worker"
+
+
+def test_data_that_nobody_pushed_is_named_before_anything_runs(made: Path, apart: Apart) -> None:
+    with pytest.raises(ProjectError, match="data") as caught:
+        apart(made)
+    assert "dvc push" in caught.value.hint
+    assert not (made / "dvc.lock").exists()
+
+
+def test_no_remote(project: Make, apart: Apart) -> None:
+    root = project({"dvc.yaml": "stages: {one: {cmd: echo > out.txt, outs: [out.txt]}}"})
+    with pytest.raises(ProjectError, match="no remote to carry data") as caught:
+        apart(root)
+    assert "dvc remote add -d" in caught.value.hint
+    assert stock.dvc(root, "remote", "add", "-d", "local", "/tmp/somewhere") == 0  # noqa: S108
+    with pytest.raises(UnsupportedError, match="is a path of this one"):
+        apart(root)
+
+
+def test_a_remote_that_does_not_work_is_said_first(made: Path, apart: Apart) -> None:
+    assert stock.dvc(made, "remote", "modify", "--local", "cloud", "secret_access_key", "wrong") == 0
+    with pytest.raises(StorageError, match="does not accept the secret key"):
+        apart(made)
+
+
+def test_a_command_that_fails(project: Make, apart: Apart, cloud: Callable[[Path, str], Path]) -> None:
+    text = "stages: {one: {cmd: 'echo seen; echo part > new.txt; exit 3', deps: [in.txt], outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text, "in.txt": ""}), "failing")
+    result = apart(root)
+    (failed,) = result.failed
+    assert failed.exit_code == 3
+    assert "seen" in failed.tail
+    assert "seen" in next((root / ".dvc/tmp/ray/runs").glob("*/logs/one.1.log")).read_text()
+    assert (root / "new.txt").read_text() == "part\n"
+    assert not (root / "dvc.lock").exists()
+
+
+def test_the_callers_environment_stays_at_home(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In this process the node's environment is the caller's: what is asked is what the head has sent.
+    sent: list[dict[str, str]] = []
+
+    class Watched(LocalExecutor):
+        def submit(self, task, settings, packs=()):
+            sent.append(dict(task.env))
+            super().submit(task, settings, packs)
+
+    monkeypatch.setenv("CANARY", "secret-of-mine")
+    monkeypatch.setenv("HF_TOKEN", "hf_123")
+    monkeypatch.setenv("DVC_EXP_NAME", "mine")
+    text = "stages: {one: {cmd: echo $HF_TOKEN > out.txt, outs: [out.txt], meta: {ray: {env: {MORE: yes}}}}}"
+    root = cloud(project({"dvc.yaml": text}), "secrets")
+    (root / ".dvc/ray.toml").write_text('secrets = ["HF_TOKEN"]\n')
+    with stock.in_directory(root):
+        assert not api.repro(executor=Watched(apart=True)).failed
+    assert sent == [{"SHELL": "/bin/bash", "DVC_EXP_NAME": "mine", "HF_TOKEN": "hf_123", "MORE": "yes"}]
+    found = json.dumps([path.read_text(errors="ignore") for path in (root / ".dvc/tmp").rglob("*") if path.is_file()])
+    assert "secret-of-mine" not in found
+    assert os.environ["CANARY"]
