@@ -23,6 +23,7 @@ from dvc_ray.workspace import (
     Content,
     Materialised,
     Site,
+    at_work,
     detach,
     discard,
     find_changes,
@@ -107,17 +108,17 @@ def _run_elsewhere(
             workspace=task.workspace,
             error=f"cannot be prepared on this node: {error}",
         )
-    attempt = make(site)
-    result = _result(task, attempt, begun)
-    try:
-        result = replace(result, parcel=site.parcel(attempt.changes(), done=result.state is StageState.DONE))
-        site.write_down(result)
-        site.store_log()
-    except (StorageError, OSError) as error:
-        text = f"what it made cannot be brought home: {error}"
-        result = replace(result, state=StageState.FAILED, entry=None, error=result.error or text)
-    lay_aside(site.task.workspace)
-    return result
+    with contextlib.closing(site), at_work(Path(site.task.workspace).parent):
+        attempt = make(site)
+        result = _result(task, attempt, begun)
+        try:
+            result = replace(result, parcel=site.parcel(attempt.changes(), done=result.state is StageState.DONE))
+            site.write_down(result)
+            site.store_log()
+        except (StorageError, OSError) as error:
+            text = f"what it made cannot be brought home: {error}"
+            return replace(result, state=StageState.FAILED, entry=None, error=result.error or text)
+        return result
 
 
 def written_result(task: StageTask) -> StageResult | None:

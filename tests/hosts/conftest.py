@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from tests.testbed import Testbed, lacking
+from tests.testbed import Host, Testbed, lacking
+from tests.testbed.ray import RayCluster
+from tests.testbed.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +23,61 @@ def testbed() -> Iterator[Testbed]:
         pytest.skip(f"no test hosts: {why}")
     with Testbed() as made:
         yield made
+
+
+SETUP = """
+git config --global user.name a
+git config --global user.email a@example.com
+git init -q
+dvc init -q
+dvc remote add -q -d cloud {url}
+dvc add -q data
+git add -A
+git commit -qm start
+dvc push -q
+rm -rf data .dvc/cache
+"""
+
+
+@dataclass
+class Cloud:
+    """A head, two workers, an S3 server."""
+
+    testbed: Testbed
+    head: Host
+    workers: tuple[Host, Host]
+    store: Store
+    ray: RayCluster
+
+    def project(self, name: str, files: dict[str, str]) -> str:
+        """Make a Git and DVC project on the head, its data in the remote."""
+        root = f"/root/{name}"
+        url = self.store.bucket(f"bucket-{name}")
+        for path, text in files.items():
+            target = self.head.root / root.lstrip("/") / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        self.head.sh(SETUP.format(url=f"{url}/{name}"), cwd=root)
+        return root
+
+    def run(self, root: str, *arguments: str, check: bool = True) -> dict[str, Any]:
+        """Run dvc-ray on the head; its last event."""
+        done = self.head.run(
+            *("dvc-ray", *arguments, "--json"), cwd=root, env=self.ray.environment(), check=False, timeout=500
+        )
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        assert not check or done.returncode == 0, (done.stdout[-3000:], done.stderr)
+        return events[-1] if events else {"error": done.stderr}
+
+
+@pytest.fixture(scope="session")
+def cloud(testbed: Testbed) -> Iterator[Cloud]:
+    store = testbed.store("cluster-s3")
+    head = testbed.host("head", env=store.environment())
+    workers = testbed.host("w1", env=store.environment()), testbed.host("w2", env=store.environment())
+    ray = RayCluster(head)
+    for worker in workers:
+        ray.join(worker, num_cpus=1)
+    yield Cloud(testbed, head, workers, store, ray)
+    for host in (head, *workers, store.host):
+        testbed.remove(host)

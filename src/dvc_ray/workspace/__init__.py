@@ -11,6 +11,7 @@ from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.site import Site, kept_result
 from dvc_ray.workspace.twin import Twin, stamps_of
+from dvc_ray.workspace.upkeep import at_work
 
 __all__ = [
     "CODE_LIST",
@@ -20,6 +21,7 @@ __all__ = [
     "Materialised",
     "Site",
     "Twin",
+    "at_work",
     "detach",
     "discard",
     "find_changes",

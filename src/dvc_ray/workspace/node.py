@@ -14,8 +14,9 @@ import fcntl
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,8 +71,15 @@ class Node:
         parent.mkdir(parents=True, exist_ok=True)
         return str(parent / uuid.uuid4().hex[:8])
 
-    def fetch(self, deps: Iterable[Stored], stores: Mapping[str, Objects]) -> None:
+    def fetch(
+        self, deps: Iterable[Stored], stores: Mapping[str, Objects], pin: Callable[[Iterable[str]], None]
+    ) -> None:
         """Bring what is missing into the cache.
+
+        Args:
+            deps: What is needed.
+            stores: The remotes, by name.
+            pin: Told what is needed before it is looked for, so that nobody removes it.
 
         Raises:
             ObjectMissingError: A remote does not have an object.
@@ -82,8 +90,10 @@ class Node:
         for dep in deps:
             wanted.setdefault(dep.remote, set()).add(dep.oid)
         for remote, oids in wanted.items():
+            pin(oids)
             self._bring(stores[remote], [oid for oid in oids if oid.endswith(_DIR)])
             inside = {oid for oid in oids if oid.endswith(_DIR) for oid in self._entries(oid).values()}
+            pin(inside)
             self._bring(stores[remote], sorted(inside | {oid for oid in oids if not oid.endswith(_DIR)}))
 
     def link(self, dep: Stored, root: str, *, copy: bool = False) -> Iterator[tuple[str, str]]:
@@ -163,6 +173,7 @@ def _key(oid: str) -> str:
 
 def _link(source: str, target: str, *, copy: bool) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.utime(source, (time.time(), os.stat(source).st_mtime))  # when it was used last tells who leaves the cache first
     if not copy:
         with contextlib.suppress(OSError):  # another file system, or one without links
             os.link(source, target)

@@ -11,18 +11,21 @@ import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from dvc_ray.errors import StorageError
 from dvc_ray.paths import is_under
 from dvc_ray.repo.bare import Ran
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
-from dvc_ray.storage import FOLDER, Objects
+from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.s3 import QUICK
-from dvc_ray.values import Pack, StageResult, StageTask
+from dvc_ray.values import Pack, Remote, StageResult, StageTask
 from dvc_ray.workspace.changes import Changes
 from dvc_ray.workspace.node import Node, folder
 from dvc_ray.workspace.pack import pack, unpack
+from dvc_ray.workspace.reuse import lay_aside
+from dvc_ray.workspace.upkeep import Pin, evict, is_due
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class Site:
     stores: Mapping[str, Objects]
     changes: Sequence[Pack]
     """Files of the tree that differ from the snapshot, and what else the head has sent, the last first."""
+    pin: Pin
     known: dict[str, str] = field(default_factory=dict)
     """MD5 by path of files that were put into the workspace, relative to it."""
 
@@ -54,7 +58,7 @@ class Site:
         node = Node(folder(os.environ))
         tree = node.tree(packs[0])
         workspace = node.workspace(task.run_id)
-        stores = {remote.name: open_remote(remote) for remote in task.elsewhere.remotes}
+        stores = {remote.name: _opened(remote) for remote in task.elsewhere.remotes}
         core = {
             **task.config["core"],
             "site_cache_dir": os.path.join(workspace, task.project, state_subdir()),
@@ -68,7 +72,16 @@ class Site:
             env=tuple(_environment(task).items()),
             config={**task.config, "core": core, "cache": {"dir": node.cache, "type": "reflink,hardlink,copy"}},
         )
-        return cls(task=local, node=node, stores=stores, changes=tuple(reversed(packs[1:])))
+        return cls(task=local, node=node, stores=stores, changes=tuple(reversed(packs[1:])), pin=Pin(node.root))
+
+    def close(self) -> None:
+        """Leave the workspace to the next attempt, and keep the cache within its bound."""
+        assert self.task.elsewhere is not None  # noqa: S101
+        lay_aside(self.task.workspace)
+        self.pin.close()
+        limit = self.task.elsewhere.cache_size
+        if limit is not None and is_due(self.node.root):
+            evict(self.node.root, self.node.cache, limit)
 
     def covered(self) -> frozenset[str]:
         """Files that do not come from the tree, relative to it."""
@@ -86,7 +99,7 @@ class Site:
         for sent in self.changes:
             unpack(sent, root, [file.path for file in sent.files if file.path not in put])
             put |= {file.path for file in sent.files}
-        self.node.fetch(self.task.elsewhere.deps, self.stores)
+        self.node.fetch(self.task.elsewhere.deps, self.stores, self.pin.add)
         for dep in self.task.elsewhere.deps:
             for path, oid in self.node.link(dep, root, copy=dep.path in self.task.copies):
                 self.known[path] = oid
@@ -98,6 +111,7 @@ class Site:
             StorageError: A remote cannot be reached, or refuses.
         """
         assert self.task.elsewhere is not None  # noqa: S101
+        self.pin.add(ran.objects.values())
         default = self.task.elsewhere.remotes[0].name
         elsewhere = dict(self.task.elsewhere.pushes)
         for remote in sorted({*elsewhere.values()} - {default}):
@@ -146,6 +160,22 @@ class Site:
     def _own_store(self) -> Objects:
         assert self.task.elsewhere is not None  # noqa: S101
         return self.stores[self.task.elsewhere.remotes[0].name]
+
+
+_PROBED: Final[set[Remote]] = set()
+"""Remotes that have been found to work from this process."""
+
+
+def _opened(remote: Remote) -> Objects:
+    """Open a remote that works from here; that it does not, is found out in seconds.
+
+    Raises:
+        StorageError: It does not.
+    """
+    if remote not in _PROBED:
+        probe(open_remote(remote, QUICK))
+        _PROBED.add(remote)
+    return open_remote(remote)
 
 
 def kept_result(task: StageTask) -> StageResult | None:

@@ -1,0 +1,151 @@
+"""What keeps a node's folder from growing for ever. Runs on the worker.
+
+Two things tell what is in use: an object that lies in a workspace has more than one name, and an attempt keeps a file
+with what it needs locked for as long as it runs (`Pin`); a process that is gone holds no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PINS: Final = "pins"
+_NEW: Final = "pins.new"
+_EVICTED: Final = "evicted"
+_EVERY: Final = 60.0
+"""Seconds between looks at the whole cache."""
+_FRESH: Final = 60.0
+"""Seconds for which an object that was used is left alone in any case."""
+_OLD: Final = 3600.0
+"""Seconds after which a run that has no attempt on this node any more has left it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    used: float
+    size: int
+    path: str
+    oid: str
+
+
+class Pin:
+    """Keeps objects in the cache, whether they are there yet or not, until it is closed or its process is gone.
+
+    Args:
+        root: The node's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        new = root / _NEW
+        for folder in (new, root / _PINS):
+            folder.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4().hex
+        self._path = root / _PINS / name
+        self._file = (new / name).open("w", encoding="ascii")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        (new / name).replace(self._path)  # locked already when it can be seen
+
+    def add(self, oids: Iterable[str]) -> None:
+        """Keep these, too."""
+        self._file.write("".join(f"{oid}\n" for oid in oids))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Keep them no longer."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def evict(root: Path, cache: str, limit: int, now: float | None = None) -> int:
+    """Remove objects that were used longest ago, until the cache is no larger than it may be.
+
+    Args:
+        root: The node's folder.
+        cache: Its cache.
+        limit: Bytes that the cache may have.
+        now: The time; default: now.
+
+    Returns:
+        Bytes that were removed.
+    """
+    now = time.time() if now is None else now
+    mark = root / _EVICTED
+    with mark.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0  # another process is at it
+        found = sorted(_objects(cache), key=lambda item: item.used)
+        kept = _pinned(root)
+        excess, removed = sum(item.size for item in found) - limit, 0
+        for item in found:
+            if removed >= excess or item.used > now - _FRESH:
+                break
+            if item.oid not in kept and os.stat(item.path).st_nlink == 1:
+                os.unlink(item.path)
+                removed += item.size
+        os.utime(mark)
+        return removed
+
+
+def is_due(root: Path) -> bool:
+    """Whether nobody has looked at the cache for a while."""
+    try:
+        return (root / _EVICTED).stat().st_mtime < time.time() - _EVERY
+    except FileNotFoundError:
+        return True
+
+
+@contextlib.contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Mark a run's folder as in use, and remove those of runs that have left the node."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _mark(folder).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        for other in folder.parent.iterdir():
+            if other != folder:
+                _remove_if_left(other)
+        yield
+        os.utime(_mark(folder))
+
+
+def _remove_if_left(folder: Path) -> None:
+    with contextlib.suppress(OSError), _mark(folder).open("r") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _mark(folder).stat().st_mtime < time.time() - _OLD:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mark(folder: Path) -> Path:
+    return folder / ".in-use"
+
+
+def _objects(cache: str) -> Iterator[_Object]:
+    for folder, _, names in os.walk(os.path.join(cache, "files", "md5")):
+        for name in names:
+            path = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                found = os.stat(path)
+                yield _Object(found.st_atime, found.st_size, path, os.path.basename(folder) + name)
+
+
+def _pinned(root: Path) -> set[str]:
+    """What attempts that run need; files of processes that are gone are removed."""
+    found: set[str] = set()
+    for path in (root / _PINS).glob("*"):
+        with contextlib.suppress(FileNotFoundError), path.open(encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.update(file.read().split())
+            else:
+                path.unlink()
+    return found

@@ -1,0 +1,170 @@
+"""Hosts, cables and servers that fail under a run: nothing finished is lost, and what is said is true."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.hosts.conftest import Cloud
+from tests.testbed import Host
+
+pytestmark = pytest.mark.full
+
+WAITING = """
+stages:
+  first:
+    cmd: cat data/in.txt > first.txt
+    deps: [data]
+    outs: [first.txt]
+  second:
+    cmd: >-
+      hostname > host.txt; until test -e /root/go; do sleep 0.1; done; cat first.txt > second.txt; echo x >> /root/ran
+    deps: [first.txt]
+    outs: [second.txt]
+    metrics: [{host.txt: {cache: false}}]
+"""
+
+
+class Watched:
+    """A `dvc-ray repro --json` on the head."""
+
+    def __init__(self, cloud: Cloud, root: str) -> None:
+        self.process = cloud.head.spawn(
+            *("dvc-ray", "repro", "--json"), cwd=root, env={**cloud.ray.environment(), "PYTHONUNBUFFERED": "1"}
+        )
+        self.events: list[dict[str, Any]] = []
+
+    def wait_for(self, stage: str, state: str) -> dict[str, Any]:
+        """Wait until a stage comes to a state."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            event = self.events[-1]
+            if event.get("stage") == stage and event.get("state") == state:
+                return event
+        raise AssertionError((self.events[-3:], self.process.communicate()))
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for its end; the last event."""
+        out, err = self.process.communicate(timeout=400)
+        self.events += [json.loads(line) for line in out.splitlines()]
+        assert self.events[-1]["event"] == "end", (self.events[-3:], err)
+        return self.events[-1]
+
+    def notices(self) -> str:
+        return "\n".join(event.get("text", "") for event in self.events)
+
+
+Start = Callable[[str, str], Watched]
+
+
+@pytest.fixture
+def start(cloud: Cloud) -> Iterator[Start]:
+    """Starts a run in a new project."""
+    made: list[Watched] = []
+
+    def begin(name: str, pipeline: str) -> Watched:
+        made.append(Watched(cloud, cloud.project(name, {"dvc.yaml": pipeline, "data/in.txt": "in\n"})))
+        return made[-1]
+
+    for worker in cloud.workers:
+        worker.sh("rm -f /root/go /root/ran")
+    yield begin
+    for run in made:
+        if run.process.poll() is None:
+            cloud.head.run("pkill", "-KILL", "-f", "dvc-ray", check=False)
+            run.process.communicate()
+
+
+def named(cloud: Cloud, host: str) -> Host:
+    return next(worker for worker in cloud.workers if worker.name == host)
+
+
+def states(end: dict[str, Any]) -> dict[str, str]:
+    return {stage["stage"]: stage["state"] for stage in end["stages"] if stage["stage"] != "data.dvc"}
+
+
+def test_a_worker_host_that_loses_power(cloud: Cloud, start: Start) -> None:
+    run = start("power", WAITING)
+    lost = named(cloud, run.wait_for("second", "running")["node"])
+    lost.kill()
+    other = next(worker for worker in cloud.workers if worker is not lost)
+    other.sh("touch /root/go")
+    try:
+        end = run.finish()
+    finally:
+        lost.start()
+        cloud.ray.join(lost, num_cpus=1)
+    assert states(end) == {"first": "done", "second": "done"}
+    assert cloud.head.sh("cat /root/power/host.txt").strip() == other.name
+    assert "lost" in run.notices()
+
+
+def test_a_cable_that_is_out_for_20_seconds(cloud: Cloud, start: Start) -> None:
+    run = start("cable", WAITING)
+    cut = named(cloud, run.wait_for("second", "running")["node"])
+    cut.cut()
+    healed = threading.Timer(20, cut.heal)
+    healed.start()
+    for worker in cloud.workers:
+        worker.sh("touch /root/go")  # by the process namespace, not by the network
+    end = run.finish()
+    healed.join()
+    assert states(end) == {"first": "done", "second": "done"}
+
+
+def test_an_s3_server_that_is_down_for_a_while(cloud: Cloud, start: Start) -> None:
+    run = start("outage", WAITING)
+    worker = named(cloud, run.wait_for("second", "running")["node"])
+    cloud.store.stop()
+    worker.sh("touch /root/go")
+    threading.Timer(15, cloud.store.start).start()
+    end = run.finish()
+    assert states(end) == {"first": "done", "second": "done"}
+    assert len(worker.sh("cat /root/ran").split()) == 1, "the command ran once: its result was kept, not made again"
+
+
+def test_a_killed_driver(cloud: Cloud, start: Start) -> None:
+    run = start("killed", WAITING)
+    worker = named(cloud, run.wait_for("second", "running")["node"])
+    cloud.head.run("pkill", "-KILL", "-f", "dvc-ray repro")
+    run.process.communicate()
+    worker.sh("until ! pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done", env={})
+    for each in cloud.workers:
+        each.sh("touch /root/go")
+    end = cloud.run("/root/killed", "repro")
+    assert states(end) == {"first": "unchanged", "second": "done"}, "the command of a dead driver ends, too"
+
+
+def test_a_disk_that_is_full_on_a_worker(cloud: Cloud, start: Start) -> None:
+    big = "stages: {big: {cmd: head -c 60000000 /dev/urandom > big.bin, deps: [data], outs: [big.bin]}}"
+    for worker in cloud.workers:
+        worker.sh("mkdir -p .cache/dvc-ray && mount -t tmpfs -o size=40m none .cache/dvc-ray")
+    try:
+        run = start("full", big)
+        end = run.finish()
+    finally:
+        for worker in cloud.workers:
+            worker.sh("umount -l .cache/dvc-ray")
+    (failed,) = (stage for stage in end["stages"] if stage["state"] == "failed")
+    text = json.dumps(failed)
+    assert "No space left on device" in text or "full" in text, text
+
+
+def test_a_remote_that_a_worker_cannot_use_is_said_soon(cloud: Cloud) -> None:
+    root = cloud.project("denied", {"dvc.yaml": WAITING, "data/in.txt": "in\n"})
+    # The head's environment has the owner's keys; the worker's own are wrong.
+    cloud.head.sh(
+        'dvc remote modify --local cloud access_key_id "$AWS_ACCESS_KEY_ID";'
+        "dvc remote modify --local cloud secret_access_key wrong",
+        cwd=root,
+    )
+    done = cloud.head.run("dvc-ray", "repro", cwd=root, env=cloud.ray.environment(), check=False)
+    assert done.returncode == 255
+    assert "does not accept the secret key" in done.stderr
+    assert "seen from head" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,107 @@
+"""A node's folder: bounded, shared by processes, nothing in use removed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dvc_ray.values import Stored
+from dvc_ray.workspace.node import Node
+from dvc_ray.workspace.pack import pack, unpack
+from dvc_ray.workspace.upkeep import Pin, at_work, evict
+
+HOUR = 3600
+
+
+def put(node: Node, oid: str, size: int, used: float) -> Path:
+    path = Path(node.cache, "files", "md5", oid[:2], oid[2:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    os.utime(path, (used, 1))
+    return path
+
+
+def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    node, now = Node(tmp_path), time.time()
+    old, middle, fresh = (put(node, f"{n:032x}", 100, now - n * HOUR) for n in (3, 2, 1))
+    assert evict(tmp_path, node.cache, 250, now) == 100
+    assert (old.exists(), middle.exists(), fresh.exists()) == (False, True, True)
+    assert evict(tmp_path, node.cache, 250, now) == 0
+
+
+def test_nothing_in_use_is_removed(tmp_path: Path) -> None:
+    node, now = Node(tmp_path), time.time()
+    linked, wanted, just, other = (put(node, f"{n:032x}", 100, now - n * HOUR) for n in (5, 4, 0, 2))
+    os.link(linked, tmp_path / "in-a-workspace")
+    pin = Pin(tmp_path)
+    pin.add([f"{4:032x}"])
+    assert evict(tmp_path, node.cache, 0, now) == 100
+    assert not other.exists()
+    assert linked.exists()
+    assert wanted.exists()
+    assert just.exists()
+    pin.close()
+    assert evict(tmp_path, node.cache, 0, now) == 100
+    assert not wanted.exists()
+
+
+def test_what_a_dead_process_wanted_is_not_kept(tmp_path: Path) -> None:
+    node, now = Node(tmp_path), time.time()
+    wanted = put(node, f"{4:032x}", 100, now - HOUR)
+    program = (
+        "import os, sys; from pathlib import Path; from dvc_ray.workspace.upkeep import Pin\n"
+        f"Pin(Path(sys.argv[1])).add(['{4:032x}']); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert evict(tmp_path, node.cache, 0, now) == 100
+    assert not wanted.exists()
+    assert list((tmp_path / "pins").iterdir()) == []
+
+
+def test_runs_that_have_left_are_removed(tmp_path: Path) -> None:
+    ours, theirs, dead = (tmp_path / "work" / name for name in ("ours", "theirs", "dead"))
+    for folder in (theirs, dead):
+        folder.mkdir(parents=True)
+        (folder / ".in-use").touch()
+        os.utime(folder / ".in-use", (1, 1))
+    with at_work(theirs):
+        os.utime(theirs / ".in-use", (1, 1))
+        with at_work(ours):
+            assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["ours", "theirs"]
+
+
+def test_a_snapshot_is_as_the_tree_it_was_taken_from(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "deep/empty").mkdir(parents=True)
+    (tree / "a.py").write_text("a")
+    (tree / "tool").write_text("t")
+    (tree / "tool").chmod(0o755)
+    (tree / "link").symlink_to("a.py")
+    os.utime(tree / "a.py", ns=(1_500_000_000, 1_500_000_000))
+    packed = pack(str(tree), ["a.py", "tool", "link", "deep", "missing"])
+    node = Node(tmp_path / "node")
+    made = Path(node.tree(packed))
+    assert node.tree(packed) == str(made), "made once"
+    assert (made / "a.py").read_text() == "a"
+    assert (made / "a.py").stat().st_mtime_ns == 1_500_000_000
+    assert os.access(made / "tool", os.X_OK)
+    assert os.readlink(made / "link") == "a.py"
+    assert (made / "deep/empty").is_dir()
+    unpack(packed, str(tmp_path / "some"), ["tool"])
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["tool"]
+
+
+def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: Path) -> None:
+    from dvc_ray.errors import StorageError
+
+    node = Node(tmp_path)
+    oid = f"{1:032x}.dir"
+    path = put(node, oid, 0, 0)
+    path.write_text('[{"md5": "00", "relpath": "../../outside"}]')
+    with pytest.raises(StorageError, match="names a file outside its directory"):
+        list(node.link(Stored(path="data", oid=oid, remote="r"), str(tmp_path / "workspace")))
