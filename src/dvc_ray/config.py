@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
+from dvc_ray.settings.amounts import size
 from dvc_ray.values import GRACE, RunOptions
 
 
@@ -24,6 +25,8 @@ class Config:
     """Stages at the same time; unset: as many as the resources allow."""
     grace: float = GRACE
     """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+    node_cache_size: int | None = None
+    """Bytes that each node's cache of data may have; unset: no bound."""
     secrets: tuple[str, ...] = ()
     """Names of variables that stages on other machines get from the caller's environment."""
 
@@ -68,7 +71,14 @@ def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None
         )
     grace = options.grace if options.grace is not None else config.grace
     address = None if address == "local" else address
-    return replace(options, jobs=jobs, address=address, grace=grace, secrets=options.secrets or config.secrets)
+    return replace(
+        options,
+        jobs=jobs,
+        address=address,
+        grace=grace,
+        secrets=options.secrets or config.secrets,
+        node_cache_size=config.node_cache_size,
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -109,11 +119,18 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(name.strip() for name in items if name.strip())
 
 
-_TYPES: dict[str, Callable[[Any], object]] = {"address": str, "jobs": int, "grace": float, "secrets": _names}
+_TYPES: dict[str, Callable[[Any], object]] = {
+    "address": str,
+    "jobs": int,
+    "grace": float,
+    "node_cache_size": size,
+    "secrets": _names,
+}
 _EXPECTED = {
     "address": "a text",
     "jobs": "a whole number",
     "grace": "a number",
+    "node_cache_size": "a size such as 100GiB",
     "secrets": "a list of names of environment variables",
 }
 assert set(_TYPES) == {field.name for field in fields(Config)}  # noqa: S101

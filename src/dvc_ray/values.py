@@ -57,6 +57,8 @@ class RunOptions:
     """Put outs into the cache."""
     secrets: tuple[str, ...] = ()
     """Names of variables that stages on other machines get from the caller's environment."""
+    node_cache_size: int | None = None
+    """Bytes that the cache of a node that shares no disk with the head may have; None: no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

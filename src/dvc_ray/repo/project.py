@@ -336,7 +336,7 @@ class Project:
             )
             pull = request.options.pull if settings.pull is None else settings.pull
             made = replace(made, env=tasks.declared(request))
-            return scattered.describe(made, stage, self._data, pull=pull)
+            return scattered.describe(made, stage, self._data, pull=pull, cache_size=request.options.node_cache_size)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""

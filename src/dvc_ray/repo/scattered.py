@@ -172,7 +172,7 @@ def at_home(stage: Any, *, pull: bool) -> Iterator[Any]:
             yield out
 
 
-def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool) -> StageTask:
+def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, cache_size: int | None) -> StageTask:
     """Add to a task what a worker needs beyond it.
 
     Args:
@@ -180,6 +180,7 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool) -> Stage
         stage: Its stage.
         data: The project's data.
         pull: Whether all outs come home.
+        cache_size: Bytes that the node's cache may have.
     """
     kept = [out for out in stage.outs if out.persist and not os.path.lexists(out.fs_path) and out.hash_info]
     paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"] + [out.fs_path for out in kept]
@@ -201,6 +202,7 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool) -> Stage
             remotes=tuple(data.remote(name) for name in sorted(wanted, key=lambda name: name != data.default)),
             deps=stored,
             ships=tuple(sorted(sent)),
+            cache_size=cache_size,
             pushes=tuple(pushes.items()),
             bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=pull)),
         ),
