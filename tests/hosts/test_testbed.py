@@ -50,6 +50,7 @@ def test_hosts_reach_each_other_and_nothing_else(pair: tuple[Host, Host]) -> Non
     assert time.monotonic() - begun < 4, "outside is refused, not waited for"
 
 
+@pytest.mark.full
 def test_ssh_and_rsync(pair: tuple[Host, Host], testbed: Testbed) -> None:
     one, two = pair
     (two.root / "root/.ssh/id").write_bytes(testbed.key.read_bytes())
@@ -81,6 +82,7 @@ def test_cut_and_heal(pair: tuple[Host, Host]) -> None:
     assert float(two.run("python3", "-c", CONNECT, one.address).stdout) < 2
 
 
+@pytest.mark.full
 def test_a_slow_network_and_its_bytes(pair: tuple[Host, Host]) -> None:
     one, two = pair
     one.sh("head -c 2000000 /dev/urandom > served")
@@ -97,6 +99,7 @@ def test_a_slow_network_and_its_bytes(pair: tuple[Host, Host]) -> None:
     server.wait()
 
 
+@pytest.mark.full
 def test_a_far_network(pair: tuple[Host, Host]) -> None:
     if not has_netem():
         pytest.skip("this kernel has no netem (CONFIG_NET_SCH_NETEM): hosts cannot be far from each other here")
@@ -106,6 +109,7 @@ def test_a_far_network(pair: tuple[Host, Host]) -> None:
     one.slow()
 
 
+@pytest.mark.full
 def test_power_off_loses_what_runs_and_keeps_the_disk(testbed: Testbed) -> None:
     host = testbed.host("brief")
     host.sh("echo kept > file; nohup sleep 7733 > /dev/null 2>&1 &")
@@ -117,6 +121,7 @@ def test_power_off_loses_what_runs_and_keeps_the_disk(testbed: Testbed) -> None:
     assert not host.disk.exists()
 
 
+@pytest.mark.full
 def test_the_memory_of_a_host_is_its_own(testbed: Testbed) -> None:
     host = testbed.host("small", memory=200 << 20)
     if host._cgroup.path is None:
@@ -126,6 +131,7 @@ def test_the_memory_of_a_host_is_its_own(testbed: Testbed) -> None:
     testbed.remove(host)
 
 
+@pytest.mark.full
 def test_s3_checks_keys_and_survives_a_restart(testbed: Testbed) -> None:
     store = testbed.store("s3-test")
     user = testbed.host("user", env=store.environment())
@@ -143,6 +149,7 @@ def test_s3_checks_keys_and_survives_a_restart(testbed: Testbed) -> None:
     testbed.remove(store.host)
 
 
+@pytest.mark.full
 def test_credentials_and_spot_notice_from_the_metadata_service(testbed: Testbed) -> None:
     store = testbed.store("s3-role")
     store.bucket("role")
@@ -160,6 +167,7 @@ def test_credentials_and_spot_notice_from_the_metadata_service(testbed: Testbed)
     testbed.remove(store.host)
 
 
+@pytest.mark.full
 def test_ec2_by_moto(testbed: Testbed) -> None:
     ec2 = testbed.ec2()
     host = testbed.host("caller", env={"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"})
@@ -169,10 +177,13 @@ def test_ec2_by_moto(testbed: Testbed) -> None:
     testbed.remove(host)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_whatever_ends_it(testbed: Testbed, number: signal.Signals) -> None:
     program = textwrap.dedent("""
+        import signal
         from tests.testbed import Testbed
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a shell's background
         with Testbed() as testbed:
             host = testbed.host("left")
             waits = host.spawn("sleep", "7744")
@@ -197,6 +208,7 @@ def test_nothing_is_left_whatever_ends_it(testbed: Testbed, number: signal.Signa
     assert groups == []
 
 
+@pytest.mark.full
 def test_ray_on_hosts(testbed: Testbed) -> None:
     from tests.testbed.ray import RayCluster
 

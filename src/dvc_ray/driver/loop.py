@@ -324,7 +324,7 @@ class Driver:
             text = explain.trying_again(end, retry.grown(settings, stage.tries), delay)
             self._listen(Notice(text=text, level="warning"))
             self._release(stage)
-            self._table.say(stage, StageState.QUEUED, reason=stage.report.reason)
+            self._table.say(stage, StageState.QUEUED, reason=stage.report.reason, node="")
             return
         if isinstance(end, StageResult):
             self._results.leave_partial(stage.task, end)

@@ -46,10 +46,20 @@ _NODE_ID: Final = "ray.io/node-id"
 _HEAD: Final = "node:__internal_head__"
 """Resource that the head node has (Ray 2.60)."""
 _PROBE_TIMEOUT: Final = 5.0
+_NODES_EVERY: Final = 2.0
+"""Seconds between questions which nodes are alive."""
 _START_PATIENCE: Final = 10.0
 """Seconds to wait for Ray's start to end when the run is over before that."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A worker has taken an attempt; for the executor only."""
+
+    node: str
+    """Id of its node."""
 
 
 @dataclass(slots=True)
@@ -57,6 +67,8 @@ class _Flight:
     task: StageTask
     stream: Any
     stopping: bool = False
+    node: str = ""
+    """Id of the node it runs on; empty: not known yet."""
 
 
 class RayExecutor:
@@ -84,6 +96,8 @@ class RayExecutor:
         self._sent: dict[str, Any] = {}
         """Packs in Ray's object store, by id."""
         self._head = ""
+        self._nodes_due = 0.0
+        """When to ask again which nodes are alive (`time.monotonic`)."""
 
     def warm_up(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
@@ -199,6 +213,7 @@ class RayExecutor:
         import ray
 
         self._check_alive()
+        self._check_nodes()
         found, self._lost = self._lost, []
         streams = {flight.stream: address for address, flight in self._flights.items()}
         if streams and not found:
@@ -235,16 +250,35 @@ class RayExecutor:
 
         task = flight.task
         try:
-            event: WorkerEvent = ray.get(next(flight.stream))
+            event: WorkerEvent | _Placed = ray.get(next(flight.stream))
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
         except ray.exceptions.OutOfMemoryError as error:
             return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
             return self._end(flight, "stopped" if flight.stopping else last_line(error))
+        if isinstance(event, _Placed):
+            flight.node = event.node
+            return []
         if isinstance(event, StageResult):
             del self._flights[task.address]
         return [event]
+
+    def _check_nodes(self) -> None:
+        """Give up attempts on nodes that Ray has found dead.
+
+        A streaming task whose node loses power is not told to its owner before a connection times out, which takes
+        minutes (Ray 2.60); that the node is dead, Ray knows within one.
+        """
+        if self._address is None or not self._flights or time.monotonic() < self._nodes_due:
+            return
+        import ray
+
+        self._nodes_due = time.monotonic() + _NODES_EVERY
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        for flight in list(self._flights.values()):
+            if flight.node and flight.node not in alive:
+                self._lost += self._end(flight, "its node is gone")
 
     def _check_alive(self) -> None:
         """Find out that the local Ray is dead before Ray does, which hangs and after a minute aborts the process.
@@ -388,9 +422,11 @@ def _local_cpus(jobs: int) -> int:
     return max(len(os.sched_getaffinity(0)), jobs, 2)
 
 
-def _run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent]:
+def _run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | _Placed]:
     """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
     import ray
+
+    yield _Placed(ray.get_runtime_context().get_node_id())
 
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
