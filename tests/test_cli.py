@@ -168,3 +168,21 @@ def test_every_error_has_a_code_and_survives_pickling() -> None:
         assert 251 <= kind.exit_code <= 255
         assert f"{kind.__name__} " in (errors.__doc__ or "")
         assert str(kind.exit_code) in (errors.__doc__ or "")
+
+
+def test_a_lock_file_with_marks_of_a_merge(project: Make, cli: Cli) -> None:
+    root = project({"dvc.yaml": "stages: {one: {cmd: echo > out.txt, outs: [out.txt]}}"})
+    (root / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n")
+    done = cli(root, "repro")
+    assert done.returncode == 255
+    assert "Are there marks of a merge conflict in it" in done.stderr
+
+
+def test_a_param_without_a_value(project: Make, cli: Cli) -> None:
+    root = project({"dvc.yaml": "stages: {one: {cmd: echo > out.txt, outs: [out.txt]}}", "params.yaml": "lr: 1\n"})
+    done = cli(root, "exp", "run", "-S", "lr")
+    assert done.returncode == 255, "as dvc"
+    assert done.stderr.splitlines()[-2:] == [
+        "ERROR: Error parsing override 'lr': missing EQUAL at '<EOF>'",
+        "Give a param and its value: -S train.lr=0.1",
+    ]

@@ -7,7 +7,13 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from dvc_ray.errors import ConfigError, DvcRayError, MissingDependencyError, NotAProjectError, ProjectError
+from dvc_ray.errors import (
+    ConfigError,
+    DvcRayError,
+    MissingDependencyError,
+    NotAProjectError,
+    ProjectError,
+)
 
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
@@ -45,6 +51,12 @@ def ours() -> Iterator[None]:
         raise MissingDependencyError(*_not_imported(error)) from error
     except (OSError, IgnoreInCollectedDirError) as error:
         raise ProjectError(message(error)) from error
+    except Exception as error:
+        if type(error).__name__ != _BAD_OVERRIDE:
+            raise
+        first, _, detail = str(error).partition("\n")
+        hint = "Give a param and its value: -S train.lr=0.1"
+        raise ProjectError(f"{first}: {detail.partition(chr(10))[0]}", hint) from error
 
 
 def quiet() -> None:
@@ -56,6 +68,10 @@ def quiet() -> None:
     logging.getLogger("dvc").setLevel(logging.WARNING)
     for bars in ("dvc.progress", "dvc_data.callbacks"):
         logging.getLogger(bars).setLevel(logging.CRITICAL)
+
+
+_BAD_OVERRIDE: Final = "OverrideParseException"
+"""Hydra's, which DVC lets through (3.67.1); Hydra itself is not imported for every run."""
 
 
 def message(error: BaseException) -> str:
@@ -82,6 +98,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     from dvc.exceptions import CyclicGraphError, OutputDuplicationError, StageNotFoundError
     from dvc.lock import LockError
     from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+    from dvc.utils.serialize import YAMLFileCorruptedError
 
     hints: list[tuple[type[Exception], str]] = [
         (StageNotFound, "See the stages with `dvc stage list --all`."),
@@ -89,6 +106,10 @@ def _explain(error: Exception) -> tuple[str, str]:
         (StageFileDoesNotExistError, "Go where it is, or name what there is: `dvc stage list --all` shows it."),
         (CyclicGraphError, "See the graph with `dvc dag`; take one of these deps out in dvc.yaml."),
         (OutputDuplicationError, "Give each out to one stage only in dvc.yaml."),
+        (
+            YAMLFileCorruptedError,
+            "Are there marks of a merge conflict in it (<<<<<<<)? Resolve them, and run it again.",
+        ),
         (LockError, "Another DVC command works in this project: run it again when that has ended."),
     ]
     return message(error), next((hint for kind, hint in hints if isinstance(error, kind)), "")
