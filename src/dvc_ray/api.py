@@ -72,6 +72,7 @@ def repro(
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options)
         executor = _joined(executor, options, listen, stack)
+        _look_over(executor, listen)
         works = dead_work(project.dvc_dir)
         chosen, taken = _plan(project, selection or Selection(), options, works, apart=_apart(executor))
         if taken:
@@ -127,6 +128,7 @@ def exp_run(
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack)
+        _look_over(executor, listen)
         with _trial(home, experiment, selection, options, listen, apart=_apart(executor)) as (trial, chosen):
             setting = _Setting(
                 home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
@@ -223,6 +225,16 @@ def _joined(
 def _apart(executor: Executor | None) -> bool:
     """Whether stages run on machines that share no disk with this one."""
     return executor is not None and not executor.shares_disk()
+
+
+def _look_over(executor: Executor | None, listen: Listener) -> None:
+    """Compare machines before anything is planned on them.
+
+    Raises:
+        ClusterError: One lacks what stages need.
+    """
+    if executor is not None and _apart(executor) and (text := executor.look_over()):
+        listen(Notice(text=f"Versions differ: {text}.", level="warning"))
 
 
 def _status(project: Project, address: str, options: RunOptions) -> Status:

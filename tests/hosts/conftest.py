@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,8 @@ def cloud(testbed: Testbed) -> Iterator[Cloud]:
     store = testbed.store("cluster-s3")
     head = testbed.host("head", env=store.environment())
     workers = testbed.host("w1", env=store.environment()), testbed.host("w2", env=store.environment())
+    # One of the workers has no dvc-ray: it gets that with the run.
+    workers[0].sh(f"rm -r {sysconfig.get_path('purelib')}/*dvc_ray*; ! python -c 'import dvc_ray'")
     ray = RayCluster(head)
     for worker in workers:
         ray.join(worker, num_cpus=1)

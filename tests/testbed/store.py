@@ -83,6 +83,10 @@ class Store:
         found: list[str] = json.loads(self.host.run(_PYTHON, "-c", _LIST, bucket, env=self.environment()).stdout)
         return found
 
+    def find(self, bucket: str, *texts: str) -> str:
+        """Names of objects that have one of these texts in them, or in their name."""
+        return self.host.run(_PYTHON, "-c", _FIND, bucket, *texts, env=self.environment()).stdout
+
 
 _PYTHON: Final = os.path.join(os.path.dirname(script("weed")), "python")
 _S3: Final = "import boto3, json, sys\ns3 = boto3.client('s3')\n"
@@ -91,6 +95,12 @@ _MAKE_BUCKET: Final = (
     f"{_S3}s3.create_bucket(Bucket=sys.argv[1])\n"
     "s3.put_object(Bucket=sys.argv[1], Key='.ready', Body=b'')\n"  # volumes are made on the first write
     "s3.delete_object(Bucket=sys.argv[1], Key='.ready')"
+)
+_FIND: Final = (
+    f"{_S3}pages = s3.get_paginator('list_objects_v2').paginate(Bucket=sys.argv[1])\n"
+    "for item in (item for page in pages for item in page.get('Contents', [])):\n"
+    "    data = item['Key'].encode() + s3.get_object(Bucket=sys.argv[1], Key=item['Key'])['Body'].read()\n"
+    "    if any(text.encode() in data for text in sys.argv[2:]): print(item['Key'])"
 )
 _LIST: Final = (
     f"{_S3}pages = s3.get_paginator('list_objects_v2').paginate(Bucket=sys.argv[1])\n"

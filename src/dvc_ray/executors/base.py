@@ -48,6 +48,16 @@ class Executor(Protocol):
             ClusterError: The cluster cannot be started or reached.
         """
 
+    def look_over(self) -> str:
+        """See whether all machines have what stages need, as far as they are there.
+
+        Returns:
+            How they differ where that mostly does not matter; empty if they do not.
+
+        Raises:
+            ClusterError: One lacks something.
+        """
+
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Start an attempt as soon as there is room for it.
 

@@ -46,6 +46,10 @@ class LocalExecutor:
         """Whether the disk is this machine's own, which it is taken not to be with ``apart``."""
         return not self._apart
 
+    def look_over(self) -> str:
+        """It is this machine."""
+        return ""
+
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Queue an attempt."""
         self._queue.append((task, packs))

@@ -7,26 +7,29 @@ Ray's own retries are off: the driver decides about them.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
-import queue
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray import env
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
-from dvc_ray.executors import fit
+from dvc_ray.executors import fit, versions
+from dvc_ray.executors.ray.remote import Placed, look, run
+from dvc_ray.executors.ray.starting import (
+    forget_ray,
+    local_cpus,
+    probe,
+    start_janitor,
+    take_back_sigterm,
+    vital_processes,
+)
 from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.values import (
     Lost,
@@ -36,30 +39,19 @@ from dvc_ray.values import (
     StageTask,
     WorkerEvent,
 )
-from dvc_ray.worker import run_stage
 
-_AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-"""What a stage's own Ray driver needs besides the address."""
-_JANITOR: Final = str(Path(__file__).with_name("janitor.py"))
 _NODE_ID: Final = "ray.io/node-id"
 """Label that every node has (Ray 2.60)."""
 _HEAD: Final = "node:__internal_head__"
 """Resource that the head node has (Ray 2.60)."""
-_PROBE_TIMEOUT: Final = 5.0
+_LOOK_PATIENCE: Final = 120.0
+"""Seconds for all nodes to say what they have."""
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
 _START_PATIENCE: Final = 10.0
 """Seconds to wait for Ray's start to end when the run is over before that."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A worker has taken an attempt; for the executor only."""
-
-    node: str
-    """Id of its node."""
 
 
 @dataclass(slots=True)
@@ -108,12 +100,12 @@ class RayExecutor:
         self._thread.start()
         if self._address is not None:
             return f"Joining Ray at {self._address}."
-        return f"Starting Ray on this machine with {_local_cpus(jobs)} CPUs."
+        return f"Starting Ray on this machine with {local_cpus(jobs)} CPUs."
 
     def cpus(self) -> float:
         """CPUs of the cluster as it is now."""
         if self._address is None:
-            return _local_cpus(self._jobs)
+            return local_cpus(self._jobs)
         import ray
 
         self._await_ready()
@@ -121,7 +113,7 @@ class RayExecutor:
 
     def capacity(self) -> float | None:
         """CPUs of the local Ray; None for a cluster, which may grow."""
-        return _local_cpus(self._jobs) if self._address is None else None
+        return local_cpus(self._jobs) if self._address is None else None
 
     def surely_fits(self, settings: StageSettings) -> bool:
         """Judge a stage that asks for CPUs only, without Ray, which then need not be started for the run cache."""
@@ -174,6 +166,29 @@ class RayExecutor:
         alive = [node for node in ray.nodes() if node["Alive"]]
         here = ray.get_runtime_context().get_node_id()
         return [node["NodeID"] for node in alive] == [here] and alive[0]["Resources"].get("CPU", 0) > 0
+
+    def look_over(self) -> str:
+        """Compare what the nodes have with what this machine has; those that come later are not waited for."""
+        import ray
+
+        self._await_ready()
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != self._head]
+        ask = ray.remote(max_retries=0, num_cpus=0)(look)
+        asked = [ask.options(label_selector={_NODE_ID: node}).remote() for node in nodes]
+        try:
+            found = ray.get(asked, timeout=_LOOK_PATIENCE)
+        except ray.exceptions.RayError as error:
+            raise ClusterError(
+                f"a node of the cluster does not run what it is given: {last_line(error)}",
+                "Look at it with `ray status` and `ray list nodes`; is the same Python on all nodes?",
+            ) from error
+        here = look()
+        if text := versions.fatal(here, found):
+            raise ClusterError(
+                f"nodes do not have what stages need: {text}.",
+                "Install it there (setup_commands of the cluster, its image), or name it in runtime_env of the stages.",
+            )
+        return versions.doubts(here, found)
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
@@ -250,14 +265,14 @@ class RayExecutor:
 
         task = flight.task
         try:
-            event: WorkerEvent | _Placed = ray.get(next(flight.stream))
+            event: WorkerEvent | Placed = ray.get(next(flight.stream))
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
         except ray.exceptions.OutOfMemoryError as error:
             return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
             return self._end(flight, "stopped" if flight.stopping else last_line(error))
-        if isinstance(event, _Placed):
+        if isinstance(event, Placed):
             flight.node = event.node
             return []
         if isinstance(event, StageResult):
@@ -290,7 +305,7 @@ class RayExecutor:
         if gone is None or self._dead:
             return
         self._dead = True
-        _forget_ray()
+        forget_ray()
         if self._janitor is not None and self._janitor.stdin is not None:
             self._janitor.stdin.close()
             self._janitor.wait()
@@ -316,7 +331,7 @@ class RayExecutor:
     def _await_ready(self) -> None:
         self.warm_up(self._jobs)
         self._ready.wait()
-        _take_back_sigterm()
+        take_back_sigterm()
         if self._failure is not None:
             raise ClusterError(
                 f"cannot {'start Ray on this machine' if self._address is None else f'join Ray at {self._address}'}:"
@@ -352,119 +367,24 @@ class RayExecutor:
         if self._address is None:
             # Socket paths may have 107 bytes: the directory must be short.
             directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
-            self._janitor = _start_janitor(directory)
+            self._janitor = start_janitor(directory)
             ray.init(
                 address="local",
-                num_cpus=_local_cpus(self._jobs),
+                num_cpus=local_cpus(self._jobs),
                 include_dashboard=False,
                 _temp_dir=directory,
                 _system_config={
                     "worker_niceness": 0,
                     # Ray starts as many workers at a time as there are cores, and each mostly waits: all at once.
-                    "worker_maximum_startup_concurrency": _local_cpus(self._jobs),
+                    "worker_maximum_startup_concurrency": local_cpus(self._jobs),
                 },
                 **quiet,
             )
-            self._vital = _vital_processes()
+            self._vital = vital_processes()
         else:
-            _probe(self._address)
-            ray.init(address=self._address, **quiet)
+            probe(self._address)
+            # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
+            ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
+            ray.init(address=self._address, runtime_env=ours, **quiet)
             self._head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")
-        self._remote = ray.remote(max_retries=0, num_returns="streaming")(_run)
-
-
-def _vital_processes() -> dict[str, subprocess.Popen[bytes]]:
-    """The processes without which a local Ray is dead (``ray._private.node.Node.all_processes``, 2.60.0)."""
-    from ray._private import worker
-
-    found = worker._global_node.all_processes  # noqa: SLF001
-    return {name: found[name][0].process for name in ("gcs_server", "raylet") if found.get(name)}
-
-
-def _forget_ray() -> None:
-    """Keep Ray from shutting down at exit what is dead already: it would wait for it."""
-    from ray._private import worker
-
-    atexit.unregister(worker.shutdown)
-
-
-def _take_back_sigterm() -> None:
-    """Put Python's handler of SIGTERM back in place.
-
-    Ray's core installs a failure handler of its own under Python's (absl's), which prints a stack and aborts the
-    process three seconds later, while commands are being ended.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _start_janitor(directory: str) -> subprocess.Popen[bytes]:
-    """Have what works in a directory ended when this process is gone."""
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", _JANITOR, directory], stdin=subprocess.PIPE, start_new_session=True
-    )
-
-
-def _probe(address: str) -> None:
-    """See whether anybody listens: Ray itself would try for minutes, and could not be interrupted.
-
-    Raises:
-        OSError: Nobody does.
-    """
-    host, _, port = address.removeprefix("https://").removeprefix("http://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT).close()
-
-
-def _local_cpus(jobs: int) -> int:
-    """Logical CPUs of the local Ray: the cores, more if more jobs are wanted, two at least for a nested trainer."""
-    return max(len(os.sched_getaffinity(0)), jobs, 2)
-
-
-def _run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | _Placed]:
-    """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
-    import ray
-
-    yield _Placed(ray.get_runtime_context().get_node_id())
-
-    events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=_run_in_thread, args=(task, packs, events, stop, ray.get_runtime_context().gcs_address), name="stage"
-    )
-    thread.start()
-    try:
-        while True:
-            event = _take(events)
-            if event is None:
-                continue
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-            if isinstance(event, StageResult):
-                return
-    finally:
-        stop.set()  # on ray.cancel: the command is ended before the task is
-        thread.join()
-
-
-def _take(events: queue.SimpleQueue[WorkerEvent | BaseException]) -> WorkerEvent | BaseException | None:
-    # A bounded wait: ray.cancel interrupts Python code, not a blocked call.
-    with contextlib.suppress(queue.Empty):
-        return events.get(timeout=0.1)
-    return None
-
-
-def _run_in_thread(
-    task: StageTask,
-    packs: Sequence[Pack],
-    events: queue.SimpleQueue[WorkerEvent | BaseException],
-    stop: threading.Event,
-    address: str,
-) -> None:
-    nested = {env.RAY_ADDRESS: address} | {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
-    try:
-        events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested, packs=packs))
-    except BaseException as error:  # noqa: BLE001  raised again where Ray sees it
-        events.put(error)
+        self._remote = ray.remote(max_retries=0, num_returns="streaming")(run)

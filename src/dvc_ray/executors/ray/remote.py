@@ -1,0 +1,87 @@
+"""What runs on workers, as Ray tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import queue
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final
+
+from dvc_ray import env
+from dvc_ray.executors import versions
+from dvc_ray.values import Pack, StageResult, StageTask, WorkerEvent
+from dvc_ray.worker import run_stage
+
+_AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""What a stage's own Ray driver needs besides the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A worker has taken an attempt; for the executor only."""
+
+    node: str
+    """Id of its node."""
+
+
+def look() -> versions.Machine:
+    """Say what this machine has."""
+    installed = {}
+    for name in versions.PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return versions.Machine(name=socket.gethostname(), python=platform.python_version(), packages=installed)
+
+
+def run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
+    """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
+    import ray
+
+    yield Placed(ray.get_runtime_context().get_node_id())
+
+    events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_run_in_thread, args=(task, packs, events, stop, ray.get_runtime_context().gcs_address), name="stage"
+    )
+    thread.start()
+    try:
+        while True:
+            event = _take(events)
+            if event is None:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+            if isinstance(event, StageResult):
+                return
+    finally:
+        stop.set()  # on ray.cancel: the command is ended before the task is
+        thread.join()
+
+
+def _take(events: queue.SimpleQueue[WorkerEvent | BaseException]) -> WorkerEvent | BaseException | None:
+    # A bounded wait: ray.cancel interrupts Python code, not a blocked call.
+    with contextlib.suppress(queue.Empty):
+        return events.get(timeout=0.1)
+    return None
+
+
+def _run_in_thread(
+    task: StageTask,
+    packs: Sequence[Pack],
+    events: queue.SimpleQueue[WorkerEvent | BaseException],
+    stop: threading.Event,
+    address: str,
+) -> None:
+    nested = {env.RAY_ADDRESS: address} | {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
+    try:
+        events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested, packs=packs))
+    except BaseException as error:  # noqa: BLE001  raised again where Ray sees it
+        events.put(error)
