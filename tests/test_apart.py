@@ -245,3 +245,36 @@ def test_the_callers_environment_stays_at_home(
     found = json.dumps([path.read_text(errors="ignore") for path in (root / ".dvc/tmp").rglob("*") if path.is_file()])
     assert "secret-of-mine" not in found
     assert os.environ["CANARY"]
+
+
+def test_a_result_that_no_driver_heard_of_is_taken_over(
+    project: Make,
+    apart: Apart,
+    cloud: Callable[[Path, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = tmp_path / "count"
+    text = f"""
+stages:
+  keep:
+    cmd: echo said; echo ran >> {count}; echo x >> kept.txt; echo m > plain.txt
+    deps: [in.txt]
+    outs: [kept.txt: {{persist: true}}, plain.txt: {{cache: false}}]
+"""
+    root = cloud(project({"dvc.yaml": text, "in.txt": ""}), "heard")
+    monkeypatch.setattr("dvc_ray.driver.loop.forget_results", lambda *_: None)
+    assert not apart(root).failed
+    # As after SIGKILL between the end of the command and the driver's hearing of it.
+    lock = (root / "dvc.lock").read_text()
+    stock.sh(root, "rm -r dvc.lock plain.txt .gitignore")
+    (run,) = (root / ".dvc/tmp/ray/runs").iterdir()
+    (run / "work").mkdir()
+    result = apart(root)
+    assert states(result) == {"keep": StageState.UNCHANGED}
+    assert "Taken over from a run that was killed: keep." in apart.text
+    assert count.read_text() == "ran\n"
+    assert (root / "dvc.lock").read_text() == lock
+    assert (root / "plain.txt").read_text() == "m\n"
+    assert states(apart(root)) == {"keep": StageState.UNCHANGED}
+    assert "Taken over" not in apart.text, "once"

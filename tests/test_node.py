@@ -6,11 +6,24 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dvc_ray.values import Stored
+from dvc_ray.values import (
+    Changed,
+    Elsewhere,
+    Pack,
+    PackedFile,
+    Remote,
+    StageResult,
+    StageState,
+    StageTask,
+    Stored,
+)
+from dvc_ray.workspace import letter
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.upkeep import Pin, at_work, evict
@@ -105,3 +118,30 @@ def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: P
     path.write_text('[{"md5": "00", "relpath": "../../outside"}]')
     with pytest.raises(StorageError, match="names a file outside its directory"):
         list(node.link(Stored(path="data", oid=oid, remote="r"), str(tmp_path / "workspace")))
+
+
+def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
+    packed = Pack(id="p", files=(PackedFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
+    texts = ("run_id", "address", "name", "dvcfile", "tree", "home", "project", "cwd", "state_dir", "workspace")
+    more = ("log", "kept", "prefix")
+    known: dict[str, Any] = dict.fromkeys((*texts, *more), "x")
+    known |= dict.fromkeys(("code", "links", "deps", "copies", "outs"), ("a", "b"))
+    known |= {"attempt": 2, "definition": {"cmd": "c"}, "config": {"core": {}}, "env": (("TOKEN", "secret-value"),)}
+    remote = Remote(name="r", url="s3://b", options=(("key", "secret-value"),))
+    task = StageTask(**known, elsewhere=Elsewhere(remotes=(remote,), deps=()))
+    result = StageResult(
+        address="x",
+        attempt=2,
+        state=StageState.DONE,
+        node="n",
+        seconds=1.5,
+        workspace="w",
+        entry={"cmd": "c"},
+        changed=(Changed(path="a", base=(1, 2)),),
+        parcel=packed,
+    )
+    written = letter.write(task, result)
+    assert b"secret-value" not in written
+    assert letter.read(written) == (replace(task, env=(), elsewhere=Elsewhere(remotes=(), deps=())), result)
+    assert letter.read(b"{") is None
+    assert letter.read(written.replace(b'"version": 1', b'"version": 2')) is None

@@ -16,7 +16,7 @@ from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
 from dvc_ray.driver.table import Stage, Table
-from dvc_ray.errors import DvcRayError, ProjectError, RayDiedError
+from dvc_ray.errors import DvcRayError, ProjectError, RayDiedError, StorageError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
@@ -37,7 +37,7 @@ from dvc_ray.values import (
     Started,
 )
 from dvc_ray.worker import forget, written_result
-from dvc_ray.workspace import missed_files
+from dvc_ray.workspace import forget_results, missed_files
 
 _TICK: Final = 0.2
 """Seconds between looks at what cannot wake the loop."""
@@ -103,6 +103,9 @@ class Driver:
         except BaseException:
             self._stop_all()
             raise
+        if self._project.store is not None:
+            with contextlib.suppress(StorageError):  # they lie there then; nobody looks at them
+                forget_results(self._project.store, self._run_id)
         return RunResult(
             run_id=self._run_id,
             reports=tuple(stage.report for stage in self._table),

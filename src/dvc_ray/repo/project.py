@@ -190,6 +190,11 @@ class Project:
         probe(remotes.open_remote(default, QUICK))
         self._store = remotes.open_remote(default)
 
+    @property
+    def store(self) -> Objects | None:
+        """The remote that carries data between machines; None: there is but one machine."""
+        return self._store
+
     def check_pushed(self, addresses: Sequence[str]) -> None:
         """See that what these stages read, and no other of them makes, is where other machines find it.
 
@@ -359,10 +364,13 @@ class Project:
         with ours():
             if self.tree != task.tree or tasks.definition(self._repo, stage) != task.definition:
                 return False
-            if not status.of(stage).changed:
+            now = status.of(stage) if self._data is None else status.by_hashes(stage, self._data)
+            if not now.changed:
                 return False
             tried = StageLoader.load_stage(stage.dvcfile, stage.name, task.definition)
             StageLoader.fill_from_lock(tried, entry)
+            if self._data is not None:
+                return not any(status.dep_by_hashes(dep, self._data) for dep in tried.deps)
             return not any(dep.status() for dep in tried.deps)
 
     def place(self, address: str) -> int:

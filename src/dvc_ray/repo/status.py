@@ -38,7 +38,7 @@ def by_hashes(stage: Any, data: Virtual) -> Status:
     looks: tuple[Callable[[], Iterable[str]], ...] = (
         lambda: _stage(stage),
         lambda: [] if deps else _deps(stage),
-        lambda: [text for dep in deps for text in _dep(dep, data)],
+        lambda: [text for dep in deps for text in dep_by_hashes(dep, data)],
         lambda: [f"{kind} {what}" for out in stage.outs for what, kind in _flat(_out(out))],
     )
     for look in looks:
@@ -47,7 +47,8 @@ def by_hashes(stage: Any, data: Virtual) -> Status:
     return Status(changed=False)
 
 
-def _dep(dep: Any, data: Virtual) -> Iterable[str]:
+def dep_by_hashes(dep: Any, data: Virtual) -> Iterable[str]:
+    """How a dep has changed, whose data need not be in the workspace; empty if it has not."""
     if not data.is_away(dep):
         return [f"{kind} {what}" for what, kind in _flat(dep.status())]
     kind = data.changed(dep)

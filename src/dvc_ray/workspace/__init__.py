@@ -9,7 +9,7 @@ from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
-from dvc_ray.workspace.site import Site, kept_result
+from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results
 from dvc_ray.workspace.twin import Twin, stamps_of
 from dvc_ray.workspace.upkeep import at_work
 
@@ -25,7 +25,9 @@ __all__ = [
     "detach",
     "discard",
     "find_changes",
+    "forget_results",
     "kept_result",
+    "kept_results",
     "lay_aside",
     "look",
     "materialise",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.s3 import QUICK
 from dvc_ray.values import Pack, Remote, StageResult, StageTask
+from dvc_ray.workspace import letter
 from dvc_ray.workspace.changes import Changes
 from dvc_ray.workspace.node import Node, folder
 from dvc_ray.workspace.pack import pack, unpack
@@ -34,6 +34,8 @@ class Site:
 
     task: StageTask
     """The task as this node runs it."""
+    head: StageTask
+    """As the head describes it."""
     node: Node
     stores: Mapping[str, Objects]
     changes: Sequence[Pack]
@@ -72,7 +74,9 @@ class Site:
             env=tuple(_environment(task).items()),
             config={**task.config, "core": core, "cache": {"dir": node.cache, "type": "reflink,hardlink,copy"}},
         )
-        return cls(task=local, node=node, stores=stores, changes=tuple(reversed(packs[1:])), pin=Pin(node.root))
+        return cls(
+            head=task, task=local, node=node, stores=stores, changes=tuple(reversed(packs[1:])), pin=Pin(node.root)
+        )
 
     def close(self) -> None:
         """Leave the workspace to the next attempt, and keep the cache within its bound."""
@@ -150,8 +154,7 @@ class Site:
         Raises:
             StorageError: The store cannot be reached, or refuses.
         """
-        task = replace(self.task, env=(), elsewhere=None)  # nobody needs these any more, and they may hold secrets
-        self._own_store().write(_result_key(self.task), pickle.dumps((task, result)))
+        self._own_store().write(_result_key(self.head), letter.write(self.head, result))
 
     def placed(self) -> Iterable[tuple[str, str]]:
         """Absolute paths of files whose MD5 is known, with it."""
@@ -181,16 +184,39 @@ def _opened(remote: Remote) -> Objects:
 def kept_result(task: StageTask) -> StageResult | None:
     """Read what a worker elsewhere wrote down before it was lost, or its answer was. On the head."""
     assert task.elsewhere is not None  # noqa: S101
-    with contextlib.suppress(StorageError, pickle.UnpicklingError, EOFError, AttributeError):
-        written = b"".join(open_remote(task.elsewhere.remotes[0], QUICK).chunks(_result_key(task)))
-        _, result = pickle.loads(written)  # noqa: S301  written by ourselves: whoever writes there runs our commands
-        if isinstance(result, StageResult) and result.attempt == task.attempt:
-            return result
+    with contextlib.suppress(StorageError):
+        found = letter.read(b"".join(open_remote(task.elsewhere.remotes[0], QUICK).chunks(_result_key(task))))
+        if found is not None and found[1].attempt == task.attempt:
+            return found[1]
     return None
 
 
+def kept_results(store: Objects, run_id: str) -> tuple[tuple[StageTask, StageResult], ...]:
+    """Read all that workers of a run wrote down and nobody has taken.
+
+    Raises:
+        StorageError: The store cannot be reached, or refuses.
+    """
+    found = (letter.read(b"".join(store.chunks(key))) for key in store.keys(_results(run_id)))
+    return tuple(pair for pair in found if pair is not None)
+
+
+def forget_results(store: Objects, run_id: str) -> None:
+    """Remove what workers of a run wrote down.
+
+    Raises:
+        StorageError: The store cannot be reached, or refuses.
+    """
+    for key in list(store.keys(_results(run_id))):
+        store.delete(key)
+
+
 def _result_key(task: StageTask) -> str:
-    return f"{FOLDER}/runs/{task.run_id}/results/{task.address}.{task.attempt}"
+    return f"{_results(task.run_id)}/{task.address}.{task.attempt}"
+
+
+def _results(run_id: str) -> str:
+    return f"{FOLDER}/runs/{run_id}/results"
 
 
 def _environment(task: StageTask) -> dict[str, str]:

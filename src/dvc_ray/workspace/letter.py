@@ -1,0 +1,71 @@
+"""A task and its result as JSON, kept in a remote until the driver, or the next run, has taken them.
+
+Not pickled: who may write to a remote need not be one who may run code here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from dvc_ray.values import Changed, Elsewhere, Pack, PackedFile, StageResult, StageState, StageTask
+
+_VERSION = 1
+
+
+def write(task: StageTask, result: StageResult) -> bytes:
+    """Write both down, without what nobody needs any more and may be secret: the environment, the remotes' options."""
+    bare = replace(task, env=(), elsewhere=None)
+    return json.dumps({"version": _VERSION, "task": asdict(bare), "result": asdict(result)}, default=_as_text).encode()
+
+
+def read(data: bytes) -> tuple[StageTask, StageResult] | None:
+    """Read both; None for what is damaged or of another version."""
+    try:
+        found = json.loads(data)
+        if found["version"] != _VERSION:
+            return None
+        return _task(found["task"]), _result(found["result"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, StageState):
+        return value.value
+    raise TypeError(value)
+
+
+def _task(found: dict[str, Any]) -> StageTask:
+    known = {name: _tuple(value) for name, value in found.items() if name in _names(StageTask)}
+    return StageTask(**{**known, "elsewhere": Elsewhere(remotes=(), deps=())})
+
+
+def _result(found: dict[str, Any]) -> StageResult:
+    known = {name: _tuple(value) for name, value in found.items() if name in _names(StageResult)}
+    parcel = found.get("parcel")
+    return StageResult(
+        **{
+            **known,
+            "state": StageState(found["state"]),
+            "changed": tuple(Changed(path=each["path"], base=tuple(each["base"])) for each in found["changed"]),
+            "parcel": _pack(parcel) if parcel else None,
+        }
+    )
+
+
+def _pack(found: dict[str, Any]) -> Pack:
+    files = (PackedFile(**{**each, "data": base64.b64decode(each["data"])}) for each in found["files"])
+    return Pack(id=found["id"], files=tuple(files))
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in fields(kind)}
