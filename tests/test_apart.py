@@ -278,3 +278,33 @@ stages:
     assert (root / "plain.txt").read_text() == "m\n"
     assert states(apart(root)) == {"keep": StageState.UNCHANGED}
     assert "Taken over" not in apart.text, "once"
+
+
+def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Path, str], Path]) -> None:
+    other = twin(made, cloud)
+    assert stock.dvc(other, "repro") == 0
+    assert stock.dvc(made, "push") == 0
+    forget_data(made)
+    assert not apart(made, options=RunOptions(pull=True)).failed
+    for path in ("prepared/b.txt", "models/a.txt", "all.txt", "kept.txt", "dvc.lock", "plot.csv", "a.json"):
+        assert (made / path).read_bytes() == (other / path).read_bytes(), path
+
+
+def test_no_commit_is_refused(made: Path, apart: Apart) -> None:
+    with pytest.raises(UnsupportedError, match="--no-commit would leave the data"):
+        apart(made, options=RunOptions(commit=False))
+
+
+def test_a_stage_that_asks_for_more_than_cpus(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for in the run cache before the cluster is asked whether it has a place."""
+    text = "stages: {one: {cmd: cat data/x > out.txt, deps: [data], outs: [out.txt], meta: {ray: {num_gpus: 1}}}}"
+    root = project({"dvc.yaml": text, "data/x": "x\n"})
+    stock.sh(root, "git rm -r -q --cached data")
+    assert stock.dvc(root, "add", "data") == 0
+    cloud(root, "gpu")
+    assert stock.dvc(root, "push") == 0
+    forget_data(root)
+    monkeypatch.setattr(LocalExecutor, "surely_fits", lambda *_: False)
+    assert states(apart(root))["one"] is StageState.DONE

@@ -192,7 +192,7 @@ def _plan(
     with project.locked():
         specs = project.select(selection)
         if apart:
-            project.scatter()
+            project.scatter(options)
         taken: tuple[str, ...] = ()
         if works and not options.force:
             from dvc_ray.driver.resume import take_over

@@ -210,6 +210,8 @@ class Elsewhere:
     """Outs, relative to the tree, that go to another remote than the default one, and its name."""
     bring: tuple[str, ...] = ()
     """Outs that come home with the result; relative to the tree."""
+    pull: bool = False
+    """Whether the head brings cached outs from the remote."""
     cache_size: int | None = None
     """Bytes that the node's cache may have; None: no bound."""
 

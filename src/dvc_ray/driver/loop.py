@@ -113,7 +113,7 @@ class Driver:
         )
 
     def _pull_run_cache(self) -> None:
-        if self._options.pull and self._options.run_cache:
+        if self._options.pull and self._options.run_cache and self._project.store is None:
             with self._results.locked():
                 if told := self._project.pull_run_cache():
                     self._listen(Notice(text=told, level="warning"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dvc_ray import settings
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import choosing, git, hashes, remotes, runcache, scattered, snapshot, status, tasks, upto
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
@@ -176,14 +176,20 @@ class Project:
         )
         return tuple(self._spec(stage, graph, selection) for stage in found)
 
-    def scatter(self) -> None:
+    def scatter(self, options: RunOptions) -> None:
         """Have the selected stages run on machines that share no disk with this one: hashes decide, not files.
 
         Raises:
+            UnsupportedError: The options keep data on the machines.
             ProjectError: There is no remote to carry data.
             UnsupportedError: There is one that not all machines can use.
             StorageError: It does not work from here.
         """
+        if not options.commit:
+            raise UnsupportedError(
+                "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it.",
+                "Leave it out, or run on one machine: --address local",
+            )
         with ours():
             self._data = Virtual(self._repo, self._stages)
         default = self._data.remote(self._data.default)
@@ -320,6 +326,9 @@ class Project:
         """
         stage = self._stages[address]
         with ours():
+            if self._data is not None and self._store is not None:
+                scattered.fill_deps(stage, self._data)
+                return options.run_cache and scattered.cached_entry(stage, self._store) is not None
             if options.pull:
                 upto.pull_missing_deps(stage)
             return runcache.has(self._repo, stage, run_cache=options.run_cache, pull=options.pull)
@@ -434,8 +443,10 @@ class Project:
         if merge.task.elsewhere is not None:
             self._take(stage, merge.entry)
             for out in stage.outs:
-                if out.use_cache and out.exists and merge.task.commit:
+                if out.use_cache and out.exists:
                     out.commit()
+                elif out.use_cache and merge.task.elsewhere.pull and self._store is not None:
+                    scattered.bring(out, self._store)
             return
         StageLoader.fill_from_lock(stage, merge.entry)
         stage.cmd_changed = False

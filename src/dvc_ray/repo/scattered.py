@@ -109,6 +109,10 @@ def lacks(stages: Iterable[Any], running: Collection[int], data: Virtual) -> lis
     stores: dict[str, Objects] = {}
     found = []
     for out in outs.values():
+        if out.stage.is_repo_import:  # DVC pushes it nowhere: it goes with the task
+            if not out.exists:
+                found.append(Lack(str(out), "not here; bring it with `dvc pull`"))
+            continue
         name = out.remote or data.default
         if name not in stores:
             stores[name] = open_remote(data.remote(name))
@@ -204,7 +208,8 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, cache_si
             ships=tuple(sorted(sent)),
             cache_size=cache_size,
             pushes=tuple(pushes.items()),
-            bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=pull)),
+            bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),
+            pull=pull,
         ),
     )
 

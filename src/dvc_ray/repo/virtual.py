@@ -82,6 +82,8 @@ class Virtual:
     def stored(self, path: str) -> Iterator[Stored]:
         """What a worker fetches for a dep; what of it is in no remote is not in here."""
         above = self._above(path)
+        if above is not None and above.stage.is_repo_import:
+            return
         if above is not None and above.use_cache and above.fs_path == path:
             yield Stored(path=path, oid=_oid(above), remote=self._remote(above))
         elif above is not None and above.use_cache:
@@ -92,7 +94,7 @@ class Virtual:
                     yield Stored(path=file, oid=str(hash_info.value), remote=self._remote(above))
         elif above is None:
             for out in self.covering(path):
-                if out.use_cache:
+                if out.use_cache and not out.stage.is_repo_import:
                     yield Stored(path=out.fs_path, oid=_oid(out), remote=self._remote(out))
 
     def covering(self, path: str) -> Iterator[Any]:
