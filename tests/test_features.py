@@ -104,7 +104,7 @@ def test_a_project_in_a_sub_directory_of_a_git_repository(tmp_path: Path, locall
         ("https://example.com/in.txt", UnsupportedError, "its dep 'https://example.com/in.txt' is not a path of this"),
         ("remote://store/in.txt", UnsupportedError, "its dep 'remote://store/in.txt' is not a path of this machine"),
         ("ds://numbers", UnsupportedError, "its dep 'ds://numbers' is not a path of this machine"),
-        ("s3://bucket/in.txt", MissingDependencyError, "requires 'dvc-s3' to be installed"),
+        ("gs://bucket/in.txt", MissingDependencyError, "requires 'dvc-gs' to be installed"),
     ],
 )
 def test_what_is_not_on_this_machine_is_refused_before_anything_runs(
