@@ -16,7 +16,7 @@ from tests.testbed.ray import RayCluster
 from tests.testbed.store import Store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def testbed() -> Iterator[Testbed]:
     """The hosts' network; the tests make their hosts themselves, or share those of other fixtures."""
     if why := lacking():
@@ -71,7 +71,7 @@ class Cloud:
         return events[-1] if events else {"error": done.stderr}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud(testbed: Testbed) -> Iterator[Cloud]:
     store = testbed.store("cluster-s3")
     head = testbed.host("head", env=store.environment())
