@@ -204,6 +204,7 @@ def test_no_remote(project: Make, apart: Apart) -> None:
         apart(root)
 
 
+@pytest.mark.full
 def test_a_remote_that_does_not_work_is_said_first(made: Path, apart: Apart) -> None:
     assert stock.dvc(made, "remote", "modify", "--local", "cloud", "secret_access_key", "wrong") == 0
     with pytest.raises(StorageError, match="does not accept the secret key"):
@@ -280,6 +281,7 @@ stages:
     assert "Taken over" not in apart.text, "once"
 
 
+@pytest.mark.full
 def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Path, str], Path]) -> None:
     other = twin(made, cloud)
     assert stock.dvc(other, "repro") == 0
@@ -290,11 +292,13 @@ def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Pat
         assert (made / path).read_bytes() == (other / path).read_bytes(), path
 
 
+@pytest.mark.full
 def test_no_commit_is_refused(made: Path, apart: Apart) -> None:
     with pytest.raises(UnsupportedError, match="--no-commit would leave the data"):
         apart(made, options=RunOptions(commit=False))
 
 
+@pytest.mark.full
 def test_a_stage_that_asks_for_more_than_cpus(
     project: Make, apart: Apart, cloud: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
