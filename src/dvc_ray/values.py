@@ -376,6 +376,8 @@ class StageResult:
     created: tuple[str, ...] = ()
     """New files that no out declares."""
     timed_out: bool = False
+    note: str = ""
+    """What else is wrong with its machine; begins with what separates it from the error."""
     parcel: Pack | None = None
     """What comes home from a worker that shares no disk with the head."""
 

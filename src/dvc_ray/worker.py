@@ -111,6 +111,8 @@ def _run_elsewhere(
     with contextlib.closing(site), at_work(Path(site.task.workspace).parent):
         attempt = make(site)
         result = _result(task, attempt, begun)
+        if result.state is StageState.FAILED:
+            result = replace(result, note=site.full_disk())
         try:
             result = replace(result, parcel=site.parcel(attempt.changes(), done=result.state is StageState.DONE))
             site.write_down(result)

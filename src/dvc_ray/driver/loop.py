@@ -331,7 +331,7 @@ class Driver:
             return
         if isinstance(end, StageResult):
             self._results.leave_partial(stage.task, end)
-            self._fail(stage, explain.short(end), result=end)
+            self._fail(stage, explain.short(end) + end.note, result=end)
         else:
             self._fail(stage, f"its worker was lost: {end.why}")
 

@@ -69,8 +69,8 @@ class Patience:
 
 QUICK: Final = Patience(connect=2, request=4, total=5, retries=1)
 """To find out whether a store works."""
-PATIENT: Final = Patience(connect=10, request=60, total=180, retries=30)
-"""To get work done, over an outage of a minute or two."""
+PATIENT: Final = Patience(connect=10, request=60, total=180, retries=10_000)
+"""To get work done, over an outage of a minute or two; the time is the bound, thirty retries are over in 15 s."""
 
 
 def can(remote: Remote) -> bool:

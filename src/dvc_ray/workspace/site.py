@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -87,6 +89,12 @@ class Site:
         if limit is not None and is_due(self.node.root):
             evict(self.node.root, self.node.cache, limit)
 
+    def full_disk(self) -> str:
+        """Say that the node's disk is full, if it is: what the command said of it may have found no room either."""
+        if shutil.disk_usage(self.node.root).free >= _ROOM:
+            return ""
+        return f"; the disk of node {socket.gethostname()} with '{self.node.root}' is full"
+
     def covered(self) -> frozenset[str]:
         """Files that do not come from the tree, relative to it."""
         return frozenset(file.path for sent in self.changes for file in sent.files)
@@ -165,6 +173,8 @@ class Site:
         return self.stores[self.task.elsewhere.remotes[0].name]
 
 
+_ROOM: Final = 1 << 20
+"""Bytes below which a disk counts as full."""
 _PROBED: Final[set[Remote]] = set()
 """Remotes that have been found to work from this process."""
 
