@@ -109,12 +109,11 @@ def _run_elsewhere(
             error=f"cannot be prepared on this node: {error}",
         )
     with contextlib.closing(site), at_work(Path(site.task.workspace).parent):
-        attempt = make(site)
-        result = _result(task, attempt, begun)
+        result = _result(task, make(site), begun)
         if result.state is StageState.FAILED:
             result = replace(result, note=site.full_disk())
         try:
-            result = replace(result, parcel=site.parcel(attempt.changes(), done=result.state is StageState.DONE))
+            result = replace(result, parcel=site.parcel(result))
             site.write_down(result)
             site.store_log()
         except (StorageError, OSError) as error:

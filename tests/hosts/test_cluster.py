@@ -76,7 +76,7 @@ def test_nothing_secret_is_left_anywhere(cloud: Cloud) -> None:
     wanted = " ".join(f"-e {text}" for text in texts)
     found = {}
     for host in (cloud.head, *cloud.workers):
-        folders = "/tmp /root/.cache /root/private/.dvc/tmp /root/private/dvc.lock"  # noqa: S108
+        folders = "/tmp ~/.cache ~/private/.dvc/tmp ~/private/dvc.lock"  # noqa: S108
         found[host.name] = host.sh(f"grep -rl {wanted} {folders} 2>/dev/null || true")
     git = "git rev-list --all --objects | cut -d' ' -f1 | git cat-file --batch"
     found["git"] = cloud.head.sh(f"{git} | grep -a {wanted} || true", cwd=root)

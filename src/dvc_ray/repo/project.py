@@ -314,7 +314,7 @@ class Project:
                 return False
             self._take(stage, entry)
             for out in scattered.at_home(stage, pull=options.pull):
-                scattered.bring(out, self._store)
+                scattered.bring(out, self._store_of(out))
             self._dump([stage])
         return True
 
@@ -446,7 +446,7 @@ class Project:
                 if out.use_cache and out.exists:
                     out.commit()
                 elif out.use_cache and merge.task.elsewhere.pull and self._store is not None:
-                    scattered.bring(out, self._store)
+                    scattered.bring(out, self._store_of(out))
             return
         StageLoader.fill_from_lock(stage, merge.entry)
         stage.cmd_changed = False
@@ -454,6 +454,12 @@ class Project:
         if merge.task.commit:
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
         stage.ignore_outs()
+
+    def _store_of(self, out: Any) -> Objects:
+        """The remote that an out's data is in, opened."""
+        assert self._data is not None  # noqa: S101
+        assert self._store is not None  # noqa: S101
+        return remotes.open_remote(self._data.remote(out.remote)) if out.remote else self._store
 
     def _take(self, stage: Any, entry: Mapping[str, Any]) -> None:
         """Take hashes into a stage whose data may be elsewhere."""

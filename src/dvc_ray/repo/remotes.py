@@ -150,9 +150,13 @@ class DvcObjects:
         try:
             yield
         except FileNotFoundError as error:
-            raise ObjectMissingError(f"remote '{name}' ({self.url}): {error} is missing.", "") from error
+            raise ObjectMissingError(
+                f"remote '{name}' ({self.url}): {error} is missing.", "See what is: dvc status --cloud"
+            ) from error
         except DvcException as error:
-            raise StorageError(f"remote '{name}' ({self.url}): {message(error)}", "") from error
+            raise StorageError(
+                f"remote '{name}' ({self.url}): {message(error)}", f"Try it from that machine: dvc push -r {name}"
+            ) from error
         except Exception as error:
             raise StorageError(
                 f"remote '{name}' ({self.url}): {error or type(error).__name__}",

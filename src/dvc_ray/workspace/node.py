@@ -28,6 +28,7 @@ from dvc_ray.workspace.pack import unpack
 
 _FILES: Final = "files/md5"
 _DIR: Final = ".dir"
+_DAMAGED: Final = "Remove it from the remote and from the node's cache, and push it again from where the data is."
 
 
 def folder(environ: Mapping[str, str]) -> Path:
@@ -148,9 +149,9 @@ class Node:
             listed = json.loads(Path(self._path(oid)).read_text(encoding="utf-8"))
             found = {str(entry["relpath"]): str(entry["md5"]) for entry in listed}
         except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"object '{_key(oid)}' is no list of a directory's files: {error}", "") from error
+            raise StorageError(f"object '{_key(oid)}' is no list of a directory's files: {error}", _DAMAGED) from error
         if strange := [path for path in found if os.path.isabs(path) or ".." in path.split("/")]:
-            raise StorageError(f"object '{_key(oid)}' names a file outside its directory: {strange[0]}", "")
+            raise StorageError(f"object '{_key(oid)}' names a file outside its directory: {strange[0]}", _DAMAGED)
         return found
 
     def _item(self, oid: str) -> Item:

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import StorageError
-from dvc_ray.paths import is_under
 from dvc_ray.repo.bare import Ran
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.s3 import QUICK
-from dvc_ray.values import Pack, Remote, StageResult, StageTask
+from dvc_ray.values import Pack, Remote, StageResult, StageState, StageTask
 from dvc_ray.workspace import letter
-from dvc_ray.workspace.changes import Changes
 from dvc_ray.workspace.node import Node, folder
 from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.reuse import lay_aside
@@ -132,17 +130,16 @@ class Site:
         oids = [oid for path, oid in ran.objects.items() if elsewhere.get(path, default) == default]
         self.node.push(oids, self.stores[default], ran.run_cache)
 
-    def parcel(self, found: Changes, *, done: bool) -> Pack:
+    def parcel(self, result: StageResult) -> Pack:
         """Take up what comes home: outs that are asked for, files of the snapshot that changed, new ones.
 
         Raises:
             OSError: A file cannot be read.
         """
         assert self.task.elsewhere is not None  # noqa: S101
-        outs = self.task.elsewhere.bring if done else ()
-        changed = [each.path for each in found.changed]
-        created = [path for path in found.created if not is_under(path, set(self.task.outs))]
-        return pack(self.task.workspace, [*outs, *changed, *created])
+        outs = self.task.elsewhere.bring if result.state is StageState.DONE else ()
+        changed = [each.path for each in result.changed]
+        return pack(self.task.workspace, [*outs, *changed, *result.created])
 
     def store_log(self) -> None:
         """Keep all that the command printed where it outlives the node.
