@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -242,6 +243,8 @@ def test_the_callers_environment_stays_at_home(
     (root / ".dvc/ray.toml").write_text('secrets = ["HF_TOKEN"]\n')
     with stock.in_directory(root):
         assert not api.repro(executor=Watched(apart=True)).failed
+    storage = sent[0].pop("DVC_RAY_STORAGE")
+    assert re.fullmatch(r"s3://bucket/[^/]+/secrets/.dvc-ray/runs/[^/]+/storage", storage)
     assert sent == [{"SHELL": "/bin/bash", "DVC_EXP_NAME": "mine", "HF_TOKEN": "hf_123", "MORE": "yes"}]
     found = json.dumps([path.read_text(errors="ignore") for path in (root / ".dvc/tmp").rglob("*") if path.is_file()])
     assert "secret-of-mine" not in found

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,12 +23,24 @@ from urllib.parse import quote
 
 RESULT: Final = ".result"
 """Ending of the file beside a workspace in which the worker writes its result down."""
+IN_USE: Final = ".in-use"
+"""File in a run's folder on a node, locked by who works there."""
 _NAME_LIMIT: Final = 150
 
 
 def runs_dir(dvc_dir: str) -> Path:
     """Directory of all runs of a project, under its ``.dvc``."""
     return Path(dvc_dir, "tmp", "ray", "runs")
+
+
+def node_folder(environ: Mapping[str, str]) -> Path:
+    """Where a node that shares no disk with the head keeps what is ours.
+
+    DVC_RAY_NODE_DIR, else the user's cache folder.
+    """
+    if chosen := environ.get("DVC_RAY_NODE_DIR"):
+        return Path(chosen)
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dvc-ray" / "node"
 
 
 @dataclass(frozen=True, slots=True)

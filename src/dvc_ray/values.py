@@ -174,6 +174,8 @@ class Stored:
     """Its MD5, with ``.dir`` for a directory."""
     remote: str
     """Name."""
+    size: int = 0
+    """Bytes, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +216,10 @@ class Elsewhere:
     """Whether the head brings cached outs from the remote."""
     cache_size: int | None = None
     """Bytes that the node's cache may have; None: no bound."""
+    store_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Variables with which other clients than ours reach the default remote, where the node has none of its own."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables of the task's environment that may be shown nowhere."""
 
 
 class Action(Enum):

@@ -275,6 +275,11 @@ class _Attempt:
                 " relative to the stage's directory, or DVC_ROOT; of a package, name the folder:"
                 " 'meta: {ray: {env: {PYTHONPATH: src}}}'."
             )
+        if self.site is not None and error.endswith("does not exist"):
+            error += (
+                f" on {socket.gethostname()}, where the stage ran. If one of its own workers on another node has"
+                " written it, bring it home in the stage's program: dvc_ray.fetch(result, PATH)"
+            )
         return StageState.FAILED, None, error.replace(self.task.workspace, self.task.home)
 
     def _environment(self, cwd: str, dvc_env: Mapping[str, str]) -> dict[str, str]:

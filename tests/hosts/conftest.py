@@ -61,11 +61,10 @@ class Cloud:
         self.head.sh(SETUP.format(url=f"{url}/{name}"), cwd=root)
         return root
 
-    def run(self, root: str, *arguments: str, check: bool = True) -> dict[str, Any]:
+    def run(self, root: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> dict[str, Any]:
         """Run dvc-ray on the head; its last event."""
-        done = self.head.run(
-            *("dvc-ray", *arguments, "--json"), cwd=root, env=self.ray.environment(), check=False, timeout=500
-        )
+        variables = {**self.ray.environment(), **(env or {})}
+        done = self.head.run(*("dvc-ray", *arguments, "--json"), cwd=root, env=variables, check=False, timeout=500)
         events = [json.loads(line) for line in done.stdout.splitlines()]
         assert not check or done.returncode == 0, (done.stdout[-3000:], done.stderr)
         return events[-1] if events else {"error": done.stderr}

@@ -5,6 +5,8 @@ code        which files are the project's code
 transport   ``init`` and ``fetch``: code and variables out to the workers, files home from storage
 live        ``Live``: DVCLive on one process of many
 stage_live  DVCLive that writes to the stage's directory from any working directory
+away        data to workers on other nodes than the stage's, and their files home
+away_live   ``Live`` there
 silent      what ``Live`` is everywhere else
 train, tune which process of Ray Train, which trial of Ray Tune, is this?
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dvc_ray.errors import LiveError
-from dvc_ray.live import session
+from dvc_ray.live import away, session
 from dvc_ray.live.silent import SilentLive
 
 
@@ -132,6 +132,10 @@ def _open(recipe: _Recipe, role: _Role) -> Any:
             "Start Ray with dvc_ray.init() instead of ray.init() in the stage's program.",
         )
     if not Path(stage_dir).is_dir():
+        if away.is_away():
+            from dvc_ray.live.away_live import AwayLive
+
+            return AwayLive(*recipe.args, **recipe.kwargs)
         raise LiveError(
             f"Live writes to the stage's directory, which is not on this node: {stage_dir}",
             "Place the logging worker on the node of the stage, or run on one machine.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvc_ray import env
 from dvc_ray.errors import ClusterError, LiveError
-from dvc_ray.live import code, session
+from dvc_ray.live import away, code, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,9 @@ def init(**ray_init_kwargs: Any) -> Any:
     that ``ray start`` started on this machine, or starts Ray in this process, without a dashboard. On workers
     ``import src.train`` works as it does here, ``dvc_ray.data_path`` finds the stage's data, and
     ``dvc_ray.Live`` and ``dvc_ray.storage_path`` write where the stage wants it. A second call does nothing,
-    nor does a call on a worker. Variables named like secrets (``DVC_STUDIO_TOKEN``) are not handed over.
+    nor does a call on a worker. Variables named like secrets (``DVC_STUDIO_TOKEN``) are not handed over that way,
+    which Ray's dashboard shows: on a cluster those that dvc-ray's setting ``secrets`` names reach the workers through
+    the cluster's own memory, by a ``worker_process_setup_hook``, if the caller has none.
 
     Args:
         **ray_init_kwargs: As for ``ray.init``. A ``runtime_env`` is merged, the caller's entries win; with a
@@ -79,6 +81,10 @@ def init(**ray_init_kwargs: Any) -> Any:
 def _runtime_env(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Merge what the caller gave with ours; the staged code lives until Ray has uploaded it."""
     merged = {**given, "env_vars": {**_crossing_variables(), **given.get("env_vars", {})}}
+    if env.ATTEMPT in os.environ:
+        # Other nodes: they may lack dvc-ray, and what they need beyond the variables is not for the dashboard.
+        merged["py_modules"] = [*given.get("py_modules", []), str(Path(__file__).parents[1])]
+        merged.setdefault("worker_process_setup_hook", "dvc_ray.live.away.take_variables")
     root = session.project_root() or session.stage_dir()
     files = [] if "working_dir" in given else code.code_files(root)
     if not files:
@@ -132,6 +138,11 @@ def fetch(
     """
     from pyarrow.fs import FileType
 
+    if os.environ.get(env.ATTEMPT) and away.is_away():
+        raise LiveError(
+            f"fetch: this worker is on {os.uname().nodename}, the stage's directory on another node.",
+            "Call it in the stage's program, with what trainer.fit() has returned.",
+        )
     filesystem, top = _place(source)
     name = PurePosixPath(os.fspath(path))
     if name.is_absolute() or ".." in name.parts:

@@ -349,8 +349,8 @@ class Project:
                 tasks.make(self._repo, stage, code, lenient, self._copy), allow_missing=request.options.allow_missing
             )
             pull = request.options.pull if settings.pull is None else settings.pull
-            made = replace(made, env=tasks.declared(request))
-            return scattered.describe(made, stage, self._data, pull=pull, cache_size=request.options.node_cache_size)
+            made = replace(made, env=(*tasks.declared(request), *scattered.storage(self._data, request.run_id)))
+            return scattered.describe(made, stage, self._data, pull=pull, options=request.options)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""

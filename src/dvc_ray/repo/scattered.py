@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from dvc_ray import env
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.virtual import Virtual
-from dvc_ray.storage import Item, Objects, download
-from dvc_ray.values import Elsewhere, StageTask
+from dvc_ray.storage import FOLDER, Item, Objects, download
+from dvc_ray.storage.s3 import variables
+from dvc_ray.values import Elsewhere, RunOptions, StageTask
 
 _STEP: Final = 1024
 
@@ -176,7 +178,7 @@ def at_home(stage: Any, *, pull: bool) -> Iterator[Any]:
             yield out
 
 
-def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, cache_size: int | None) -> StageTask:
+def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options: RunOptions) -> StageTask:
     """Add to a task what a worker needs beyond it.
 
     Args:
@@ -184,7 +186,7 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, cache_si
         stage: Its stage.
         data: The project's data.
         pull: Whether all outs come home.
-        cache_size: Bytes that the node's cache may have.
+        options: Of the run.
     """
     kept = [out for out in stage.outs if out.persist and not os.path.lexists(out.fs_path) and out.hash_info]
     paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"] + [out.fs_path for out in kept]
@@ -206,12 +208,20 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, cache_si
             remotes=tuple(data.remote(name) for name in sorted(wanted, key=lambda name: name != data.default)),
             deps=stored,
             ships=tuple(sorted(sent)),
-            cache_size=cache_size,
+            cache_size=options.node_cache_size,
+            store_env=tuple(variables(data.remote(data.default)).items()),
+            secrets=options.secrets,
             pushes=tuple(pushes.items()),
             bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),
             pull=pull,
         ),
     )
+
+
+def storage(data: Virtual, run_id: str) -> tuple[tuple[str, str], ...]:
+    """The variable that says where checkpoints go: beside the data, if it is in S3, which Ray's storage knows, too."""
+    url = data.remote(data.default).url
+    return ((env.STORAGE, f"{url.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if url.startswith("s3://") else ()
 
 
 def _files(tree: str, path: str) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Virtual:
         if above is not None and above.stage.is_repo_import:
             return
         if above is not None and above.use_cache and above.fs_path == path:
-            yield Stored(path=path, oid=_oid(above), remote=self._remote(above))
+            yield Stored(path=path, oid=_oid(above), remote=self._remote(above), size=above.meta.size or 0)
         elif above is not None and above.use_cache:
             part = tuple(os.path.relpath(path, above.fs_path).split(os.sep))
             for key, (_, hash_info) in self._tree(above).iteritems():
@@ -95,7 +95,7 @@ class Virtual:
         elif above is None:
             for out in self.covering(path):
                 if out.use_cache and not out.stage.is_repo_import:
-                    yield Stored(path=out.fs_path, oid=_oid(out), remote=self._remote(out))
+                    yield Stored(path=out.fs_path, oid=_oid(out), remote=self._remote(out), size=out.meta.size or 0)
 
     def covering(self, path: str) -> Iterator[Any]:
         """Outs at, above or under a path."""

@@ -78,6 +78,31 @@ def can(remote: Remote) -> bool:
     return remote.url.startswith("s3://") and set(dict(remote.options)) <= _HONOURED and _has_obstore()
 
 
+_VARIABLES: Final = {
+    "AWS_ENDPOINT_URL": "endpointurl",
+    "AWS_REGION": "region",
+    "AWS_PROFILE": "profile",
+    "AWS_ACCESS_KEY_ID": "access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "AWS_SESSION_TOKEN": "session_token",
+}
+_CREDENTIALS: Final = frozenset(_VARIABLES) - {"AWS_ENDPOINT_URL", "AWS_REGION"}
+
+
+def variables(remote: Remote) -> dict[str, str]:
+    """Environment variables that say to any client of S3, such as Ray's own storage, what a remote's options say."""
+    options = dict(remote.options)
+    if not remote.url.startswith("s3://"):
+        return {}
+    return {name: str(options[option]) for name, option in _VARIABLES.items() if options.get(option)}
+
+
+def added(found: Mapping[str, str], to: Mapping[str, str]) -> dict[str, str]:
+    """An environment with a remote's `variables`; what it says itself wins, its credentials as a whole."""
+    own = not _CREDENTIALS.isdisjoint(to)
+    return {**{name: text for name, text in found.items() if not (own and name in _CREDENTIALS)}, **to}
+
+
 class S3:
     """An `Objects` in an S3 bucket.
 

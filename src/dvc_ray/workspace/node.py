@@ -31,13 +31,6 @@ _DIR: Final = ".dir"
 _DAMAGED: Final = "Remove it from the remote and from the node's cache, and push it again from where the data is."
 
 
-def folder(environ: Mapping[str, str]) -> Path:
-    """Where a node keeps what is ours: DVC_RAY_NODE_DIR, else the user's cache folder."""
-    if chosen := environ.get("DVC_RAY_NODE_DIR"):
-        return Path(chosen)
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dvc-ray" / "node"
-
-
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node's disk.

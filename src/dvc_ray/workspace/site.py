@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import StorageError
+from dvc_ray.paths import node_folder
 from dvc_ray.repo.bare import Ran
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
-from dvc_ray.storage.s3 import QUICK
+from dvc_ray.storage.s3 import QUICK, added
 from dvc_ray.values import Pack, Remote, StageResult, StageState, StageTask
 from dvc_ray.workspace import letter
-from dvc_ray.workspace.node import Node, folder
+from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.reuse import lay_aside
 from dvc_ray.workspace.upkeep import Pin, evict, is_due
@@ -57,7 +58,7 @@ class Site:
             OSError: The disk is full, or not ours to write to.
         """
         assert task.elsewhere is not None  # noqa: S101
-        node = Node(folder(os.environ))
+        node = Node(node_folder(os.environ))
         tree = node.tree(packs[0])
         workspace = node.workspace(task.run_id)
         stores = {remote.name: _opened(remote) for remote in task.elsewhere.remotes}
@@ -232,7 +233,8 @@ def _environment(task: StageTask) -> dict[str, str]:
     Ray sets OMP_NUM_THREADS to the CPUs that the stage asks for, and CUDA_VISIBLE_DEVICES: that is as it should be.
     """
     node = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    found = {**node, **dict(task.env)}
+    assert task.elsewhere is not None  # noqa: S101
+    found = added(dict(task.elsewhere.store_env), {**node, **dict(task.env)})
     if not os.path.exists(found.get("SHELL", "")):
         found["SHELL"] = next(path for path in ("/bin/bash", "/bin/sh") if os.path.exists(path))
     return found

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.paths import IN_USE
+
 _PINS: Final = "pins"
 _NEW: Final = "pins.new"
 _EVICTED: Final = "evicted"
@@ -125,7 +127,7 @@ def _remove_if_left(folder: Path) -> None:
 
 
 def _mark(folder: Path) -> Path:
-    return folder / ".in-use"
+    return folder / IN_USE
 
 
 def _objects(cache: str) -> Iterator[_Object]:

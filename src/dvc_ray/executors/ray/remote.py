@@ -8,14 +8,15 @@ import platform
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Final
 
 from dvc_ray import env
 from dvc_ray.executors import versions
-from dvc_ray.values import Pack, StageResult, StageTask, WorkerEvent
+from dvc_ray.live.away import Attempt, forget
+from dvc_ray.values import Elsewhere, Pack, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
 
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -43,13 +44,16 @@ def run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
     """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
     import ray
 
-    yield Placed(ray.get_runtime_context().get_node_id())
+    node = ray.get_runtime_context().get_node_id()
+    yield Placed(node)
 
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
-    thread = threading.Thread(
-        target=_run_in_thread, args=(task, packs, events, stop, ray.get_runtime_context().gcs_address), name="stage"
-    )
+    nested = {env.RAY_ADDRESS: ray.get_runtime_context().gcs_address}
+    nested |= {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
+    if task.elsewhere is not None:
+        nested[env.ATTEMPT] = _attempt(task, task.elsewhere, node).write()
+    thread = threading.Thread(target=_run_in_thread, args=(task, packs, events, stop, nested), name="stage")
     thread.start()
     try:
         while True:
@@ -64,6 +68,21 @@ def run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
     finally:
         stop.set()  # on ray.cancel: the command is ended before the task is
         thread.join()
+        if env.ATTEMPT in nested:
+            forget(nested[env.ATTEMPT])
+
+
+def _attempt(task: StageTask, elsewhere: Elsewhere, node: str) -> Attempt:
+    """What workers of the stage on other nodes need of it."""
+    secret = {name: text for name, text in task.env if name in elsewhere.secrets}
+    return Attempt(
+        node=node,
+        run_id=task.run_id,
+        project=task.project,
+        deps=tuple((dep.path, dep.oid, dep.remote) for dep in elsewhere.deps),
+        remotes=tuple(asdict(remote) for remote in elsewhere.remotes),
+        variables={**dict(elsewhere.store_env), **secret},
+    )
 
 
 def _take(events: queue.SimpleQueue[WorkerEvent | BaseException]) -> WorkerEvent | BaseException | None:
@@ -78,9 +97,8 @@ def _run_in_thread(
     packs: Sequence[Pack],
     events: queue.SimpleQueue[WorkerEvent | BaseException],
     stop: threading.Event,
-    address: str,
+    nested: Mapping[str, str],
 ) -> None:
-    nested = {env.RAY_ADDRESS: address} | {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
     try:
         events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested, packs=packs))
     except BaseException as error:  # noqa: BLE001  raised again where Ray sees it

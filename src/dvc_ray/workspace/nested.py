@@ -1,0 +1,68 @@
+"""Bring deps to a node where only a stage's own workers run: ``python -m dvc_ray.workspace.nested``.
+
+Asked on its standard input, as JSON: `root`, where; `deps`, path, MD5 and remote of each; `remotes`. On a failure it
+says why in the last line of its standard error. Called by `dvc_ray.live.away`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from dvc_ray.errors import DvcRayError
+from dvc_ray.paths import node_folder
+from dvc_ray.repo.remotes import open_remote
+from dvc_ray.values import Remote, Stored
+from dvc_ray.workspace.node import Node
+from dvc_ray.workspace.upkeep import Pin
+
+
+def bring(asked: dict[str, Any]) -> None:
+    """Bring deps, each whole or not at all.
+
+    Args:
+        asked: See above.
+
+    Raises:
+        StorageError: One cannot be brought.
+        OSError: The disk is full.
+    """
+    node = Node(node_folder(os.environ))
+    deps = [Stored(path=path, oid=oid, remote=remote) for path, oid, remote in asked["deps"]]
+    remotes = {
+        each["name"]: Remote(name=each["name"], url=each["url"], options=tuple(map(tuple, each["options"])))
+        for each in asked["remotes"]
+    }
+    with contextlib.closing(Pin(node.root)) as pin:
+        node.fetch(deps, {dep.remote: open_remote(remotes[dep.remote]) for dep in deps}, pin.add)
+        for dep in deps:
+            _place(node, dep, Path(asked["root"]))
+
+
+def _place(node: Node, dep: Stored, root: Path) -> None:
+    made = root / f".{uuid.uuid4().hex}"
+    for _ in node.link(dep, str(made)):
+        pass
+    (root / dep.path).parent.mkdir(parents=True, exist_ok=True)
+    (made / dep.path).replace(root / dep.path)
+    shutil.rmtree(made)
+
+
+def main() -> int:
+    """Do what is asked; its exit code."""
+    try:
+        bring(json.load(sys.stdin))
+    except (DvcRayError, OSError) as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
