@@ -417,6 +417,15 @@ class Lost:
     """Whether Ray's memory monitor ended the worker."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What an attempt that has not started waits for."""
+
+    what: str
+    never: bool = False
+    """Whether it would wait for ever."""
+
+
 WorkerEvent = Started | Output | StageResult | Lost
 
 
@@ -427,6 +436,8 @@ class StageReport:
     address: str
     state: StageState
     reason: str = ""
+    waiting_for: str = ""
+    """What a queued stage waits for, if that takes a while: ``a node with 4 CPUs``."""
     node: str = ""
     seconds: float = 0.0
     exit_code: int | None = None

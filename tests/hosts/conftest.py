@@ -6,7 +6,7 @@ import json
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -46,9 +46,11 @@ class Cloud:
 
     testbed: Testbed
     head: Host
-    workers: tuple[Host, Host]
+    workers: tuple[Host, ...]
     store: Store
     ray: RayCluster
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Of the last run."""
 
     def project(self, name: str, files: dict[str, str]) -> str:
         """Make a Git and DVC project on the head, its data in the remote."""
@@ -65,7 +67,7 @@ class Cloud:
         """Run dvc-ray on the head; its last event."""
         variables = {**self.ray.environment(), **(env or {})}
         done = self.head.run(*("dvc-ray", *arguments, "--json"), cwd=root, env=variables, check=False, timeout=500)
-        events = [json.loads(line) for line in done.stdout.splitlines()]
+        self.events = events = [json.loads(line) for line in done.stdout.splitlines()]
         assert not check or done.returncode == 0, (done.stdout[-3000:], done.stderr)
         return events[-1] if events else {"error": done.stderr}
 

@@ -127,6 +127,7 @@ class Driver:
             if table.in_flight():
                 events = self._executor.events(_TICK)
                 self._handle(events)
+                self._tell_waits()
                 # What has only started or printed something lets nothing else go on; time that has passed may.
                 if not events:
                     table.touch()
@@ -297,6 +298,18 @@ class Driver:
                     self._ended_badly(stage, end)
         if done:
             self._merge(done)
+
+    def _tell_waits(self) -> None:
+        """Say what stages in Ray's queue wait for; give up what would wait for ever."""
+        for address, wait in self._executor.waits().items():
+            stage = self._table.flying(address)
+            if stage is None or stage.state is not StageState.QUEUED:
+                continue
+            if wait.never:
+                self._executor.stop(address)
+                self._fail(stage, f"{wait.what}: it could never start. Change it under 'meta: ray:' of the stage.")
+            elif wait.what != stage.report.waiting_for:
+                self._table.say(stage, StageState.QUEUED, waiting_for=wait.what)
 
     def _merge(self, results: Sequence[StageResult]) -> None:
         done = [(task, result) for result in results if (task := self._table[result.address].task) is not None]

@@ -101,6 +101,8 @@ class Table:
 
     def say(self, stage: Stage, state: StageState, **fields: object) -> None:
         """Note and tell that a stage has come to a state."""
+        waiting_for = stage.report.waiting_for if state is StageState.QUEUED else ""
+        fields = {"waiting_for": waiting_for, **fields}
         stage.report = replace(stage.report, state=state, **fields)  # type: ignore[arg-type]
         self._board.move(stage.address, state)
         self._stale = self._stale or state is not StageState.RUNNING

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dvc_ray.values import Pack, StageSettings, StageTask, WorkerEvent
+from dvc_ray.values import Pack, StageSettings, StageTask, Wait, WorkerEvent
 
 
 class Executor(Protocol):
@@ -72,6 +72,9 @@ class Executor(Protocol):
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for something to happen, for ``timeout`` seconds at most; what has happened, in order."""
+
+    def waits(self) -> Mapping[str, Wait]:
+        """What attempts wait for that were submitted a while ago and have not started, by address."""
 
     def stop(self, address: str) -> None:
         """End the running or queued attempt of a stage; it still ends in an event."""

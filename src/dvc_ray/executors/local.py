@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dvc_ray.values import Lost, Pack, StageSettings, StageTask, WorkerEvent
+from dvc_ray.values import Lost, Pack, StageSettings, StageTask, Wait, WorkerEvent
 from dvc_ray.worker import run_stage
 
 
@@ -68,6 +68,10 @@ class LocalExecutor:
             run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, nested=nested, packs=packs)
         )
         return seen
+
+    def waits(self) -> Mapping[str, Wait]:
+        """What is submitted is run as soon as somebody asks for events."""
+        return {}
 
     def stop(self, address: str) -> None:
         """End a queued attempt; a running one cannot be reached, it runs in the driver's own thread."""

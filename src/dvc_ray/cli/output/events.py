@@ -68,6 +68,7 @@ def report(event: StageReport) -> dict[str, Any]:
         "stage": event.address,
         "state": event.state.value,
         "reason": event.reason,
+        "waiting_for": event.waiting_for,
         "node": event.node,
         "seconds": round(event.seconds, 3),
         "exit_code": event.exit_code,

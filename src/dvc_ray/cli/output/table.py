@@ -77,7 +77,7 @@ class View:
         """Take an event in."""
         if isinstance(event, StageReport):
             self._reports[event.address] = event
-            if event.state is StageState.RUNNING:
+            if event.state is StageState.RUNNING or (event.state is StageState.QUEUED and not event.waiting_for):
                 self._begun[event.address] = time.monotonic()
         elif isinstance(event, Output):
             lines = [line.rpartition("\r")[2] for line in event.text.rstrip().splitlines()]
@@ -111,7 +111,7 @@ class View:
                 Text(f"{texts.SYMBOLS[report.state]} {report.state.value}", style=_STYLES.get(report.state, "")),
                 Text(report.node),
                 Text(self._time(report)),
-                Text(report.error or report.reason),
+                Text(report.error or (f"waiting for {report.waiting_for}" if report.waiting_for else report.reason)),
             )
         if len(shown) < len(self._reports):
             table.add_row(Text(f"… and {len(self._reports) - len(shown)} more", style="dim"))
@@ -125,6 +125,6 @@ class View:
         return [reports[place] for place in sorted(chosen)]
 
     def _time(self, report: StageReport) -> str:
-        if report.state is StageState.RUNNING and report.address in self._begun:
-            return texts.duration(time.monotonic() - self._begun[report.address])
+        if report.state is StageState.RUNNING or report.waiting_for:
+            return texts.duration(time.monotonic() - self._begun.get(report.address, time.monotonic()))
         return texts.duration(report.seconds) if report.seconds else ""

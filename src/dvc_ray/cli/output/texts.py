@@ -54,6 +54,8 @@ def line(report: StageReport) -> str:
         StageState.CACHED: "restored from the run cache",
         StageState.BLOCKED: "not run",
     }
+    if report.waiting_for:
+        return f"{report.address}: waiting for {report.waiting_for}"
     text = f"{report.address}: {words.get(report.state, report.state.value)}"
     if report.state is StageState.FAILED:
         return f"{text}: {report.error}"

@@ -14,13 +14,14 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
 from dvc_ray.executors import fit, versions
+from dvc_ray.executors.ray import scaling
 from dvc_ray.executors.ray.remote import Placed, look, run
 from dvc_ray.executors.ray.starting import (
     forget_ray,
@@ -30,6 +31,7 @@ from dvc_ray.executors.ray.starting import (
     take_back_sigterm,
     vital_processes,
 )
+from dvc_ray.executors.waits import wait
 from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.values import (
     Lost,
@@ -37,6 +39,7 @@ from dvc_ray.values import (
     StageResult,
     StageSettings,
     StageTask,
+    Wait,
     WorkerEvent,
 )
 
@@ -48,6 +51,10 @@ _LOOK_PATIENCE: Final = 120.0
 """Seconds for all nodes to say what they have."""
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
+_PATIENCE: Final = 3.0
+"""Seconds that an attempt may take to start before it is said what it waits for."""
+_WAITS_EVERY: Final = 2.0
+"""Seconds between questions what they wait for."""
 _START_PATIENCE: Final = 10.0
 """Seconds to wait for Ray's start to end when the run is over before that."""
 _FORCE_AFTER: Final = 5.0
@@ -57,7 +64,10 @@ _FORCE_AFTER: Final = 5.0
 @dataclass(slots=True)
 class _Flight:
     task: StageTask
+    settings: StageSettings
     stream: Any
+    since: float
+    """When it was handed to Ray (`time.monotonic`)."""
     stopping: bool = False
     node: str = ""
     """Id of the node it runs on; empty: not known yet."""
@@ -90,6 +100,8 @@ class RayExecutor:
         self._head = ""
         self._nodes_due = 0.0
         """When to ask again which nodes are alive (`time.monotonic`)."""
+        self._waits_due = 0.0
+        """When to ask again what attempts wait for."""
 
     def warm_up(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
@@ -200,7 +212,7 @@ class RayExecutor:
             known = self._sent.get(packs[0].id)
             sent[0] = self._sent[packs[0].id] = ray.put(packs[0]) if known is None else known
         remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None)
-        self._flights[task.address] = _Flight(task, remote.remote(task, *sent))
+        self._flights[task.address] = _Flight(task, settings, remote.remote(task, *sent), time.monotonic())
 
     def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False) -> Any:
         """The remote function with a stage's options, which Ray checks."""
@@ -240,6 +252,31 @@ class RayExecutor:
         elif not found:
             time.sleep(timeout)  # nothing can happen; whoever waits must not spin
         return found
+
+    def waits(self) -> Mapping[str, Wait]:
+        """Compare what attempts ask for with the nodes there are and that the autoscaler brings; now and then."""
+        now = time.monotonic()
+        waiting = [flight for flight in self._flights.values() if not flight.node and now - flight.since > _PATIENCE]
+        if self._address is None or not waiting or now < self._waits_due:
+            return {}
+        self._waits_due = now + _WAITS_EVERY
+        nodes = [
+            fit.Node(total=node["Resources"], labels=node["Labels"])
+            for node in self._alive()
+            if node["NodeID"] != self._head
+        ]
+        import ray
+
+        try:
+            found = scaling.look(ray.get_runtime_context().gcs_address)
+        except Exception:  # noqa: BLE001  a GCS that is busy; it is asked again
+            return {}
+        return {flight.task.address: wait(flight.settings, nodes, found) for flight in waiting}
+
+    def _alive(self) -> list[dict[str, Any]]:
+        import ray
+
+        return [node for node in ray.nodes() if node["Alive"]]
 
     def stop(self, address: str) -> None:
         """Cancel an attempt: Ray interrupts the worker, which ends its command."""
@@ -287,10 +324,8 @@ class RayExecutor:
         """
         if self._address is None or not self._flights or time.monotonic() < self._nodes_due:
             return
-        import ray
-
         self._nodes_due = time.monotonic() + _NODES_EVERY
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        alive = {node["NodeID"] for node in self._alive()}
         for flight in list(self._flights.values()):
             if flight.node and flight.node not in alive:
                 self._lost += self._end(flight, "its node is gone")

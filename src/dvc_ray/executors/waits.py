@@ -1,0 +1,74 @@
+"""What an attempt that has not started waits for: a pure decision, and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dvc_ray.executors import fit
+from dvc_ray.values import StageSettings, Wait
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """What a cluster's autoscaler is at."""
+
+    impossible: tuple[Mapping[str, float], ...] = ()
+    """Resources that were asked for and that no node type has."""
+    launching: int = 0
+    """Nodes that come."""
+    failed: str = ""
+    """Why the last launch failed."""
+
+
+def wait(settings: StageSettings, nodes: Sequence[fit.Node], scaling: Scaling | None) -> Wait:
+    """Say what an attempt waits for.
+
+    Args:
+        settings: What it asks for.
+        nodes: Those that are there and that it may run on.
+        scaling: None: the cluster has no autoscaler.
+    """
+    asked = amounts(settings)
+    if any(not fit.lack(settings, node) for node in nodes):
+        return Wait(what=f"{asked} to be free{_coming(scaling)}")
+    if scaling is None:
+        return Wait(what=f"a node with {asked}: the cluster has none, and does not grow by itself")
+    if demand(settings) in scaling.impossible:
+        return Wait(what=f"no node type of the cluster has {asked}", never=True)
+    return Wait(what=f"a node with {asked}{_coming(scaling)}")
+
+
+def demand(settings: StageSettings) -> dict[str, float]:
+    """What an attempt asks for as Ray's autoscaler sees it."""
+    found = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, "memory": float(settings.memory or 0)}
+    found |= dict(settings.resources)
+    if settings.accelerator_type:
+        found[f"{fit.ACCELERATOR}{settings.accelerator_type}"] = 0.001  # as Ray asks for it
+    return {name: amount for name, amount in found.items() if amount}
+
+
+def amounts(settings: StageSettings) -> str:
+    """What an attempt asks for: ``4 CPUs, 1 GPU, 2.0 GiB of memory``."""
+    parts = [_counted(settings.num_cpus, "CPU"), _counted(settings.num_gpus, "GPU")]
+    if settings.memory:
+        parts.append(f"{settings.memory / _GIB:.1f} GiB of memory")
+    parts += [f"{amount:g} {name}" for name, amount in settings.resources]
+    if settings.accelerator_type:
+        parts.append(f"accelerator {settings.accelerator_type}")
+    parts += [f"{label}={choice}" for label, choice in settings.label_selector]
+    return ", ".join(filter(None, parts)) or "room for a process"
+
+
+def _counted(number: float, name: str) -> str:
+    return f"{number:g} {name}{'' if number == 1 else 's'}" if number else ""
+
+
+def _coming(scaling: Scaling | None) -> str:
+    if scaling is None:
+        return ""
+    if scaling.launching:
+        return f" ({_counted(scaling.launching, 'node')} being launched)"
+    return f" (the last launch failed: {scaling.failed})" if scaling.failed else ""
