@@ -149,3 +149,45 @@ def start() -> Iterator[Start]:
     yield begin
     for run in made:
         run.kill()
+
+
+class Apart:
+    """`dvc-ray repro` as on a cluster: the node's disk is a folder that the head never looks into."""
+
+    def __init__(self, node: Path) -> None:
+        self.node = node
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            executor = LocalExecutor(apart=True)
+            return api.repro(selection, options, listen=self.events.append, executor=executor)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Notice))
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apart:
+    monkeypatch.setenv("DVC_RAY_NODE_DIR", str(tmp_path / "node"))
+    return Apart(tmp_path / "node")
+
+
+@pytest.fixture
+def cloud(s3: Server, tmp_path: Path) -> Callable[[Path, str], Path]:
+    """Gives a project a remote of its own."""
+
+    def give(root: Path, name: str) -> Path:
+        url = f"s3://bucket/{tmp_path.name}/{name}"
+        for arguments in (
+            ("add", "-f", "-d", "cloud", url),
+            ("modify", "cloud", "endpointurl", s3.url),
+            ("modify", "--local", "cloud", "access_key_id", s3.owner.key),
+            ("modify", "--local", "cloud", "secret_access_key", s3.owner.secret),
+        ):
+            assert stock.dvc(root, "remote", *arguments) == 0
+        return root
+
+    return give

@@ -17,8 +17,9 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection, StageState
+from dvc_ray.values import RunOptions, StageState
 from tests import stock
+from tests.conftest import Apart
 from tests.seaweed import Server
 from tests.test_run import Make, states
 
@@ -51,48 +52,6 @@ pathlib.Path("prepared").mkdir()
 for path in pathlib.Path("data").rglob("*.txt"):
     pathlib.Path("prepared", path.name).write_text(path.read_text() * 2)
 """
-
-
-class Apart:
-    """`dvc-ray repro` as on a cluster: the node's disk is a folder that the head never looks into."""
-
-    def __init__(self, node: Path) -> None:
-        self.node = node
-        self.events: list[RunEvent] = []
-
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
-        self.events = []
-        with stock.in_directory(root):
-            executor = LocalExecutor(apart=True)
-            return api.repro(selection, options, listen=self.events.append, executor=executor)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(event.text for event in self.events if isinstance(event, Notice))
-
-
-@pytest.fixture
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apart:
-    monkeypatch.setenv("DVC_RAY_NODE_DIR", str(tmp_path / "node"))
-    return Apart(tmp_path / "node")
-
-
-@pytest.fixture
-def cloud(s3: Server, tmp_path: Path) -> Callable[[Path, str], Path]:
-    """Gives a project a remote of its own."""
-
-    def give(root: Path, name: str) -> Path:
-        url = f"s3://bucket/{tmp_path.name}/{name}"
-        for arguments in (
-            ("add", "-f", "-d", "cloud", url),
-            ("modify", "cloud", "endpointurl", s3.url),
-            ("modify", "--local", "cloud", "access_key_id", s3.owner.key),
-            ("modify", "--local", "cloud", "secret_access_key", s3.owner.secret),
-        ):
-            assert stock.dvc(root, "remote", *arguments) == 0
-        return root
-
-    return give
 
 
 @pytest.fixture
@@ -267,13 +226,12 @@ stages:
     outs: [kept.txt: {{persist: true}}, plain.txt: {{cache: false}}]
 """
     root = cloud(project({"dvc.yaml": text, "in.txt": ""}), "heard")
-    monkeypatch.setattr("dvc_ray.driver.loop.forget_results", lambda *_: None)
+    for name in ("forget_results", "nothing_in_remote"):
+        monkeypatch.setattr(f"dvc_ray.driver.loop.{name}", lambda *_: None)
     assert not apart(root).failed
     # As after SIGKILL between the end of the command and the driver's hearing of it.
     lock = (root / "dvc.lock").read_text()
     stock.sh(root, "rm -r dvc.lock plain.txt .gitignore")
-    (run,) = (root / ".dvc/tmp/ray/runs").iterdir()
-    (run / "work").mkdir()
     result = apart(root)
     assert states(result) == {"keep": StageState.UNCHANGED}
     assert "Taken over from a run that was killed: keep." in apart.text

@@ -120,15 +120,19 @@ def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: P
         list(node.link(Stored(path="data", oid=oid, remote="r"), str(tmp_path / "workspace")))
 
 
-def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
-    packed = Pack(id="p", files=(PackedFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
+def task() -> StageTask:
+    """A task with secrets in it."""
     texts = ("run_id", "address", "name", "dvcfile", "tree", "home", "project", "cwd", "state_dir", "workspace")
     more = ("log", "kept", "prefix")
     known: dict[str, Any] = dict.fromkeys((*texts, *more), "x")
     known |= dict.fromkeys(("code", "links", "deps", "copies", "outs"), ("a", "b"))
     known |= {"attempt": 2, "definition": {"cmd": "c"}, "config": {"core": {}}, "env": (("TOKEN", "secret-value"),)}
     remote = Remote(name="r", url="s3://b", options=(("key", "secret-value"),))
-    task = StageTask(**known, elsewhere=Elsewhere(remotes=(remote,), deps=()))
+    return StageTask(**known, elsewhere=Elsewhere(remotes=(remote,), deps=()))
+
+
+def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
+    packed = Pack(id="p", files=(PackedFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
     result = StageResult(
         address="x",
         attempt=2,
@@ -140,8 +144,8 @@ def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
         changed=(Changed(path="a", base=(1, 2)),),
         parcel=packed,
     )
-    written = letter.write(task, result)
+    written = letter.write(task(), result)
     assert b"secret-value" not in written
-    assert letter.read(written) == (replace(task, env=(), elsewhere=Elsewhere(remotes=(), deps=())), result)
+    assert letter.read(written) == (replace(task(), env=(), elsewhere=Elsewhere(remotes=(), deps=())), result)
     assert letter.read(b"{") is None
     assert letter.read(written.replace(b'"version": 1', b'"version": 2')) is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from dvc_ray import api
@@ -244,7 +244,16 @@ def many(examples: int, *, fixed: bool) -> settings:
     )
 
 
+def stage(number: int, kind: str, *deps: str, **more: Any) -> Stage:
+    plain: dict[str, Any] = {"place": (".", "."), "items": False, "templated": True, "always": False, "shared": False}
+    return Stage(number=number, kind=kind, deps=deps, **{**plain, **more})
+
+
 @pytest.mark.core
+@example(  # a frozen stage sees of others' outs what it would see in its turn
+    stages=[stage(0, "folder persist", always=True), stage(1, "metric", "out0/one")],
+    life=Life("frozen", 1, keep_going=True),
+)
 @given(pipelines(most=4), lives)
 @many(3, fixed=True)
 def test_a_few_pipelines(stages: list[Stage], life: Life) -> None:

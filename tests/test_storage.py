@@ -66,9 +66,7 @@ def moved(items: list[Item], folder: Path) -> list[Item]:
 
 def test_what_is_stored_comes_back(store: S3, tmp_path: Path) -> None:
     items = files(tmp_path / "there", 0, 1, 4096, PART, PART + 1, LARGE, *[100] * 50)
-    told: list[int] = []
-    upload(store, items, told.append)
-    assert sum(told) == sum(item.size or 0 for item in items)
+    upload(store, items)
     back = moved(items, tmp_path / "back")
     download(store, back)
     for item, copy in zip(items, back, strict=True):

@@ -260,3 +260,30 @@ stages:
     root = project({"dvc.yaml": text, "in.txt": "", "code.py": "one\n"})
     assert not locally(root).failed
     assert (root / "second.txt").read_text() == "two\n"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_workspace_that_is_removed_takes_nothing_of_yours_with_it(
+    project: Make, locally: Locally, *, kept: bool
+) -> None:
+    text = one('rm -rf "$DVC_ROOT"' + ('; mkdir "$DVC_ROOT"' if kept else ""))
+    root = project({"dvc.yaml": text, "in.txt": "", "src/code.py": "code\n"})
+    (root / "note.txt").write_text("never committed\n")
+    (root / "src/code.py").write_text("edited\n")
+    before = stock.sh(root, "git status --short; cat src/code.py note.txt")
+    result = locally(root)
+    assert "its workspace was removed while it ran" in result.failed[0].error
+    assert stock.sh(root, "git status --short; cat src/code.py note.txt") == before
+
+
+def test_a_new_file_that_is_kept_aside_stays_there(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": one("echo new > my.log; echo > out.txt"), "in.txt": "", ".gitignore": "*.log\n"})
+    (root / "my.log").write_text("history\n")
+    locally(root)
+    kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))
+    for log in (root / ".dvc/tmp/ray/runs").glob("*/logs"):
+        stock.sh(root, f"rm -r {log}")
+    (root / "in.txt").write_text("changed\n")
+    (root / "dvc.yaml").write_text(one("echo > out.txt"))
+    locally(root)
+    assert kept.read_text() == "new\n"

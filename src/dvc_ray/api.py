@@ -37,6 +37,17 @@ if TYPE_CHECKING:
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Where:
+    """Where a plan's stages run."""
+
+    apart: bool = False
+    """Whether on machines that share no disk with this one."""
+    dry: bool = False
+    """Whether none of them will."""
+
+
 Listener = Callable[[RunEvent], None]
 Confirm = Callable[[str], bool]
 
@@ -74,7 +85,7 @@ def repro(
         executor = _joined(executor, options, listen, stack)
         _look_over(executor, listen)
         works = dead_work(project.dvc_dir)
-        chosen, taken = _plan(project, selection or Selection(), options, works, apart=_apart(executor))
+        chosen, taken = _plan(project, selection or Selection(), options, works, where=_Where(apart=_apart(executor)))
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
@@ -94,7 +105,7 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
         apart = _apart(_joined(None, options, lambda _event: None, stack))
-        return _plan(project, selection or Selection(), options, apart=apart)[0]
+        return _plan(project, selection or Selection(), options, where=_Where(apart=apart, dry=True))[0]
 
 
 def exp_run(
@@ -129,7 +140,10 @@ def exp_run(
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack)
         _look_over(executor, listen)
-        with _trial(home, experiment, selection, options, listen, apart=_apart(executor)) as (trial, chosen):
+        with _trial(home, experiment, selection, options, listen, where=_Where(apart=_apart(executor))) as (
+            trial,
+            chosen,
+        ):
             setting = _Setting(
                 home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
             )
@@ -153,7 +167,7 @@ def make_exp_plan(
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
         apart = _apart(_joined(None, options, lambda _event: None, stack))
-        with _trial(home, experiment, selection, options, apart=apart) as (_, chosen):
+        with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen):
             return chosen
 
 
@@ -164,19 +178,23 @@ def _trial(
     selection: Selection | None,
     options: RunOptions,
     listen: Listener = lambda _event: None,
-    *,
-    apart: bool = False,
+    where: _Where | None = None,
 ) -> Iterator[tuple[Trial, Plan]]:
     from dvc_ray.experiments import begin
 
     selection = selection or Selection()
     with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
         trial.fill()
-        yield trial, _plan(trial.project, selection, options, apart=apart)[0]
+        yield trial, _plan(trial.project, selection, options, where=where)[0]
 
 
 def _plan(
-    project: Project, selection: Selection, options: RunOptions, works: Sequence[Path] = (), *, apart: bool = False
+    project: Project,
+    selection: Selection,
+    options: RunOptions,
+    works: Sequence[Path] = (),
+    *,
+    where: _Where | None = None,
 ) -> tuple[Plan, tuple[str, ...]]:
     """Plan a run; what runs that were killed had finished (in ``works``) is taken over first.
 
@@ -185,22 +203,25 @@ def _plan(
         selection: Which stages.
         options: How the run goes on.
         works: Directories with workspaces of dead runs.
-        apart: Whether stages run on machines that share no disk with this one.
+        where: Where its stages run; None: here.
     """
+    where = where or _Where()
     if selection.single_item and not selection.targets:
         raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = project.select(selection)
-        if apart:
-            project.scatter(options)
+        if where.apart:
+            project.scatter(options, dry=where.dry)
         taken: tuple[str, ...] = ()
         if works and not options.force:
-            from dvc_ray.driver.resume import take_over
+            from dvc_ray.driver.resume import take_over, take_over_from_remote
 
             taken = take_over(project, works, commit=options.commit)
+            if where.apart:
+                taken += take_over_from_remote(project, works)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(specs, statuses, force=options.force)
-        if apart:
+        if where.apart:
             steps = (step for step in chosen.steps if step.action is not Action.SKIP)
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
             project.check_pushed(commands)

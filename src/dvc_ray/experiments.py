@@ -119,6 +119,7 @@ class Trial:
             )
             self._tell(Notice(text=text, level="warning"))
         twin.sync(self._lab.rewritten())
+        twin.drop(sorted(self._lab.project.outs(ran)))
         twin.move(sorted(new))
         self._lab.hand_over(sorted(new))
 

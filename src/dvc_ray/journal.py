@@ -18,6 +18,8 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.paths import RESULT, RunPaths, runs_dir
 from dvc_ray.processes import is_owned, owned, read
 
+_REMOTE: Final = f"remote{RESULT}"
+"""File among a run's workspaces: there may be results in the remote that nobody has taken."""
 KEEP_RUNS: Final = 20
 """Runs whose logs are kept."""
 
@@ -51,8 +53,26 @@ def open_run(dvc_dir: str, *, alone: bool = True) -> Iterator[tuple[str, RunPath
             yield run_id, paths
         finally:
             _drop_unfinished(paths.work)
-            if not any(next(paths.root.glob(kept), None) for kept in ("work/*", "logs/*", "storage/*")):
+            if not any(next(paths.root.glob(kept), None) for kept in ("work/*", "logs/*", "storage/*", "kept/*")):
                 shutil.rmtree(paths.root, ignore_errors=True)
+
+
+def left_in_remote(work: Path) -> None:
+    """Note that workers of a run may leave results in the remote; the next runs look for them there."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / _REMOTE).touch()
+
+
+def is_left_in_remote(work: Path) -> bool:
+    """Whether they may have."""
+    return (work / _REMOTE).exists()
+
+
+def nothing_in_remote(work: Path) -> None:
+    """Note that there is none any more."""
+    (work / _REMOTE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        work.rmdir()
 
 
 def refuse_second(dvc_dir: str) -> None:
@@ -109,6 +129,8 @@ def _clean(runs: Path, keep: Path) -> None:
 
 
 def _drop_unfinished(work: Path) -> None:
+    if not work.is_dir():
+        return
     for path in list(work.iterdir()):
         if path.suffix != RESULT and not path.with_name(path.name + RESULT).exists():
             shutil.rmtree(path, ignore_errors=True)

@@ -90,6 +90,11 @@ def _file_name(address: str) -> str:
     return f"{name[:_NAME_LIMIT]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
 
+def key_name(address: str) -> str:
+    """A stage's address as a part of an object's key: some stores do not take ``..``, others not ``%``."""
+    return _file_name(address).replace("%", "=")
+
+
 def is_under(path: str, tops: set[str]) -> bool:
     """Whether a relative path is one of some others or lies under one of them."""
     while path:

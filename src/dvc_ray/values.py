@@ -176,6 +176,7 @@ class Stored:
     """Name."""
     size: int = 0
     """Bytes, as far as is known."""
+    executable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +189,8 @@ class PackedFile:
     mtime_ns: int
     data: bytes = field(repr=False)
     """Content; of a link, where it leads."""
+    key: str = ""
+    """Of the object in the default remote that has the content instead, because it is large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,6 +474,8 @@ class RunResult:
     run_id: str
     reports: tuple[StageReport, ...]
     seconds: float
+    in_remote: bool = False
+    """Whether data is in the remote already, and outs are not all here."""
 
     @property
     def failed(self) -> tuple[StageReport, ...]:

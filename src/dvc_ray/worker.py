@@ -74,6 +74,9 @@ def run_stage(
 
 def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
     state, entry, error = attempt.run()
+    if attempt.has_lost_its_workspace():
+        state, entry = StageState.FAILED, None
+        error = f"its workspace was removed while it ran: {task.workspace}. Nothing of yours was touched."
     found = attempt.changes()
     return StageResult(
         address=task.address,
@@ -113,12 +116,15 @@ def _run_elsewhere(
         if result.state is StageState.FAILED:
             result = replace(result, note=site.full_disk())
         try:
-            result = replace(result, parcel=site.parcel(result))
-            site.write_down(result)
-            site.store_log()
+            parcel = site.parcel(result)
+            packed = {file.path for file in parcel.files}
+            result = replace(result, parcel=parcel, created=tuple(path for path in result.created if path in packed))
         except (StorageError, OSError) as error:
             text = f"what it made cannot be brought home: {error}"
             return replace(result, state=StageState.FAILED, entry=None, error=result.error or text)
+        with contextlib.suppress(StorageError, OSError):  # the driver mostly hears of it, and has the log's lines
+            site.write_down(result)
+            site.store_log()
         return result
 
 
@@ -240,9 +246,16 @@ class _Attempt:
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
 
+    def has_lost_its_workspace(self) -> bool:
+        """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""
+        return self.made is not None and not os.path.exists(self._mark())
+
+    def _mark(self) -> str:
+        return os.path.join(self.task.workspace, self.task.project, CODE_LIST)
+
     def changes(self) -> Changes:
         """What the command did beyond its outs."""
-        if self.made is None:
+        if self.made is None or self.has_lost_its_workspace():
             return Changes(changed=(), deleted=(), created=())
         return find_changes(self.task, self.made)
 

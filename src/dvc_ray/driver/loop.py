@@ -16,8 +16,9 @@ from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
 from dvc_ray.driver.table import Stage, Table
-from dvc_ray.errors import DvcRayError, ProjectError, RayDiedError, StorageError
+from dvc_ray.errors import DvcRayError, RayDiedError, StorageError
 from dvc_ray.executors.base import Executor
+from dvc_ray.journal import left_in_remote, nothing_in_remote
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
 from dvc_ray.values import (
@@ -97,6 +98,8 @@ class Driver:
             ProjectError: Another DVC process holds the project.
         """
         begun = time.monotonic()
+        if self._project.store is not None:
+            left_in_remote(self._paths.work)
         self._pull_run_cache()
         try:
             self._loop()
@@ -104,12 +107,14 @@ class Driver:
             self._stop_all()
             raise
         if self._project.store is not None:
-            with contextlib.suppress(StorageError):  # they lie there then; nobody looks at them
+            with contextlib.suppress(StorageError):  # the next run removes them
                 forget_results(self._project.store, self._run_id)
+                nothing_in_remote(self._paths.work)
         return RunResult(
             run_id=self._run_id,
             reports=tuple(stage.report for stage in self._table),
             seconds=time.monotonic() - begun,
+            in_remote=self._project.store is not None,
         )
 
     def _pull_run_cache(self) -> None:
@@ -264,7 +269,7 @@ class Driver:
         )
         try:
             task = self._project.task(spec.address, request)
-        except ProjectError as error:
+        except DvcRayError as error:
             self._fail(stage, str(error))
             return
         stage.report = replace(stage.report, log=explain.shown(log))
@@ -317,7 +322,7 @@ class Driver:
         for _, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
             stage = self._table[result.address]
             if why := ends[result.address]:
-                self._fail(stage, why)
+                self._fail(stage, why, keep=True)
                 continue
             self._release(stage)
             if told := explain.created(result):
@@ -348,7 +353,7 @@ class Driver:
         else:
             self._fail(stage, f"its worker was lost: {end.why}")
 
-    def _fail(self, stage: Stage, error: str, result: StageResult | None = None) -> None:
+    def _fail(self, stage: Stage, error: str, result: StageResult | None = None, *, keep: bool = False) -> None:
         self._table.note_failure(stage)
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
@@ -356,7 +361,7 @@ class Driver:
             said = "\n".join(tail)
             error += explain.missed(missed_files(stage.task, said)) + explain.no_git(tail)
             error += explain.full_disk(stage.task.tree)
-        self._release(stage)
+        self._release(stage, keep=keep)
         self._table.say(
             stage,
             StageState.FAILED,
@@ -423,7 +428,8 @@ class Driver:
 
 
 def _log(task: StageTask, text: str) -> None:
-    """Keep what a command on another machine prints."""
-    os.makedirs(os.path.dirname(task.log), exist_ok=True)
-    with open(task.log, "a", encoding="utf-8") as log:
-        log.write(text)
+    """Keep what a command on another machine prints; with no room for it here, the whole of it is in the remote."""
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(task.log), exist_ok=True)
+        with open(task.log, "a", encoding="utf-8") as log:
+            log.write(text)

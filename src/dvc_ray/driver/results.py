@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 
+from dvc_ray.errors import StorageError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values import Notice, StageResult, StageTask
 from dvc_ray.workspace import Home, unpack
@@ -42,13 +43,16 @@ class Results:
                 assert result.entry is not None  # noqa: S101
                 try:
                     self._bring(task, result)
-                except OSError as error:
+                except (OSError, StorageError) as error:
                     ends[task.address] = f"its files cannot be brought home: {error}"
                     continue
                 self._project.add_code(result.created)
                 merges.append(Merge(task=task, entry=result.entry))
                 ends[task.address] = ""
             self._project.merge(merges)
+        for merge in merges:
+            if why := self._project.bring_outs(merge.task):
+                self._listen(Notice(text=f"stage '{merge.task.address}' is done, but {why}", level="warning"))
         return ends
 
     def leave_partial(self, task: StageTask, result: StageResult) -> None:
@@ -56,11 +60,11 @@ class Results:
         try:
             with self.locked():
                 self._bring(task, result)
-        except OSError as error:
+        except (OSError, StorageError) as error:
             text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
             self._listen(Notice(text=text, level="warning"))
 
     def _bring(self, task: StageTask, result: StageResult) -> None:
         if result.parcel is not None:  # from a machine that shares no disk: as if its workspace was here
-            unpack(result.parcel, task.workspace)
+            unpack(result.parcel, task.workspace, bring=self._project.bring_object)
         self._home.bring(task, result)

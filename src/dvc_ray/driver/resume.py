@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import ProjectError, StorageError
+from dvc_ray.journal import is_left_in_remote, nothing_in_remote
 from dvc_ray.repo import Merge, Project
-from dvc_ray.values import StageState
+from dvc_ray.values import StageResult, StageState, StageTask
 from dvc_ray.worker import forget, written_down
-from dvc_ray.workspace import Home, forget_results, kept_results, unpack
+from dvc_ray.workspace import Home, discard, forget_results, kept_results, unpack
 
 
 def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple[str, ...]:
@@ -27,24 +28,53 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
         Addresses of the stages.
     """
     home = Home(project.place, lambda _text: None)
-    works = list(works)
-    found = [pair for work in works for pair in written_down(work) if project.knows(pair[0].address)]
-    if project.store is not None:
-        runs = [work.parent.name for work in works]
-        kept = [pair for run_id in runs for pair in kept_results(project.store, run_id)]
-        found += [pair for pair in kept if project.knows(pair[0].address)]
     taken = []
-    for task, result in sorted(found, key=lambda pair: project.place(pair[0].address)):
-        with contextlib.suppress(OSError, ProjectError):  # then the stage runs again
-            done = result.state is StageState.DONE and result.entry is not None and task.commit is commit
-            if done and project.fits(task, result.entry or {}):
-                if result.parcel is not None:
-                    unpack(result.parcel, task.workspace)
-                home.bring(task, result)
-                project.merge([Merge(task=task, entry=result.entry or {})])
-                taken.append(task.address)
-            forget(task)
-    if project.store is not None:
-        for run_id in runs:
-            forget_results(project.store, run_id)
+    for task, result in _in_order(project, (pair for work in works for pair in written_down(work))):
+        if _take(project, home, task, result, commit=commit):
+            taken.append(task.address)
+        forget(task)
     return tuple(taken)
+
+
+def take_over_from_remote(project: Project, works: Iterable[Path]) -> tuple[str, ...]:
+    """Merge results that workers on other machines wrote down in the remote; as `take_over`.
+
+    What is of no use is removed there; what is of stages that are not selected now stays for another run.
+
+    Raises:
+        StorageError: The remote cannot be reached, or refuses.
+    """
+    assert project.store is not None  # noqa: S101
+    home = Home(project.place, lambda _text: None)
+    taken = []
+    for work in works:
+        if not is_left_in_remote(work):
+            continue
+        found = list(kept_results(project.store, work.parent.name, project.tree, work))
+        keys = {id(task): key for key, task, _ in found}
+        for task, result in _in_order(project, ((task, result) for _, task, result in found)):
+            if _take(project, home, task, result, commit=True):
+                taken.append(task.address)
+            project.store.delete(keys[id(task)])
+            discard(task.workspace)
+        if all(project.knows(task.address) for _, task, _ in found):
+            forget_results(project.store, work.parent.name)
+            nothing_in_remote(work)
+    return tuple(taken)
+
+
+def _in_order(project: Project, found: Iterable[tuple[StageTask, StageResult]]) -> list[tuple[StageTask, StageResult]]:
+    known = [pair for pair in found if project.knows(pair[0].address)]
+    return sorted(known, key=lambda pair: project.place(pair[0].address))
+
+
+def _take(project: Project, home: Home, task: StageTask, result: StageResult, *, commit: bool) -> bool:
+    done = result.state is StageState.DONE and result.entry is not None and task.commit is commit
+    with contextlib.suppress(OSError, ProjectError, StorageError):  # then the stage runs again
+        if done and project.fits(task, result.entry or {}):
+            if result.parcel is not None:
+                unpack(result.parcel, task.workspace, bring=project.bring_object)
+            home.bring(task, result)
+            project.merge([Merge(task=task, entry=result.entry or {})])
+            return True
+    return False

@@ -47,6 +47,8 @@ class Attempt:
     node: str
     """Ray's id of the stage's node."""
     run_id: str
+    name: str
+    """Of the attempt; new in its run."""
     project: str
     """The DVC project, relative to the tree."""
     deps: tuple[tuple[str, str, str], ...] = ()
@@ -60,7 +62,7 @@ class Attempt:
         """Put it into the cluster; its key, for `read`."""
         from ray.experimental.internal_kv import _internal_kv_put
 
-        key = f"{_PREFIX}{self.run_id}/{uuid.uuid4().hex}"
+        key = key_of(self.run_id, self.name)
         _internal_kv_put(key.encode(), json.dumps(dataclasses.asdict(self), default=str).encode())
         return key
 
@@ -74,6 +76,11 @@ class Attempt:
             return None
         fields = json.loads(found)
         return cls(**{**fields, "deps": tuple(map(tuple, fields["deps"])), "remotes": tuple(fields["remotes"])})
+
+
+def key_of(run_id: str, name: str) -> str:
+    """Where the cluster has an attempt."""
+    return f"{_PREFIX}{run_id}/{name}"
 
 
 def forget(key: str) -> None:

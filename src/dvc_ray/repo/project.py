@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dvc_ray import settings
-from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.repo import choosing, git, hashes, remotes, runcache, scattered, snapshot, status, tasks, upto
+from dvc_ray.errors import ProjectError
+from dvc_ray.repo import choosing, git, hashes, runcache, scattered, snapshot, status, tasks, upto
+from dvc_ray.repo.apart import Apart
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
 from dvc_ray.repo.tracked import Tracked
-from dvc_ray.repo.virtual import Virtual
-from dvc_ray.storage import Objects, probe
-from dvc_ray.storage.s3 import QUICK
+from dvc_ray.storage import Item, Objects, download
 from dvc_ray.values import OnError, RunOptions, Selection, StageKind, StageSpec, StageTask, Status
 
 
@@ -49,8 +48,7 @@ class Project:
         self._order: dict[str, int] = {}
         self._in_order: list[Any] = []
         self._locks = Locks({})
-        self._data: Virtual | None = None
-        self._store: Objects | None = None
+        self._apart: Apart | None = None
         self._ignores = Ignores(repo.scm)
         self._current = 0
         self._code: tuple[str, ...] | None = None
@@ -176,30 +174,28 @@ class Project:
         )
         return tuple(self._spec(stage, graph, selection) for stage in found)
 
-    def scatter(self, options: RunOptions) -> None:
-        """Have the selected stages run on machines that share no disk with this one: hashes decide, not files.
+    def scatter(self, options: RunOptions, *, dry: bool = False) -> None:
+        """Have the selected stages run on machines that share no disk with this one: see `Apart`.
 
         Raises:
-            UnsupportedError: The options keep data on the machines.
-            ProjectError: There is no remote to carry data.
-            UnsupportedError: There is one that not all machines can use.
-            StorageError: It does not work from here.
+            DvcRayError: As `Apart`.
         """
-        if not options.commit:
-            raise UnsupportedError(
-                "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it.",
-                "Leave it out, or run on one machine: --address local",
-            )
         with ours():
-            self._data = Virtual(self._repo, self._stages)
-        default = self._data.remote(self._data.default)
-        probe(remotes.open_remote(default, QUICK))
-        self._store = remotes.open_remote(default)
+            self._apart = Apart(self._repo, self._stages, options, dry=dry)
 
     @property
     def store(self) -> Objects | None:
         """The remote that carries data between machines; None: there is but one machine."""
-        return self._store
+        return self._apart.store if self._apart else None
+
+    def bring_object(self, key: str, path: str) -> None:
+        """Get an object of the remote that carries data into a file.
+
+        Raises:
+            StorageError: It cannot be brought.
+        """
+        assert self.store is not None  # noqa: S101
+        download(self.store, [Item(key=key, path=path)])
 
     def check_pushed(self, addresses: Sequence[str]) -> None:
         """See that what these stages read, and no other of them makes, is where other machines find it.
@@ -208,23 +204,17 @@ class Project:
             ProjectError: Some of it is not.
             StorageError: A remote cannot be asked.
         """
-        assert self._data is not None  # noqa: S101
+        assert self._apart is not None  # noqa: S101
         running = {id(self._stages[address]) for address in addresses}
         with ours():
-            lacks = scattered.lacks((self._stages[address] for address in addresses), running, self._data)
-        if lacks:
-            named = ", ".join(f"'{lack.out}' ({lack.size})" for lack in lacks)
-            raise ProjectError(
-                f"data that stages need is not in the remote, where other machines would find it: {named}.",
-                f"Push it: dvc push {' '.join(lack.out for lack in lacks)}",
-            )
+            self._apart.check_pushed((self._stages[address] for address in addresses), running)
 
     def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""
         stage = self._stages[address]
-        if self._data is not None:
+        if self._apart is not None:
             with ours():
-                return status.by_hashes(stage, self._data)
+                return self._apart.status(stage)
         with ours():
             upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not stage.frozen else []
             return status.of(stage, allow_missing=allow_missing, upstream=upstream)
@@ -277,8 +267,10 @@ class Project:
         """
         stage = self._stages[address]
         self._current = self._order[address]
-        if self._data is not None and choosing.kind_of(stage) is StageKind.COMMAND:
-            return self._settle_scattered(stage, options, force=force)
+        if self._apart is not None and choosing.kind_of(stage) is StageKind.COMMAND:
+            return self._settle_apart(self._apart, stage, options, force=force)
+        if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
+            return True
         with ours():
             if choosing.kind_of(stage) is StageKind.COMMAND:
                 if options.pull:
@@ -301,20 +293,15 @@ class Project:
             self._dump([stage])
         return True
 
-    def _settle_scattered(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
-        """Restore a stage from the remote's run cache, by hashes; else remove its outs, as DVC does before it runs."""
-        assert self._data is not None  # noqa: S101
-        assert self._store is not None  # noqa: S101
+    def _settle_apart(self, apart: Apart, stage: Any, options: RunOptions, *, force: bool) -> bool:
         with ours():
             tasks.check_outs(self._repo, stage)
-            scattered.fill_deps(stage, self._data)
-            entry = None if force or not options.run_cache else scattered.cached_entry(stage, self._store)
-            stage.remove_outs(ignore_remove=False, force=False)
+            entry = apart.settle(stage, options, force=force)
             if entry is None:
                 return False
             self._take(stage, entry)
-            for out in scattered.at_home(stage, pull=options.pull):
-                scattered.bring(out, self._store_of(out))
+            if why := apart.bring(list(scattered.at_home(stage, pull=apart.pulls(stage, options)))):
+                raise ProjectError(why, "Run the same command again.")
             self._dump([stage])
         return True
 
@@ -326,9 +313,8 @@ class Project:
         """
         stage = self._stages[address]
         with ours():
-            if self._data is not None and self._store is not None:
-                scattered.fill_deps(stage, self._data)
-                return options.run_cache and scattered.cached_entry(stage, self._store) is not None
+            if self._apart is not None:
+                return self._apart.restorable(stage, options)
             if options.pull:
                 upto.pull_missing_deps(stage)
             return runcache.has(self._repo, stage, run_cache=options.run_cache, pull=options.pull)
@@ -341,16 +327,11 @@ class Project:
         """
         code = self.code()
         with ours():
-            if self._data is None:
-                return tasks.make(self._repo, self._stages[address], code, request, self._copy)
-            stage, settings = self._stages[address], request.settings
+            stage = self._stages[address]
+            if self._apart is None:
+                return tasks.make(self._repo, stage, code, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            made = replace(
-                tasks.make(self._repo, stage, code, lenient, self._copy), allow_missing=request.options.allow_missing
-            )
-            pull = request.options.pull if settings.pull is None else settings.pull
-            made = replace(made, env=(*tasks.declared(request), *scattered.storage(self._data, request.run_id)))
-            return scattered.describe(made, stage, self._data, pull=pull, options=request.options)
+            return self._apart.describe(tasks.make(self._repo, stage, code, lenient, self._copy), stage, request)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
@@ -373,13 +354,13 @@ class Project:
         with ours():
             if self.tree != task.tree or tasks.definition(self._repo, stage) != task.definition:
                 return False
-            now = status.of(stage) if self._data is None else status.by_hashes(stage, self._data)
+            now = status.of(stage) if self._apart is None else self._apart.status(stage)
             if not now.changed:
                 return False
             tried = StageLoader.load_stage(stage.dvcfile, stage.name, task.definition)
             StageLoader.fill_from_lock(tried, entry)
-            if self._data is not None:
-                return not any(status.dep_by_hashes(dep, self._data) for dep in tried.deps)
+            if self._apart is not None:
+                return self._apart.would_fit(tried.deps)
             return not any(dep.status() for dep in tried.deps)
 
     def place(self, address: str) -> int:
@@ -392,6 +373,18 @@ class Project:
             for merge in sorted(merges, key=lambda merge: self._order[merge.task.address]):
                 self._fill(merge)
             self._dump([self._stages[merge.task.address] for merge in merges])
+
+    def bring_outs(self, task: StageTask) -> str:
+        """Bring the cached outs of a merged attempt home, if that is wanted; without a lock, it may take long.
+
+        Returns:
+            Why they could not all be brought; empty if they are there.
+        """
+        if self._apart is None or task.elsewhere is None or not task.elsewhere.pull:
+            return ""
+        with ours():
+            stage = self._stages[task.address]
+            return self._apart.bring([out for out in stage.outs if out.use_cache and not out.exists])
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
         """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.
@@ -420,33 +413,38 @@ class Project:
         elif kind is StageKind.IMPORT and self._copy:
             choosing.refuse_relative_import(stage, self.tree)
         single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
-        near = {found.addressing for found in graph.successors(stage)} if single or not stage.frozen else set()
+        above, below = list(graph.successors(stage)), list(graph.predecessors(stage))
+        near: list[Any]
         if single:  # no graph: one after the other as they were named, whatever became of the others
-            near |= {found.addressing for found in graph.predecessors(stage)}
-        place = self._order[address]
-        before = tuple(sorted((name for name in near if self._order.get(name, place) < place), key=self.place))
+            near, turns = [], [*above, *below]
+        elif stage.frozen:  # it waits for none, but sees of their outs what it would see in its turn
+            near, turns = [], above
+        else:
+            near, turns = above, [found for found in below if found.frozen]
         return StageSpec(
             address=address,
             kind=kind,
             cmd=tasks.commands(stage),
-            upstream=() if single else before,
-            after=before if single else (),
+            upstream=self._before(address, near),
+            after=self._before(address, turns),
             settings=settings.parse(address, stage.meta),
             group=choosing.group_of(stage),
         )
+
+    def _before(self, address: str, stages: Sequence[Any]) -> tuple[str, ...]:
+        """Those of some stages that come before one, in plan order."""
+        place = self._order[address]
+        names = (found.addressing for found in stages)
+        return tuple(sorted((name for name in names if self._order.get(name, place) < place), key=self.place))
 
     def _fill(self, merge: Merge) -> None:
         from dvc.stage.loader import StageLoader
 
         stage = self._stages[merge.task.address]
         self._current = self._order[merge.task.address]
-        if merge.task.elsewhere is not None:
+        if self._apart is not None and merge.task.elsewhere is not None:
             self._take(stage, merge.entry)
-            for out in stage.outs:
-                if out.use_cache and out.exists:
-                    out.commit()
-                elif out.use_cache and merge.task.elsewhere.pull and self._store is not None:
-                    scattered.bring(out, self._store_of(out))
+            self._apart.take(stage, merge.task)
             return
         StageLoader.fill_from_lock(stage, merge.entry)
         stage.cmd_changed = False
@@ -454,12 +452,6 @@ class Project:
         if merge.task.commit:
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
         stage.ignore_outs()
-
-    def _store_of(self, out: Any) -> Objects:
-        """The remote that an out's data is in, opened."""
-        assert self._data is not None  # noqa: S101
-        assert self._store is not None  # noqa: S101
-        return remotes.open_remote(self._data.remote(out.remote)) if out.remote else self._store
 
     def _take(self, stage: Any, entry: Mapping[str, Any]) -> None:
         """Take hashes into a stage whose data may be elsewhere."""

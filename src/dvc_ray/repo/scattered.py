@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,9 +30,15 @@ def fill_deps(stage: Any, data: Virtual) -> None:
     for dep in stage.deps:
         if not data.is_away(dep):
             dep.save()
+            if data.differs(dep):
+                raise ProjectError(
+                    f"stage '{stage.addressing}': dependency '{dep}' is not what the stage that makes it has made;"
+                    " other machines have only that.",
+                    "Run that stage, too, or put its version back: dvc checkout",
+                )
             continue
         dep.hash_info = data.hash_of(dep.fs_path)
-        dep.meta = Meta()  # that of the last run has its hash too, and would win
+        dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # that of the last run has its hash too, and would win
         if dep.hash_info is None:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' is neither here nor in what others have made.",
@@ -40,8 +46,14 @@ def fill_deps(stage: Any, data: Virtual) -> None:
             )
 
 
-def cached_entry(stage: Any, store: Objects) -> dict[str, Any] | None:
-    """The entry of the remote's run cache for a stage with the deps it has, if all that it names is there."""
+def cached_entry(stage: Any, store: Objects, stores: Mapping[str, Objects]) -> dict[str, Any] | None:
+    """The entry of the remote's run cache for a stage with the deps it has, if all that it names is there.
+
+    Args:
+        stage: The stage.
+        store: The remote with the run cache.
+        stores: Those of its outs, by the outs' paths as dvc.yaml has them.
+    """
     from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
     from dvc.stage.cache import _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
@@ -58,8 +70,11 @@ def cached_entry(stage: Any, store: Objects) -> dict[str, Any] | None:
         entry = COMPILED_LOCK_FILE_STAGE_SCHEMA(parse_yaml(b"".join(store.chunks(name)).decode(), name))
     except (Invalid, UnicodeDecodeError):
         return None  # damaged: as DVC, which removes it
-    hashes = [str(out.get("md5") or "") for out in entry.get("outs", [])]
-    there = all(md5 and store.size(f"files/md5/{md5[:2]}/{md5[2:]}") is not None for md5 in hashes)
+    hashes = {str(out["path"]): str(out.get("md5") or "") for out in entry.get("outs", [])}
+    there = all(
+        md5 and stores.get(path, store).size(f"files/md5/{md5[:2]}/{md5[2:]}") is not None
+        for path, md5 in hashes.items()
+    )
     return dict(entry) if there else None
 
 
@@ -92,13 +107,21 @@ class Lack:
     """For people; or that it is not here either."""
 
 
-def lacks(stages: Iterable[Any], running: Collection[int], data: Virtual) -> list[Lack]:
+def lacks(
+    stages: Iterable[Any],
+    running: Collection[int],
+    data: Virtual,
+    stores: dict[str, Objects],
+    there: set[str],
+) -> list[Lack]:
     """Find data that these stages read, none of them makes, and no remote has.
 
     Args:
         stages: The stages.
         running: Identities (``id``) of those that run.
         data: The project's data.
+        stores: Remotes that are open, by name; others are added.
+        there: Hashes of what is known to be there; what is found is added.
     """
     outs = {
         out.fs_path: out
@@ -108,7 +131,6 @@ def lacks(stages: Iterable[Any], running: Collection[int], data: Virtual) -> lis
         for out in data.covering(dep.fs_path)
         if out.use_cache and out.hash_info and id(out.stage) not in running
     }
-    stores: dict[str, Objects] = {}
     found = []
     for out in outs.values():
         if out.stage.is_repo_import:  # DVC pushes it nowhere: it goes with the task
@@ -118,8 +140,12 @@ def lacks(stages: Iterable[Any], running: Collection[int], data: Virtual) -> lis
         name = out.remote or data.default
         if name not in stores:
             stores[name] = open_remote(data.remote(name))
-        oid = str(out.hash_info.value)
-        if stores[name].size(f"files/md5/{oid[:2]}/{oid[2:]}") is None:
+        oid = data.oid(out)
+        if oid in there:
+            continue
+        if stores[name].size(f"files/md5/{oid[:2]}/{oid[2:]}") is not None:
+            there.add(oid)
+        else:
             here = os.path.exists(out.cache.oid_to_path(oid)) or out.exists
             size = _readable(out.meta.size) if out.meta.size else "of unknown size"
             found.append(Lack(str(out), size if here else "not here either"))
@@ -190,10 +216,9 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
     """
     kept = [out for out in stage.outs if out.persist and not os.path.lexists(out.fs_path) and out.hash_info]
     paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"] + [out.fs_path for out in kept]
-    stored = tuple(
-        replace(found, path=os.path.relpath(found.path, task.tree)) for path in paths for found in data.stored(path)
-    )
-    fetched = {found.path for found in stored}
+    found = {os.path.relpath(each.path, task.tree): each for path in paths for each in data.stored(path)}
+    fetched = {path for path in found if not is_under(os.path.dirname(path), set(found))}  # the others come with these
+    stored = tuple(replace(found[path], path=path) for path in sorted(fetched))
     sent = {
         file for path in (*task.links, *task.copies) for file in _files(task.tree, path) if not is_under(file, fetched)
     }

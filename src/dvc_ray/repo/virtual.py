@@ -64,6 +64,26 @@ class Virtual:
             return False
         return any(not os.path.lexists(out.fs_path) for out in self.covering(dep.fs_path))
 
+    def differs(self, dep: Any) -> bool:
+        """Whether a dep that is here is not what it is in the remote: data of a stage, changed since."""
+        above = self._above(dep.fs_path) if dep.protocol == "local" and not _is_params(dep) else None
+        if above is None or not above.use_cache or above.stage.is_repo_import:
+            return False
+        known = self._inside(above, dep.fs_path)
+        return known is not None and known != dep.hash_info
+
+    def is_executable(self, path: str) -> bool:
+        """Whether a file is to be executable; DVC knows that of outs, not of files in them."""
+        return bool(path in self._outs and self._outs[path].meta and self._outs[path].meta.isexec)
+
+    def oid(self, out: Any) -> str:
+        """An out's hash.
+
+        Raises:
+            UnsupportedError: It is one of DVC 2, whose data is in another place.
+        """
+        return _oid(out)
+
     def hash_of(self, path: str) -> Any | None:
         """The ``HashInfo`` that DVC would find for a path if all data was there; None: there is no such data."""
         above = self._above(path)
@@ -85,7 +105,7 @@ class Virtual:
         if above is not None and above.stage.is_repo_import:
             return
         if above is not None and above.use_cache and above.fs_path == path:
-            yield Stored(path=path, oid=_oid(above), remote=self._remote(above), size=above.meta.size or 0)
+            yield self._stored(above)
         elif above is not None and above.use_cache:
             part = tuple(os.path.relpath(path, above.fs_path).split(os.sep))
             for key, (_, hash_info) in self._tree(above).iteritems():
@@ -95,7 +115,17 @@ class Virtual:
         elif above is None:
             for out in self.covering(path):
                 if out.use_cache and not out.stage.is_repo_import:
-                    yield Stored(path=out.fs_path, oid=_oid(out), remote=self._remote(out), size=out.meta.size or 0)
+                    yield self._stored(out)
+
+    def _stored(self, out: Any) -> Stored:
+        meta = out.meta
+        return Stored(
+            path=out.fs_path,
+            oid=_oid(out),
+            remote=self._remote(out),
+            size=int(meta.size or 0) if meta else 0,
+            executable=bool(meta and meta.isexec),
+        )
 
     def covering(self, path: str) -> Iterator[Any]:
         """Outs at, above or under a path."""
@@ -171,6 +201,12 @@ class Virtual:
         if name not in self._remotes:
             found = remotes.find(self._repo, name)
             assert found is not None  # noqa: S101
+            if _is_path(found):
+                raise UnsupportedError(
+                    f"the stages would run on machines that share no disk, and remote '{name}' of an out is a path of"
+                    f" this one: {found.url}",
+                    "Give the out a remote that all of them reach, or leave its 'remote' out.",
+                )
             self._remotes[name] = found
         return self._remotes[name]
 

@@ -12,12 +12,19 @@ FOLDER: Final = ".dvc-ray"
 """Folder of a remote with dvc-ray's own objects; DVC's are under `files/` and `runs/`."""
 
 
-def probe(store: Objects) -> None:
+def probe(store: Objects, *, write: bool = True) -> None:
     """Write, read and remove an object.
 
+    Args:
+        store: The store.
+        write: False: only ask for one.
+
     Raises:
-        StorageError: One of the three fails.
+        StorageError: One of these fails.
     """
+    if not write:
+        store.size(f"{FOLDER}/probe")
+        return
     key, data = f"{FOLDER}/probe/{uuid.uuid4().hex}", b"dvc-ray"
     store.write(key, data)
     found = b"".join(store.chunks(key))

@@ -23,7 +23,6 @@ from dvc_ray.values import Remote
 PART: Final = 8 << 20
 """Bytes of a part; larger objects are sent and read in parts."""
 _PARTS_AT_A_TIME: Final = 6
-_BACKOFF: Final[Any] = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
 _HONOURED: Final = frozenset(
     {
         "access_key_id",
@@ -60,16 +59,18 @@ class Patience:
     """How long a store may keep us waiting, in seconds."""
 
     connect: float
+    silence: float
+    """For the server to say something; what is sent, it answers when it has it all, which is `PART` bytes at most."""
     request: float
-    """For one request; an object is transferred in requests of `PART` bytes."""
+    """For one request, as long as the server says something."""
     total: float
     """For a request and its repetitions."""
     retries: int
 
 
-QUICK: Final = Patience(connect=2, request=4, total=5, retries=1)
+QUICK: Final = Patience(connect=2, silence=4, request=4, total=5, retries=1)
 """To find out whether a store works."""
-PATIENT: Final = Patience(connect=10, request=60, total=180, retries=10_000)
+PATIENT: Final = Patience(connect=10, silence=120, request=3600, total=180, retries=10_000)
 """To get work done, over an outage of a minute or two; the time is the bound, thirty retries are over in 15 s."""
 
 
@@ -168,8 +169,12 @@ class S3:
 
         with self._explained():
             if size is None or size <= PART:
-                yield bytes(obstore.get(self._store, key).bytes())
-                return
+                found = obstore.get(self._store, key)
+                size = int(found.meta["size"])
+                if size <= PART:
+                    yield bytes(found.bytes())
+                    return
+                del found  # it has begun to send it all, which would lie in memory as a whole
             starts = iter(range(0, size, PART))
             flying: deque[Future[Any]] = deque()
             try:
@@ -223,7 +228,7 @@ class S3:
 
         try:
             yield
-        except (BaseError, FileNotFoundError) as error:
+        except (BaseError, FileNotFoundError, ValueError) as error:  # the last for a key that it does not take
             raise explained(str(error), self.url, missing=isinstance(error, FileNotFoundError)) from error
 
 
@@ -314,6 +319,7 @@ def _client_options(options: Mapping[str, Any], found: _Found, patience: Patienc
     client: dict[str, Any] = {
         "allow_http": (found.endpoint or "").startswith("http://"),
         "connect_timeout": timedelta(seconds=min(float(options.get("connect_timeout") or 1e9), patience.connect)),
+        "read_timeout": timedelta(seconds=patience.silence),
         "timeout": timedelta(seconds=patience.request),
     }
     if verify is False or str(verify).lower() == "false":

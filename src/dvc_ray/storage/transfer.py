@@ -19,6 +19,8 @@ _SMALL_AT_A_TIME: Final = 16
 _LARGE_AT_A_TIME: Final = 2
 """Each is in parts that are transferred beside each other already."""
 _LARGE: Final = 8 << 20
+_WORTH_ASKING: Final = 256 << 10
+"""Bytes from which it costs less to ask whether an object is there already than to send it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +36,12 @@ class Item:
     """What a download must have; None: anything goes."""
 
 
-def upload(store: Objects, items: Sequence[Item], done: Callable[[int], None] = lambda _bytes: None) -> None:
-    """Store files.
+def upload(store: Objects, items: Sequence[Item]) -> None:
+    """Store files whose keys say what is in them: one that is there, is not sent again.
 
     Args:
         store: Where.
         items: What; all of them are there when it returns, or it raises.
-        done: Told the bytes of each when it is there; in any thread.
 
     Raises:
         StorageError: The store cannot be reached, or refuses.
@@ -49,19 +50,18 @@ def upload(store: Objects, items: Sequence[Item], done: Callable[[int], None] = 
 
     def move(item: Item) -> None:
         size = os.stat(item.path).st_size if item.size is None else item.size
-        store.put(item.key, item.path, size)
-        done(size)
+        if size < _WORTH_ASKING or store.size(item.key) != size:
+            store.put(item.key, item.path, size)
 
     _move_all(items, move)
 
 
-def download(store: Objects, items: Sequence[Item], done: Callable[[int], None] = lambda _bytes: None) -> None:
+def download(store: Objects, items: Sequence[Item]) -> None:
     """Bring objects, as read-only files that appear when they are whole and have been checked.
 
     Args:
         store: Where from.
         items: What; all of them are there when it returns, or it raises.
-        done: Told the bytes of each when it is there; in any thread.
 
     Raises:
         ObjectMissingError: One is not there.
@@ -75,20 +75,19 @@ def download(store: Objects, items: Sequence[Item], done: Callable[[int], None] 
         os.makedirs(folder, exist_ok=True)
         temporary = os.path.join(folder, f".{uuid.uuid4().hex}.tmp")
         try:
-            size = _fetch(store, item, temporary)
+            _fetch(store, item, temporary)
             os.chmod(temporary, 0o444)
             os.replace(temporary, item.path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        done(size)
 
     _move_all(items, move)
 
 
-def _fetch(store: Objects, item: Item, path: str) -> int:
-    """Write an object to a file and check it; its size."""
+def _fetch(store: Objects, item: Item, path: str) -> None:
+    """Write an object to a file and check it."""
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with open(path, "wb") as file:
         for chunk in store.chunks(item.key, item.size):
@@ -101,7 +100,6 @@ def _fetch(store: Objects, item: Item, path: str) -> int:
             f"remote {store.url}: object '{item.key}' ({size} bytes) has MD5 {found}, not that of its name.",
             "It is damaged: remove it from the remote, and push it again from a machine that has the data.",
         )
-    return size
 
 
 def _move_all(items: Sequence[Item], move: Callable[[Item], None]) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 from dvc_ray.values import Changed, Elsewhere, Pack, PackedFile, StageResult, StageState, StageTask
+from dvc_ray.workspace.pack import is_inside
 
 _VERSION = 1
 
@@ -22,14 +24,25 @@ def write(task: StageTask, result: StageResult) -> bytes:
 
 
 def read(data: bytes) -> tuple[StageTask, StageResult] | None:
-    """Read both; None for what is damaged or of another version."""
+    """Read both; None for what is damaged, of another version, or names a file outside of the project.
+
+    The paths of places in the task and the result are those of whoever wrote it, and are to be replaced.
+    """
     try:
         found = json.loads(data)
         if found["version"] != _VERSION:
             return None
-        return _task(found["task"]), _result(found["result"])
+        task, result = _task(found["task"]), _result(found["result"])
+        return (task, result) if all(map(is_inside, _paths(task, result))) else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _paths(task: StageTask, result: StageResult) -> Iterator[str]:
+    """All that is written to or removed for a result."""
+    yield from (*task.outs, *result.deleted, *result.created)
+    yield from (changed.path for changed in result.changed)
+    yield from (file.path for file in (result.parcel.files if result.parcel else ()))
 
 
 def _as_text(value: object) -> str:

@@ -4,6 +4,7 @@
     cache/files/md5/xx/…   objects, laid out as DVC's cache: a stage workspace uses it as one
     cache/runs/…           run-cache entries of stages that ran here
     trees/<pack id>/       snapshots, never changed once they are there
+    fetching/              locks of those who bring objects
     work/<run id>/         stage workspaces
 """
 
@@ -28,6 +29,7 @@ from dvc_ray.workspace.pack import unpack
 
 _FILES: Final = "files/md5"
 _DIR: Final = ".dir"
+_EXECUTABLE: Final = 0o755
 _DAMAGED: Final = "Remove it from the remote and from the node's cache, and push it again from where the data is."
 
 
@@ -49,14 +51,13 @@ class Node:
     def tree(self, packed: Pack) -> str:
         """A directory with a snapshot; made once, whoever else asks for it at the same time."""
         target = self.root / "trees" / packed.id
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _held(target.with_name(f"{packed.id}.lock")):
-                if not target.exists():
-                    temporary = target.with_name(f"{packed.id}.{uuid.uuid4().hex}")
-                    temporary.mkdir()
-                    unpack(packed, str(temporary))
-                    temporary.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _held(target.with_name(f"{packed.id}.lock")):  # opening it says that the tree is in use
+            if not target.exists():
+                temporary = target.with_name(f"{packed.id}.{uuid.uuid4().hex}")
+                temporary.mkdir()
+                unpack(packed, str(temporary))
+                temporary.replace(target)
         return str(target)
 
     def workspace(self, run_id: str) -> str:
@@ -102,7 +103,10 @@ class Node:
             Each file's path relative to the workspace, and its MD5.
         """
         if not dep.oid.endswith(_DIR):
-            _link(self._path(dep.oid), os.path.join(root, dep.path), copy=copy)
+            target = os.path.join(root, dep.path)
+            _link(self._path(dep.oid), target, copy=copy or dep.executable)
+            if dep.executable:
+                os.chmod(target, _EXECUTABLE)
             yield dep.path, dep.oid
             return
         os.makedirs(os.path.join(root, dep.path), exist_ok=True)
@@ -132,9 +136,23 @@ class Node:
             store.write(entry, Path(self.cache, entry).read_bytes())
 
     def _bring(self, store: Objects, oids: Sequence[str]) -> None:
-        missing = [oid for oid in oids if not os.path.exists(self._path(oid))]
-        items = [Item(key=_key(oid), path=self._path(oid), md5=oid.removesuffix(_DIR)) for oid in missing]
-        download(store, items)
+        if not (missing := self._missing(oids)):
+            return
+        with contextlib.ExitStack() as stack:  # what another stage is bringing, is waited for
+            folder = self.root / "fetching"
+            folder.mkdir(parents=True, exist_ok=True)
+            for part in sorted({oid[:2] for oid in missing}):  # in this order by all: none waits for ever
+                stack.enter_context(_held(folder / part))
+            download(
+                store,
+                [
+                    Item(key=_key(oid), path=self._path(oid), md5=oid.removesuffix(_DIR))
+                    for oid in self._missing(missing)
+                ],
+            )
+
+    def _missing(self, oids: Iterable[str]) -> list[str]:
+        return [oid for oid in oids if not os.path.exists(self._path(oid))]
 
     def _entries(self, oid: str) -> dict[str, str]:
         """MD5 of each file of a directory, by path relative to it (``dvc_data.hashfile.tree.Tree.as_list``, 3.18)."""
@@ -168,6 +186,8 @@ def _key(oid: str) -> str:
 def _link(source: str, target: str, *, copy: bool) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     os.utime(source, (time.time(), os.stat(source).st_mtime))  # when it was used last tells who leaves the cache first
+    if os.path.lexists(target):
+        return
     if not copy:
         with contextlib.suppress(OSError):  # another file system, or one without links
             os.link(source, target)

@@ -5,45 +5,66 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from dvc_ray.values import Pack, PackedFile
 from dvc_ray.workspace.materialise import files_under
 
+LARGE: Final = 4 << 20
+"""Bytes above which a file need not travel in memory."""
 
-def pack(tree: str, paths: Iterable[str]) -> Pack:
-    """Take files up.
+
+def pack(tree: str, paths: Iterable[str], store: Callable[[str, int], str] | None = None) -> Pack:
+    """Take files up; sockets and the like, which no copy would be worth anything of, are left out.
 
     Args:
         tree: What the paths are relative to.
         paths: Files, links and folders with all that is in them; what does not exist is left out.
+        store: Puts a large file, of so many bytes, into a store; the object's key. None: all goes in memory.
 
     Raises:
         OSError: A file cannot be read.
+        StorageError: A large one cannot be stored.
     """
     files: dict[str, PackedFile] = {}
     for path in paths:
         if os.path.lexists(os.path.join(tree, path)):
             for file in files_under(tree, path):
-                files[file] = _take(tree, file)
+                taken = _take(tree, file, store)
+                if taken is not None:
+                    files[file] = taken
     return Pack(id=_digest(files.values()), files=tuple(files.values()))
 
 
-def unpack(packed: Pack, root: str, wanted: Iterable[str] | None = None) -> None:
+def unpack(
+    packed: Pack,
+    root: str,
+    wanted: Iterable[str] | None = None,
+    bring: Callable[[str, str], None] | None = None,
+) -> None:
     """Write files, with the modes and times they had.
 
     Args:
         packed: The files.
-        root: Where.
+        root: Where; nothing outside of it is written to.
         wanted: Which of them; None: all.
+        bring: Gets the object of a key into a file.
 
     Raises:
-        OSError: A file cannot be written.
+        OSError: A file cannot be written, or is not inside.
+        StorageError: An object cannot be brought.
     """
     only = None if wanted is None else set(wanted)
     for file in packed.files:
         if only is None or file.path in only:
-            _put(root, file)
+            _put(root, file, bring)
+
+
+def is_inside(path: str) -> bool:
+    """Whether a relative path stays where it is relative to, and out of Git's and DVC's own folders."""
+    parts = path.split("/")
+    return bool(path) and not os.path.isabs(path) and not {"", ".", "..", ".git", ".dvc"} & set(parts)
 
 
 def stamps_of_pack(packed: Pack) -> Mapping[str, tuple[int, int]]:
@@ -51,21 +72,34 @@ def stamps_of_pack(packed: Pack) -> Mapping[str, tuple[int, int]]:
     return {file.path: (file.mtime_ns, len(file.data)) for file in packed.files}
 
 
-def _take(tree: str, path: str) -> PackedFile:
+def _take(tree: str, path: str, store: Callable[[str, int], str] | None) -> PackedFile | None:
     full = os.path.join(tree, path)
     found = os.lstat(full)
     if stat.S_ISLNK(found.st_mode):
         return PackedFile(path=path, mode=found.st_mode, mtime_ns=0, data=os.fsencode(os.readlink(full)))
     if stat.S_ISDIR(found.st_mode):
         return PackedFile(path=path, mode=found.st_mode, mtime_ns=0, data=b"")
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    if store is not None and found.st_size > LARGE:
+        key = store(full, found.st_size)
+        return PackedFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=b"", key=key)
     with open(full, "rb") as file:
         return PackedFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=file.read())
 
 
-def _put(root: str, file: PackedFile) -> None:
+def _put(root: str, file: PackedFile, bring: Callable[[str, str], None] | None) -> None:
     target = os.path.join(root, file.path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if stat.S_ISLNK(file.mode):
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    if os.path.commonpath([os.path.realpath(folder), os.path.realpath(root)]) != os.path.realpath(root):
+        raise PermissionError(f"'{file.path}' leads out of '{root}'")
+    if file.key:
+        assert bring is not None  # noqa: S101
+        bring(file.key, target)
+        os.chmod(target, stat.S_IMODE(file.mode))
+        os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+    elif stat.S_ISLNK(file.mode):
         os.symlink(os.fsdecode(file.data), target)
     elif stat.S_ISDIR(file.mode):
         os.makedirs(target, exist_ok=True)
@@ -88,5 +122,5 @@ def _digest(files: Iterable[PackedFile]) -> str:
 def _parts(files: Iterable[PackedFile]) -> Iterator[bytes]:
     for file in sorted(files, key=lambda file: file.path):
         yield os.fsencode(file.path)
-        yield f"{file.mode:o} {file.mtime_ns}".encode()
+        yield f"{file.mode:o} {file.mtime_ns} {file.key}".encode()
         yield file.data

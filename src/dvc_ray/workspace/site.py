@@ -9,13 +9,14 @@ import contextlib
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import StorageError
-from dvc_ray.paths import node_folder
+from dvc_ray.paths import key_name, node_folder
 from dvc_ray.repo.bare import Ran
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
@@ -26,7 +27,7 @@ from dvc_ray.workspace import letter
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.reuse import lay_aside
-from dvc_ray.workspace.upkeep import Pin, evict, is_due
+from dvc_ray.workspace.upkeep import Pin, evict, is_due, remove_old_trees
 
 
 @dataclass(slots=True)
@@ -61,7 +62,11 @@ class Site:
         node = Node(node_folder(os.environ))
         tree = node.tree(packs[0])
         workspace = node.workspace(task.run_id)
-        stores = {remote.name: _opened(remote) for remote in task.elsewhere.remotes}
+        written = {task.elsewhere.remotes[0].name, *(name for _, name in task.elsewhere.pushes)}
+        stores = {
+            remote.name: _opened(remote) if remote.name in written else open_remote(remote)
+            for remote in task.elsewhere.remotes
+        }
         core = {
             **task.config["core"],
             "site_cache_dir": os.path.join(workspace, task.project, state_subdir()),
@@ -84,6 +89,7 @@ class Site:
         assert self.task.elsewhere is not None  # noqa: S101
         lay_aside(self.task.workspace)
         self.pin.close()
+        remove_old_trees(self.node.root)
         limit = self.task.elsewhere.cache_size
         if limit is not None and is_due(self.node.root):
             evict(self.node.root, self.node.cache, limit)
@@ -140,7 +146,12 @@ class Site:
         assert self.task.elsewhere is not None  # noqa: S101
         outs = self.task.elsewhere.bring if result.state is StageState.DONE else ()
         changed = [each.path for each in result.changed]
-        return pack(self.task.workspace, [*outs, *changed, *result.created])
+        return pack(self.task.workspace, [*outs, *changed, *result.created], self._store_large)
+
+    def _store_large(self, path: str, size: int) -> str:
+        key = f"{_results(self.task.run_id)}/{_LARGE}/{uuid.uuid4().hex}"
+        self._own_store().put(key, path, size)
+        return key
 
     def store_log(self) -> None:
         """Keep all that the command printed where it outlives the node.
@@ -150,8 +161,8 @@ class Site:
         """
         log = Path(self.task.log)
         if log.exists():
-            name = f"{FOLDER}/runs/{self.task.run_id}/logs/{self.task.address}.{self.task.attempt}.log"
-            self._own_store().write(name, log.read_bytes())
+            name = f"{FOLDER}/runs/{self.task.run_id}/logs/{key_name(self.task.address)}.{self.task.attempt}.log"
+            self._own_store().put(name, str(log), log.stat().st_size)
             log.unlink()
 
     def write_down(self, result: StageResult) -> None:
@@ -171,6 +182,8 @@ class Site:
         return self.stores[self.task.elsewhere.remotes[0].name]
 
 
+_LARGE: Final = "files"
+"""Folder of large files among the results."""
 _ROOM: Final = 1 << 20
 """Bytes below which a disk counts as full."""
 _PROBED: Final[set[Remote]] = set()
@@ -195,18 +208,31 @@ def kept_result(task: StageTask) -> StageResult | None:
     with contextlib.suppress(StorageError):
         found = letter.read(b"".join(open_remote(task.elsewhere.remotes[0], QUICK).chunks(_result_key(task))))
         if found is not None and found[1].attempt == task.attempt:
-            return found[1]
+            return replace(found[1], workspace=task.workspace)
     return None
 
 
-def kept_results(store: Objects, run_id: str) -> tuple[tuple[StageTask, StageResult], ...]:
-    """Read all that workers of a run wrote down and nobody has taken.
+def kept_results(store: Objects, run_id: str, tree: str, work: Path) -> Iterator[tuple[str, StageTask, StageResult]]:
+    """Read all that workers of a run wrote down and nobody has taken. On the head.
+
+    Args:
+        store: Where.
+        run_id: Which run.
+        tree: The user's tree, which the results are for.
+        work: Folder for their workspaces.
+
+    Yields:
+        The key of each, its task and the result, both with places of this machine.
 
     Raises:
         StorageError: The store cannot be reached, or refuses.
     """
-    found = (letter.read(b"".join(store.chunks(key))) for key in store.keys(_results(run_id)))
-    return tuple(pair for pair in found if pair is not None)
+    for number, key in enumerate(store.keys(_results(run_id))):
+        found = None if f"/{_LARGE}/" in key else letter.read(b"".join(store.chunks(key)))
+        if found is not None:
+            place, kept = str(work / f"kept-{number}"), str(work.parent / "kept" / str(number))
+            task = replace(found[0], tree=tree, home=tree, workspace=place, kept=kept, log="", state_dir="")
+            yield key, task, replace(found[1], workspace=place)
 
 
 def forget_results(store: Objects, run_id: str) -> None:
@@ -220,7 +246,7 @@ def forget_results(store: Objects, run_id: str) -> None:
 
 
 def _result_key(task: StageTask) -> str:
-    return f"{_results(task.run_id)}/{task.address}.{task.attempt}"
+    return f"{_results(task.run_id)}/{key_name(task.address)}.{task.attempt}"
 
 
 def _results(run_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -106,6 +107,17 @@ class Twin:
             source = os.path.join(self._tree, path)
             if os.path.lexists(source):
                 move(source, os.path.join(self._home, path))
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Remove outs of the user's tree whose new version is not in the other but in a remote: they are stale."""
+        for path in _checked(paths):
+            target = os.path.join(self._home, path)
+            if _exists(self._tree, path) or not os.path.lexists(target):
+                continue
+            if os.path.isdir(target) and not os.path.islink(target):
+                shutil.rmtree(target)
+            else:
+                os.unlink(target)
 
     def _only_at_home(self, path: str) -> bool:
         return _exists(self._home, path) and not _exists(self._tree, path)

@@ -26,6 +26,8 @@ _EVERY: Final = 60.0
 """Seconds between looks at the whole cache."""
 _FRESH: Final = 60.0
 """Seconds for which an object that was used is left alone in any case."""
+_LOCK: Final = ".lock"
+_DAY: Final = 86400.0
 _OLD: Final = 3600.0
 """Seconds after which a run that has no attempt on this node any more has left it."""
 
@@ -49,6 +51,7 @@ class Pin:
         new = root / _NEW
         for folder in (new, root / _PINS):
             folder.mkdir(parents=True, exist_ok=True)
+        self._evicting = root / _EVICTED
         name = uuid.uuid4().hex
         self._path = root / _PINS / name
         self._file = (new / name).open("w", encoding="ascii")
@@ -56,9 +59,11 @@ class Pin:
         (new / name).replace(self._path)  # locked already when it can be seen
 
     def add(self, oids: Iterable[str]) -> None:
-        """Keep these, too."""
-        self._file.write("".join(f"{oid}\n" for oid in oids))
-        self._file.flush()
+        """Keep these, too; while objects are being removed, that is waited for: what is there afterwards, stays."""
+        with self._evicting.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            self._file.write("".join(f"{oid}\n" for oid in oids))
+            self._file.flush()
 
     def close(self) -> None:
         """Keep them no longer."""
@@ -98,6 +103,22 @@ def evict(root: Path, cache: str, limit: int, now: float | None = None) -> int:
         return removed
 
 
+def remove_old_trees(root: Path, now: float | None = None) -> None:
+    """Remove snapshots that no attempt has asked for in a day; a crashed download of one, too.
+
+    Args:
+        root: The node's folder.
+        now: The time; default: now.
+    """
+    now = time.time() if now is None else now
+    trees = root / "trees"
+    for path in trees.iterdir() if trees.is_dir() else ():
+        with contextlib.suppress(OSError):
+            lock = path.with_name(f"{path.name.partition('.')[0]}{_LOCK}")
+            if path != lock and lock.stat().st_mtime < now - _DAY:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def is_due(root: Path) -> bool:
     """Whether nobody has looked at the cache for a while."""
     try:
@@ -133,6 +154,8 @@ def _mark(folder: Path) -> Path:
 def _objects(cache: str) -> Iterator[_Object]:
     for folder, _, names in os.walk(os.path.join(cache, "files", "md5")):
         for name in names:
+            if name.startswith("."):
+                continue  # being downloaded
             path = os.path.join(folder, name)
             with contextlib.suppress(FileNotFoundError):
                 found = os.stat(path)

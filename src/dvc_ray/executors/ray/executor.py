@@ -22,7 +22,7 @@ from typing import Any, Final
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
 from dvc_ray.executors import fit, versions
 from dvc_ray.executors.ray import scaling
-from dvc_ray.executors.ray.remote import Placed, look, run
+from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
 from dvc_ray.executors.ray.starting import (
     forget_ray,
     local_cpus,
@@ -31,8 +31,9 @@ from dvc_ray.executors.ray.starting import (
     take_back_sigterm,
     vital_processes,
 )
-from dvc_ray.executors.waits import wait
+from dvc_ray.executors.waits import Scaling, wait
 from dvc_ray.executors.words import first_line, last_line, pressure
+from dvc_ray.live.away import forget, key_of
 from dvc_ray.values import (
     Lost,
     Pack,
@@ -98,6 +99,8 @@ class RayExecutor:
         self._sent: dict[str, Any] = {}
         """Packs in Ray's object store, by id."""
         self._head = ""
+        self._here = ""
+        self._shares_disk: bool | None = None
         self._nodes_due = 0.0
         """When to ask again which nodes are alive (`time.monotonic`)."""
         self._waits_due = 0.0
@@ -172,12 +175,15 @@ class RayExecutor:
         """Whether Ray has, and will have, no node but this machine."""
         if self._address is None:
             return True
-        import ray
-
         self._await_ready()
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        here = ray.get_runtime_context().get_node_id()
-        return [node["NodeID"] for node in alive] == [here] and alive[0]["Resources"].get("CPU", 0) > 0
+        if self._shares_disk is None:
+            import ray
+
+            alive, self._here = self._alive(), ray.get_runtime_context().get_node_id()
+            alone = [node["NodeID"] for node in alive] == [self._here] and alive[0]["Resources"].get("CPU", 0) > 0
+            # What it is now, it is for the run: attempts stay on this node, whichever come later.
+            self._shares_disk = alone and self._scaling() is None
+        return self._shares_disk
 
     def look_over(self) -> str:
         """Compare what the nodes have with what this machine has; those that come later are not waited for."""
@@ -212,12 +218,15 @@ class RayExecutor:
             known = self._sent.get(packs[0].id)
             sent[0] = self._sent[packs[0].id] = ray.put(packs[0]) if known is None else known
         remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None)
-        self._flights[task.address] = _Flight(task, settings, remote.remote(task, *sent), time.monotonic())
+        head = look() if task.elsewhere else None
+        self._flights[task.address] = _Flight(task, settings, remote.remote(task, head, *sent), time.monotonic())
 
     def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False) -> Any:
         """The remote function with a stage's options, which Ray checks."""
         labels = dict(settings.label_selector)
-        if elsewhere and _NODE_ID not in labels:
+        if self._shares_disk:
+            labels[_NODE_ID] = self._here
+        elif elsewhere and _NODE_ID not in labels:
             labels[_NODE_ID] = f"!{self._head}"
         try:
             return self._remote.options(
@@ -265,13 +274,17 @@ class RayExecutor:
             for node in self._alive()
             if node["NodeID"] != self._head
         ]
+        found = self._scaling()
+        return {flight.task.address: wait(flight.settings, nodes, found) for flight in waiting}
+
+    @staticmethod
+    def _scaling() -> Scaling | None:
         import ray
 
         try:
-            found = scaling.look(ray.get_runtime_context().gcs_address)
-        except Exception:  # noqa: BLE001  a GCS that is busy; it is asked again
-            return {}
-        return {flight.task.address: wait(flight.settings, nodes, found) for flight in waiting}
+            return scaling.look(ray.get_runtime_context().gcs_address)
+        except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
+            return None
 
     def _alive(self) -> list[dict[str, Any]]:
         import ray
@@ -313,7 +326,7 @@ class RayExecutor:
             flight.node = event.node
             return []
         if isinstance(event, StageResult):
-            del self._flights[task.address]
+            self._forget(task)
         return [event]
 
     def _check_nodes(self) -> None:
@@ -353,8 +366,14 @@ class RayExecutor:
 
     def _end(self, flight: _Flight, why: str, *, out_of_memory: bool = False) -> list[WorkerEvent]:
         task = flight.task
-        del self._flights[task.address]
+        self._forget(task)
         return [Lost(address=task.address, attempt=task.attempt, why=why, out_of_memory=out_of_memory)]
+
+    def _forget(self, task: StageTask) -> None:
+        del self._flights[task.address]
+        if task.elsewhere is not None:  # a worker that was killed has not done it
+            with contextlib.suppress(Exception):  # a cluster that is gone has forgotten it, too
+                forget(key_of(task.run_id, attempt_name(task)))
 
     def _force(self, address: str, flight: _Flight) -> None:
         import ray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import queue
@@ -16,7 +17,7 @@ from typing import Final
 from dvc_ray import env
 from dvc_ray.executors import versions
 from dvc_ray.live.away import Attempt, forget
-from dvc_ray.values import Elsewhere, Pack, StageResult, StageTask, WorkerEvent
+from dvc_ray.values import Elsewhere, Pack, StageResult, StageState, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
 
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -31,6 +32,7 @@ class Placed:
     """Id of its node."""
 
 
+@functools.cache
 def look() -> versions.Machine:
     """Say what this machine has."""
     installed = {}
@@ -40,12 +42,21 @@ def look() -> versions.Machine:
     return versions.Machine(name=socket.gethostname(), python=platform.python_version(), packages=installed)
 
 
-def run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
-    """Run on the worker: a stage in a thread of its own, its events yielded as they come."""
+def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
+    """Run on the worker: a stage in a thread of its own, its events yielded as they come.
+
+    Args:
+        task: What to run.
+        head: What the head has, to compare with: this node may have come after all were asked. None: it is the head.
+        packs: Files that are sent along.
+    """
     import ray
 
     node = ray.get_runtime_context().get_node_id()
     yield Placed(node)
+    if head is not None and (text := versions.fatal(head, [look()])):
+        yield _refused(task, text)
+        return
 
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
@@ -72,12 +83,30 @@ def run(task: StageTask, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
             forget(nested[env.ATTEMPT])
 
 
+def _refused(task: StageTask, text: str) -> StageResult:
+    return StageResult(
+        address=task.address,
+        attempt=task.attempt,
+        state=StageState.FAILED,
+        node=socket.gethostname(),
+        seconds=0.0,
+        workspace=task.workspace,
+        error=f"its node does not have what stages need: {text}. Install it there (setup_commands of the cluster).",
+    )
+
+
+def attempt_name(task: StageTask) -> str:
+    """What the cluster knows an attempt by."""
+    return f"{task.address}.{task.attempt}"
+
+
 def _attempt(task: StageTask, elsewhere: Elsewhere, node: str) -> Attempt:
     """What workers of the stage on other nodes need of it."""
     secret = {name: text for name, text in task.env if name in elsewhere.secrets}
     return Attempt(
         node=node,
         run_id=task.run_id,
+        name=attempt_name(task),
         project=task.project,
         deps=tuple((dep.path, dep.oid, dep.remote) for dep in elsewhere.deps),
         remotes=tuple(asdict(remote) for remote in elsewhere.remotes),

@@ -1,0 +1,227 @@
+"""Data on machines that share no disk: nothing is lost, nothing stale is used, nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.driver import loop
+from dvc_ray.errors import StorageError
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.repo import Project
+from dvc_ray.values import (
+    Changed,
+    Experiment,
+    Pack,
+    PackedFile,
+    RunOptions,
+    Selection,
+    StageResult,
+    StageState,
+)
+from dvc_ray.workspace import letter, pack, unpack
+from tests import stock
+from tests.conftest import Apart
+from tests.test_node import task
+from tests.test_run import Make, states
+
+Cloud = Callable[[Path, str], Path]
+
+
+def test_an_experiment_leaves_no_out_of_the_run_before(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {train: {cmd: 'echo ${lr} > model.txt', outs: [model.txt], params: [lr]}}"
+    root = cloud(project({"dvc.yaml": text, "params.yaml": "lr: 1\n"}), "exps")
+    stock.sh(root, "dvc repro -q && git add -A && git commit -qm first")
+    with stock.in_directory(root):
+        result, saved = api.exp_run(Experiment(params=("lr=5",)), executor=LocalExecutor(apart=True))
+    assert not result.failed
+    assert saved is not None
+    assert saved.applied
+    assert not (root / "model.txt").exists(), "what is in dvc.lock now is in the remote"
+    stock.sh(root, "dvc pull -q")
+    assert (root / "model.txt").read_text() == "5\n"
+
+
+def test_what_persists_goes_on_from_the_last_run(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {train: {cmd: 'echo x >> log.txt', deps: [in.txt], outs: [log.txt: {persist: true}]}}"
+    root = cloud(project({"dvc.yaml": text, "in.txt": "1\n"}), "persist")
+    stock.sh(root, "dvc repro -q && dvc push -q")
+    for number in (2, 3):
+        (root / "in.txt").write_text(f"{number}\n")
+        assert states(apart(root)) == {"train": StageState.DONE}
+    assert states(apart(root)) == {"train": StageState.UNCHANGED}
+    stock.sh(root, "dvc pull -q")
+    assert (root / "log.txt").read_text() == "x\n" * 3
+
+
+def test_a_project_below_the_directory_that_was_called_from(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {one: {cmd: echo said && echo 1 > out.txt, outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text, "sub/keep": ""}), "below")
+    result = apart(root / "sub", Selection(targets=("../dvc.yaml:one",)))
+    assert [report.state for report in result.reports] == [StageState.DONE], result
+    assert "one:" in (root / "dvc.lock").read_text()
+
+
+def test_a_dep_that_was_edited_is_not_silently_the_old_one(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = """
+stages:
+  a: {cmd: echo made > a.txt, outs: [a.txt]}
+  b: {cmd: cat a.txt > b.txt, deps: [a.txt], outs: [b.txt]}
+"""
+    root = cloud(project({"dvc.yaml": text}), "edited")
+    stock.sh(root, "dvc repro -q && dvc push -q")
+    (root / "a.txt").unlink()
+    (root / "a.txt").write_text("EDITED\n")
+    result = apart(root, Selection(targets=("b",), single_item=True))
+    assert "'a.txt' is not what the stage that makes it has made" in result.failed[0].error
+    assert (root / "b.txt").read_text() == "made\n"
+
+
+def test_data_that_was_edited_must_be_pushed(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {copy: {cmd: cat data.txt > out.txt, deps: [data.txt], outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text, "data.txt": "1\n"}), "readd")
+    stock.sh(root, "git rm -q --cached data.txt && dvc add -q data.txt && dvc repro -q && dvc push -q")
+    (root / "data.txt").unlink()
+    (root / "data.txt").write_text("2\n")
+    result = apart(root)
+    assert "'data.txt' (2 bytes)" in result.failed[0].error
+    assert (root / "out.txt").read_text() == "1\n", "not removed before it was asked"
+    stock.sh(root, "dvc push -q data.txt")
+    assert states(apart(root))["copy"] is StageState.DONE
+
+
+def test_a_second_remote_that_is_a_path_is_refused(project: Make, apart: Apart, cloud: Cloud, tmp_path: Path) -> None:
+    text = "stages: {one: {cmd: echo 1 > out.txt, outs: [out.txt: {remote: disk}]}}"
+    root = cloud(project({"dvc.yaml": text}), "second")
+    stock.sh(root, f"dvc remote add -q disk {tmp_path}/disk")
+    with pytest.raises(Exception, match="remote 'disk' of an out is a path"):
+        apart(root)
+
+
+def test_what_is_executable_stays_so_and_deps_may_overlap(
+    project: Make, apart: Apart, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = """
+stages:
+  build:
+    cmd: mkdir data && echo a > data/a && printf '#!/bin/sh\\necho ran' > tool && chmod +x tool
+    outs: [tool, data]
+  use: {cmd: ./tool > out.txt && cat data/a, deps: [tool, data, data/a], outs: [out.txt]}
+"""
+    root = cloud(project({"dvc.yaml": text}), "tools")
+    other = tmp_path / "twin"
+    stock.sh(root, f"cp -a {root} {other}")
+    assert not apart(root, Selection(targets=("build",))).failed
+    monkeypatch.setenv("DVC_RAY_NODE_DIR", str(tmp_path / "another node"))
+    assert not apart(root).failed
+    assert stock.dvc(other, "repro") == 0
+    assert (root / "dvc.lock").read_text() == (other / "dvc.lock").read_text()
+
+
+def test_a_socket_is_left_behind(project: Make, apart: Apart, cloud: Cloud) -> None:
+    script = "import socket; socket.socket(socket.AF_UNIX).bind('sock'); open('out.txt', 'w').write('1')\n"
+    text = "stages: {one: {cmd: python make.py, deps: [make.py], outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text, "make.py": script}), "sockets")
+    assert not apart(root).failed
+
+
+def test_an_undeclared_file_may_be_large(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {one: {cmd: head -c 9000000 /dev/zero > big.bin && echo 1 > out.txt, outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text}), "large")
+    assert not apart(root).failed
+    assert (root / "big.bin").stat().st_size == 9_000_000
+    assert not list((root / ".dvc/tmp/ray/runs").rglob("*.result")), "nothing is left to be taken over"
+
+
+def test_an_outage_while_outs_come_home_loses_nothing(
+    project: Make, apart: Apart, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "stages: {one: {cmd: echo 1 > out.txt, outs: [out.txt], meta: {ray: {pull: true}}}}"
+    root = cloud(project({"dvc.yaml": text}), "outage")
+
+    def gone(*_: object) -> None:
+        raise StorageError("the server is away.", "Wait.")
+
+    monkeypatch.setattr("dvc_ray.repo.scattered.bring", gone)
+    assert states(apart(root)) == {"one": StageState.DONE}
+    assert "dvc pull out.txt" in apart.text
+    monkeypatch.undo()
+    stock.sh(root, "dvc pull -q && dvc status -q")
+
+
+def test_force_needs_no_data_here(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {copy: {cmd: cat data.txt > out.txt, deps: [data.txt], outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text, "data.txt": "1\n"}), "forced")
+    stock.sh(root, "git rm -q --cached data.txt && dvc add -q data.txt && dvc push -q && rm -r data.txt .dvc/cache")
+    assert states(apart(root, options=RunOptions(force=True)))["copy"] is StageState.DONE
+
+
+def test_results_of_stages_that_are_not_asked_for_now_are_kept(
+    project: Make, apart: Apart, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = tmp_path / "count"
+    text = f"""
+stages:
+  a: {{cmd: "echo ran >> {count}; echo x >> a.txt", outs: [a.txt: {{persist: true}}]}}
+  b: {{cmd: echo 1 > b.txt, outs: [b.txt]}}
+"""
+    root = cloud(project({"dvc.yaml": text}), "unasked")
+    with monkeypatch.context() as killed:  # as after SIGKILL before the driver has heard of it
+        for name in ("forget_results", "nothing_in_remote"):
+            killed.setattr(loop, name, lambda *_: None)
+        assert not apart(root, Selection(targets=("a",))).failed
+    stock.sh(root, "rm dvc.lock .gitignore")
+    assert states(apart(root, Selection(targets=("b",)))) == {"b": StageState.DONE}
+    with stock.in_directory(root):  # a run on this machine in between
+        api.repro(Selection(targets=("b",)), RunOptions(force=True), executor=LocalExecutor())
+    assert states(apart(root, Selection(targets=("a",)))) == {"a": StageState.UNCHANGED}
+    assert count.read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("path", ["../victim", "/victim", ".git/hooks/pre-commit", "a/../../victim", ".dvc/config"])
+def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
+    result = StageResult(
+        address="one", attempt=1, state=StageState.DONE, node="w1", seconds=1.0, workspace="/somewhere"
+    )
+    parcel = Pack(id="x", files=(PackedFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
+    fine = letter.write(task(), result)
+    assert letter.read(fine) is not None
+    base = {"address": "one", "attempt": 1, "state": StageState.DONE, "node": "w1", "seconds": 1.0, "workspace": "/w"}
+    for extra in (
+        {"deleted": (path,)},
+        {"created": (path,)},
+        {"changed": (Changed(path=path, base=(0, 0)),)},
+        {"parcel": parcel},
+    ):
+        assert letter.read(letter.write(task(), StageResult(**{**base, **extra}))) is None  # type: ignore[arg-type]
+
+
+def test_files_are_not_written_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(outside)
+    packed = Pack(id="x", files=(PackedFile(path="link/file", mode=0o100644, mtime_ns=0, data=b""),))
+    with pytest.raises(PermissionError):
+        unpack(packed, str(root))
+    assert not list(outside.iterdir())
+
+
+def test_only_files_folders_and_links_are_taken_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("1")
+    assert [file.path for file in pack(str(tmp_path), ["pipe", "file"]).files] == ["file"]
+
+
+def test_remotes_are_only_asked_if_nothing_is_to_run(project: Make, cloud: Cloud) -> None:
+    root = cloud(project({"dvc.yaml": "stages: {one: {cmd: echo 1 > out.txt, outs: [out.txt]}}"}), "dry")
+    with stock.in_directory(root), Project.open() as opened:
+        opened.select(Selection())
+        opened.scatter(RunOptions(), dry=True)
+        assert opened.store is not None
+        assert not list(opened.store.keys(""))
