@@ -32,9 +32,13 @@ class Placed:
     """Id of its node."""
 
 
-@functools.cache
 def look() -> versions.Machine:
     """Say what this machine has."""
+    return _machine()
+
+
+@functools.cache
+def _machine() -> versions.Machine:
     installed = {}
     for name in versions.PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
