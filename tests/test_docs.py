@@ -20,6 +20,7 @@ import ray
 
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values import StageSettings
+from tests.seaweed import Server
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["tutorial.md", "how-to/environment.md", "how-to/undeclared-inputs.md", "how-to/gpu.md"]
@@ -89,6 +90,31 @@ def test_the_commands_of_a_page(page: str, tmp_path: Path, environ: dict[str, st
                 run(command, tmp_path, environ)
 
 
+def test_the_commands_to_set_up_a_remote(tmp_path: Path, environ: dict[str, str], s3: Server) -> None:
+    url = s3.bucket("my-bucket")
+    keys = {"AWS_ENDPOINT_URL": s3.url, "AWS_ACCESS_KEY_ID": s3.owner.key, "AWS_SECRET_ACCESS_KEY": s3.owner.secret}
+    (tmp_path / "data.txt").write_text("data\n")
+    for line in ("git init -q", "dvc init -q", "dvc add -q data.txt"):
+        run(Command(line, (), 0), tmp_path, environ)
+    shown = [block for block in blocks((DOCS / "how-to/remote.md").read_text()) if block.language == "console"]
+    assert url == "s3://my-bucket"
+    for command in (command for block in shown for command in commands(block)):
+        run(command, tmp_path, {**environ, **keys, "AWS_REGION": "us-east-1"})
+    run(Command("dvc status --cloud", (), 0), tmp_path, {**environ, **keys, "AWS_REGION": "us-east-1"})
+
+
+def test_messages_that_are_explained_are_ours() -> None:
+    source = " ".join(path.read_text() for path in (DOCS.parent / "src").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # texts over several lines
+    rows = re.findall(r"^\| (`.*?`) \|", (DOCS / "how-to/troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(rows) > 15
+    example = r"'[^']*'|…|\bw1\b|\d[\d.]*|: node|has no dvc|: dvc|instead of|waiting for |on$|worker was lost: |CPUs?|\("
+    for message in (found for row in rows for found in re.findall(r"`(.*?)`", row)):
+        parts = [part.strip(" .':)(") for part in re.split(example, message)]
+        for part in (part for part in parts if len(part) > 4):
+            assert part in source, (message, part)
+
+
 README_PROJECT = {
     "dvc.yaml": "stages: {train: {cmd: cp params.yaml model.txt, params: [train.lr], outs: [model.txt]}}",
     "params.yaml": "train: {lr: 0.3}\n",
@@ -110,6 +136,6 @@ def test_the_commands_of_the_readme(tmp_path: Path, environ: dict[str, str]) -> 
 
 
 def test_every_page_with_commands_is_run() -> None:
-    elsewhere = {"how-to/resources-and-retries.md"}
+    elsewhere = {"how-to/resources-and-retries.md", "how-to/remote.md", "how-to/troubleshooting.md"}
     shown = [DOCS / "tutorial.md", *(DOCS / "how-to").glob("*.md")]
     assert {str(page.relative_to(DOCS)) for page in shown} == {*PAGES, *elsewhere}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -623,3 +625,26 @@ def test_the_command_line(project: Make, cli: Cli) -> None:
     done = cli(root, "exp", "run", "--queue")
     assert (done.returncode, "dvc exp run --queue" in done.stderr) == (255, True)
     assert os.listdir(root / ".dvc/tmp/ray/runs")
+
+
+def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    command = "stages: {one: {cmd: 'echo $GREETING $NAME > out.txt', params: [lr], outs: [out.txt]%s}}"
+    stage = ", meta: {ray: {runtime_env: {env_vars: {NAME: you}}}}"
+    theirs, ours = twins({"dvc.yaml": command % stage, "params.yaml": "lr: 1\n"})
+    for root in (theirs, ours):
+        stock.sh(root, "git add -A && git commit -qm all --allow-empty")
+    common = {"env_vars": {"GREETING": "hi", "NAME": "nobody"}}
+    messages = []
+    for name, options in {"a": RunOptions(runtime_env=common), "b": RunOptions(runtime_env=common, force=True)}.items():
+        config = json.dumps(options.runtime_env)
+        (ours / ".dvc/ray.toml").write_text(f"runtime_env = {config.replace(':', ' =')}\n")
+        assert exp(ours, Experiment(params=("lr=2",), name=name), options=replace(options, runtime_env={}))[1]
+        assert (ours / "out.txt").read_text() == "hi you\n"
+        messages.append(stock.sh(ours, f"git log -1 --format=%B {commit(ours, name)}").strip())
+        stock.sh(
+            ours, "git checkout -q params.yaml dvc.lock 2>/dev/null || git checkout -q params.yaml; rm -f dvc.lock"
+        )
+    ends = {message.splitlines()[-1] for message in messages}
+    assert len(ends) == 1, "the same environment, the same line"
+    assert re.fullmatch(r"Dvc-Ray-Runtime-Env: sha256:[0-9a-f]{64}", ends.pop())
+    assert messages[0].startswith("dvc: commit experiment ")

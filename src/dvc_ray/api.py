@@ -151,7 +151,7 @@ def exp_run(
                 result = drive(trial.project, chosen)
                 if result.failed and options.on_error is not OnError.IGNORE:
                     return result, None
-                saved = trial.save(result)
+                saved = trial.save(result, chosen)
                 listen(saved)
     return result, saved
 
@@ -209,7 +209,7 @@ def _plan(
     if selection.single_item and not selection.targets:
         raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
-        specs = project.select(selection)
+        specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:
             project.scatter(options, dry=where.dry)
         taken: tuple[str, ...] = ()
@@ -309,7 +309,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
         if executor is None:
             executor = RayExecutor(setting.options.address, setting.options.jobs or 1)
             stack.callback(executor.close)
-        run_id, paths = stack.enter_context(open_run(setting.dvc_dir, alone=setting.alone))
+        run_id, paths = stack.enter_context(open_run(setting.dvc_dir, alone=setting.alone, owner=setting.options.owner))
 
         def drive(project: Project, chosen: Plan) -> RunResult:
             listen(Planned(run_id=run_id, plan=chosen))

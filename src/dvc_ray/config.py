@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import getpass
+import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,10 @@ class Config:
     """Bytes that each node's cache of data may have; unset: no bound."""
     secrets: tuple[str, ...] = ()
     """Names of variables that stages on other machines get from the caller's environment."""
+    owner: str = ""
+    """Part of the ids of runs; unset: the name of the user."""
+    runtime_env: dict[str, Any] = field(default_factory=dict)
+    """Ray's, for all stages; what a stage's own says, wins."""
 
 
 def load(dvc_dir: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -78,7 +85,21 @@ def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None
         grace=grace,
         secrets=options.secrets or config.secrets,
         node_cache_size=config.node_cache_size,
+        owner=_plain(config.owner or _user()),
+        runtime_env=config.runtime_env,
     )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user that the system has no name for
+        return str(os.getuid())
+
+
+def _plain(name: str) -> str:
+    """A name as a part of ids, paths and keys."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:20]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -119,12 +140,22 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(name.strip() for name in items if name.strip())
 
 
+def _table(value: object) -> dict[str, Any]:
+    """A table; in a variable, as JSON."""
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, dict):
+        raise TypeError
+    return found
+
+
 _TYPES: dict[str, Callable[[Any], object]] = {
     "address": str,
     "jobs": int,
     "grace": float,
     "node_cache_size": size,
     "secrets": _names,
+    "owner": str,
+    "runtime_env": _table,
 }
 _EXPECTED = {
     "address": "a text",
@@ -132,5 +163,7 @@ _EXPECTED = {
     "grace": "a number",
     "node_cache_size": "a size such as 100GiB",
     "secrets": "a list of names of environment variables",
+    "owner": "a text",
+    "runtime_env": "a table as Ray's runtime_env",
 }
 assert set(_TYPES) == {field.name for field in fields(Config)}  # noqa: S101

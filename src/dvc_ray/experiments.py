@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from dvc_ray import journal
 from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.paths import RunPaths, runs_dir
 from dvc_ray.repo import Project
 from dvc_ray.repo.experiments import Lab, open_lab
-from dvc_ray.values import Experiment, Notice, RunResult, Saved, Selection, StageState
+from dvc_ray.values import Experiment, Notice, Plan, RunResult, Saved, Selection, StageState
 from dvc_ray.workspace import Twin, stamps_of
 
 Tell = Callable[[Notice], None]
+_FROM_FILES: Final = {"pip", "uv", "conda"}
+"""Parts of a runtime_env that may name a file of requirements."""
 _RAN: Final = {StageState.DONE, StageState.CACHED}
 _WAITING: Final = Notice(text="Waiting for another DVC command in this project to end.")
 
@@ -59,8 +64,12 @@ class Trial:
             self._lab.take_over(self._twin.linked)
         self._lab.checkout()
 
-    def save(self, result: RunResult) -> Saved:
+    def save(self, result: RunResult, chosen: Plan) -> Saved:
         """Commit the experiment; bring it into the workspace unless that has changed meanwhile.
+
+        Args:
+            result: What became of its stages.
+            chosen: Its plan.
 
         Raises:
             ProjectError: It cannot be committed.
@@ -68,7 +77,7 @@ class Trial:
         states = {report.address: report.state for report in result.reports}
         fine = [address for address, state in states.items() if state.is_success]
         ran = [address for address in fine if states[address] in _RAN]
-        rev = self._lab.save(fine, ran)
+        rev = self._lab.save(fine, ran, environment(chosen))
         why = self._bring(fine, ran, result.run_id)
         self._push()
         if lost := self._lost():
@@ -122,6 +131,22 @@ class Trial:
         twin.drop(sorted(self._lab.project.outs(ran)))
         twin.move(sorted(new))
         self._lab.hand_over(sorted(new))
+
+
+def environment(chosen: Plan) -> str:
+    """A digest of what `runtime_env` gave the stages of a plan, as a line of a commit's message; empty if nothing.
+
+    Files that it names (requirements.txt) count with what they say now.
+    """
+    found = {step.spec.address: step.spec.settings.runtime_env for step in chosen.steps}
+    told = {address: _with_files(each) for address, each in found.items() if each}
+    text = json.dumps(told, sort_keys=True, default=str)
+    return f"Dvc-Ray-Runtime-Env: sha256:{hashlib.sha256(text.encode()).hexdigest()}" if told else ""
+
+
+def _with_files(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
+    named = {key: Path(value) for key, value in runtime_env.items() if key in _FROM_FILES and isinstance(value, str)}
+    return {**runtime_env, **{key: path.read_text() for key, path in named.items() if path.is_file()}}
 
 
 def look(home: Project) -> object:

@@ -25,7 +25,7 @@ KEEP_RUNS: Final = 20
 
 
 @contextlib.contextmanager
-def open_run(dvc_dir: str, *, alone: bool = True) -> Iterator[tuple[str, RunPaths]]:
+def open_run(dvc_dir: str, *, alone: bool = True, owner: str = "") -> Iterator[tuple[str, RunPaths]]:
     """Begin a run: an id, and a directory that is its own.
 
     Workspaces left by dead runs are removed first, this run's at the end; logs of the last runs are kept.
@@ -33,12 +33,13 @@ def open_run(dvc_dir: str, *, alone: bool = True) -> Iterator[tuple[str, RunPath
     Args:
         dvc_dir: The project's ``.dvc``.
         alone: Whether the run writes to the user's workspace, which only one at a time may do; an experiment does not.
+        owner: Whose run it is; part of its id, by which others on the same cluster and remote know it.
 
     Raises:
         ProjectError: Another run is under way in this project.
     """
     runs = runs_dir(dvc_dir)
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = "-".join([time.strftime("%Y%m%d-%H%M%S"), *([owner] if owner else []), secrets.token_hex(2)])
     paths = RunPaths(runs / run_id)
     runs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

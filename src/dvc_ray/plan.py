@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
-from dvc_ray.values import Action, Plan, StageSpec, Status, Step
+from dvc_ray.values import Action, Plan, StageSettings, StageSpec, Status, Step
 
 
 def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:
@@ -32,6 +34,21 @@ def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: b
             judged=status.judged,
         )
     return Plan(steps=tuple(steps.values()))
+
+
+def with_runtime_env(specs: Iterable[StageSpec], common: Mapping[str, Any]) -> tuple[StageSpec, ...]:
+    """Give stages a runtime_env; what their own says, wins, variable by variable in ``env_vars``."""
+    if not common:
+        return tuple(specs)
+    return tuple(replace(spec, settings=_with_runtime_env(spec.settings, common)) for spec in specs)
+
+
+def _with_runtime_env(settings: StageSettings, common: Mapping[str, Any]) -> StageSettings:
+    own = settings.runtime_env or {}
+    merged = {**common, **own}
+    if variables := {**(common.get("env_vars") or {}), **(own.get("env_vars") or {})}:
+        merged["env_vars"] = variables
+    return replace(settings, runtime_env=merged)
 
 
 def waves(plan: Plan) -> list[list[Step]]:

@@ -59,6 +59,10 @@ class RunOptions:
     """Names of variables that stages on other machines get from the caller's environment."""
     node_cache_size: int | None = None
     """Bytes that the cache of a node that shares no disk with the head may have; None: no bound."""
+    owner: str = ""
+    """Whose run it is; a part of its id."""
+    runtime_env: dict[str, Any] = field(default_factory=dict)
+    """Ray's, for all stages; what a stage's own says, wins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

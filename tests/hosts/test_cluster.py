@@ -87,3 +87,30 @@ def test_nothing_secret_is_left_anywhere(cloud: Cloud) -> None:
     # The search finds what is there.
     assert cloud.head.sh(f"grep -rl {wanted} {root}/.dvc/config.local", cwd=root)
     assert cloud.store.find("bucket-private", "done")
+
+
+NEAR = """
+stages:
+  make:
+    foreach: [a, b, c, d]
+    do:
+      cmd: head -c 20000000 /dev/urandom > ${item}.bin && hostname > ${item}.made
+      deps: [data]
+      outs: ["${item}.bin"]
+      metrics: [{"${item}.made": {cache: false}}]
+  use:
+    foreach: [a, b, c, d]
+    do:
+      cmd: wc -c < ${item}.bin > ${item}.size; hostname > ${item}.used; sleep 0.2
+      deps: ["${item}.bin"]
+      outs: ["${item}.size"]
+      metrics: [{"${item}.used": {cache: false}}]
+"""
+
+
+def test_a_stage_goes_where_its_data_is(cloud: Cloud) -> None:
+    root = cloud.project("near", {"dvc.yaml": NEAR, "data/in.txt": "in\n"})
+    for name in "abcd":  # one after the other: both hosts are free each time
+        cloud.run(root, "repro", f"use@{name}")
+    made, used = (cloud.head.sh(f"cat a.{kind} b.{kind} c.{kind} d.{kind}", cwd=root) for kind in ("made", "used"))
+    assert used == made

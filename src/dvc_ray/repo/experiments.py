@@ -61,12 +61,13 @@ class Lab:
         finally:
             log.setLevel(level)
 
-    def save(self, stages: Sequence[str], ran: Sequence[str]) -> str:
+    def save(self, stages: Sequence[str], ran: Sequence[str], trailer: str = "") -> str:
         """Commit the experiment and collect it (``BaseExecutor.reproduce``, ``TempDirQueue.collect_executor``).
 
         Args:
             stages: Addresses of all stages of the run that did not fail.
             ran: Those of them that have run, or were restored.
+            trailer: A line for the end of the commit's message.
 
         Returns:
             The commit.
@@ -84,9 +85,10 @@ class Lab:
             if paths := self._executor._get_top_level_paths(inner):
                 inner.scm_context.add(paths)  # without those in submodules, where DVC knows how (3.63)
             exp_hash = self._executor.hash_exp([self.project._stages[address] for address in ran])
-            ref, exp_ref, force = self._executor._repro_commit(
-                inner, info, exp_hash, self._force, message=self._message
-            )
+            message = self._message
+            if trailer:  # below what DVC would have said (``BaseExecutor.commit``)
+                message = f"{message or f'dvc: commit experiment {exp_hash}'}\n\n{trailer}"
+            ref, exp_ref, force = self._executor._repro_commit(inner, info, exp_hash, self._force, message=message)
             info.result_hash, info.result_ref, info.result_force = exp_hash, ref, force
             exps = self.home._repo.experiments
             found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))

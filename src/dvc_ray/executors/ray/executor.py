@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
 from dvc_ray.executors import fit, versions
+from dvc_ray.executors.locations import Locations, of_entry
 from dvc_ray.executors.ray import scaling
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
 from dvc_ray.executors.ray.starting import (
@@ -35,10 +36,12 @@ from dvc_ray.executors.waits import Scaling, wait
 from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.live.away import forget, key_of
 from dvc_ray.values import (
+    Elsewhere,
     Lost,
     Pack,
     StageResult,
     StageSettings,
+    StageState,
     StageTask,
     Wait,
     WorkerEvent,
@@ -101,6 +104,9 @@ class RayExecutor:
         self._head = ""
         self._here = ""
         self._shares_disk: bool | None = None
+        self._locations = Locations()
+        self._known: set[str] = set()
+        """Ids of the nodes that were alive when that was asked last."""
         self._nodes_due = 0.0
         """When to ask again which nodes are alive (`time.monotonic`)."""
         self._waits_due = 0.0
@@ -218,8 +224,18 @@ class RayExecutor:
             known = self._sent.get(packs[0].id)
             sent[0] = self._sent[packs[0].id] = ray.put(packs[0]) if known is None else known
         remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None)
+        if task.elsewhere is not None and (near := self._near(task.elsewhere)) is not None:
+            remote = remote.options(scheduling_strategy=near)
         head = look() if task.elsewhere else None
         self._flights[task.address] = _Flight(task, settings, remote.remote(task, head, *sent), time.monotonic())
+
+    def _near(self, elsewhere: Elsewhere) -> Any | None:
+        """Ray's word for the node that has most of what an attempt reads, unless it would have to wait there."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        node = self._locations.best(elsewhere.deps, self._known)
+        # The last is not public, though long there (2.54, 2.60): without it a task waits for a node that is busy.
+        return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True) if node else None
 
     def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False) -> Any:
         """The remote function with a stage's options, which Ray checks."""
@@ -326,6 +342,9 @@ class RayExecutor:
             flight.node = event.node
             return []
         if isinstance(event, StageResult):
+            if event.state is StageState.DONE and task.elsewhere is not None:
+                self._locations.note(flight.node, of_entry(event.entry))
+                self._locations.note(flight.node, ((dep.oid, dep.size) for dep in task.elsewhere.deps))
             self._forget(task)
         return [event]
 
@@ -338,7 +357,7 @@ class RayExecutor:
         if self._address is None or not self._flights or time.monotonic() < self._nodes_due:
             return
         self._nodes_due = time.monotonic() + _NODES_EVERY
-        alive = {node["NodeID"] for node in self._alive()}
+        self._known = alive = {node["NodeID"] for node in self._alive()}
         for flight in list(self._flights.values()):
             if flight.node and flight.node not in alive:
                 self._lost += self._end(flight, "its node is gone")

@@ -1,0 +1,46 @@
+"""Where data is decides where a stage would best run: by bytes, as a preference."""
+
+from __future__ import annotations
+
+from dvc_ray.executors.fit import Node
+from dvc_ray.executors.locations import Locations, of_entry
+from dvc_ray.executors.waits import Scaling, wait
+from dvc_ray.values import StageSettings, Stored, Wait
+
+MIB = 1 << 20
+
+
+def dep(oid: str, size: int = 0) -> Stored:
+    return Stored(path=oid, oid=oid, remote="r", size=size)
+
+
+def test_the_node_with_most_bytes_is_best() -> None:
+    found = Locations()
+    found.note("one", [("a", 5 * MIB), ("b", MIB)])
+    found.note("two", of_entry({"outs": [{"path": "c", "md5": "c", "size": 3 * MIB}], "deps": [{"path": "x.py"}]}))
+    both = [dep("a"), dep("b"), dep("c", 3 * MIB)]
+    assert found.best(both, {"one", "two"}) == "one"
+    assert found.best(both, {"two"}) == "two", "the other is gone"
+    assert found.best(both, {"three"}) == ""
+    assert found.best([dep("d", 9 * MIB)], {"one", "two"}) == ""
+    found.note("two", [("e", 10)])
+    assert found.best([dep("e")], {"two"}) == "", "not for ten bytes"
+
+
+SMALL, LARGE = Node(total={"CPU": 2}), Node(total={"CPU": 64})
+ASKED = StageSettings(num_cpus=4, memory=2 << 30, num_gpus=1)
+
+
+def test_what_is_waited_for() -> None:
+    four = StageSettings(num_cpus=4)
+    assert wait(four, [SMALL, LARGE], None) == Wait(what="4 CPUs to be free")
+    assert wait(four, [SMALL], None).what.endswith("the cluster has none, and does not grow by itself")
+    assert wait(four, [SMALL], Scaling()) == Wait(what="a node with 4 CPUs")
+    assert wait(four, [], Scaling(launching=1)) == Wait(what="a node with 4 CPUs (1 node being launched)")
+    refused = Scaling(failed="InsufficientInstanceCapacity")
+    assert "the last launch failed: InsufficientInstanceCapacity" in wait(four, [], refused).what
+    never = Scaling(impossible=({"CPU": 4.0, "GPU": 1.0, "memory": float(2 << 30)},))
+    assert wait(ASKED, [SMALL], never) == Wait(
+        what="no node type of the cluster has 4 CPUs, 1 GPU, 2.0 GiB of memory", never=True
+    )
+    assert not wait(four, [SMALL], never).never
