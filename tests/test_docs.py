@@ -108,7 +108,9 @@ def test_messages_that_are_explained_are_ours() -> None:
     source = re.sub(r'"\s*\n\s*f?"', "", source)  # texts over several lines
     rows = re.findall(r"^\| (`.*?`) \|", (DOCS / "how-to/troubleshooting.md").read_text(), re.MULTILINE)
     assert len(rows) > 15
-    example = r"'[^']*'|…|\bw1\b|\d[\d.]*|: node|has no dvc|: dvc|instead of|waiting for |on$|worker was lost: |CPUs?|\("
+    example = (
+        r"'[^']*'|…|\bw1\b|\d[\d.]*|: node|has no dvc|: dvc|instead of|waiting for |on$|worker was lost: |CPUs?|\("
+    )
     for message in (found for row in rows for found in re.findall(r"`(.*?)`", row)):
         parts = [part.strip(" .':)(") for part in re.split(example, message)]
         for part in (part for part in parts if len(part) > 4):

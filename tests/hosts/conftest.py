@@ -32,11 +32,11 @@ git config --global user.email a@example.com
 git init -q
 dvc init -q
 dvc remote add -q -d cloud {url}
-dvc add -q data
+{add}
 git add -A
 git commit -qm start
 dvc push -q
-rm -rf data .dvc/cache
+rm -rf {add_path} .dvc/cache
 """
 
 
@@ -52,15 +52,16 @@ class Cloud:
     events: list[dict[str, Any]] = field(default_factory=list)
     """Of the last run."""
 
-    def project(self, name: str, files: dict[str, str]) -> str:
-        """Make a Git and DVC project on the head, its data in the remote."""
+    def project(self, name: str, files: dict[str, str], add: str = "data") -> str:
+        """Make a Git and DVC project on the head, its data (``add``) in the remote."""
         root = f"/root/{name}"
         url = self.store.bucket(f"bucket-{name}")
         for path, text in files.items():
             target = self.head.root / root.lstrip("/") / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
-        self.head.sh(SETUP.format(url=f"{url}/{name}"), cwd=root)
+        adding = f"dvc add -q {add}" if add else "true"
+        self.head.sh(SETUP.format(url=f"{url}/{name}", add=adding, add_path=add), cwd=root)
         return root
 
     def run(self, root: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.hosts.conftest import Cloud
-from tests.testbed import Host
+from tests.testbed import Host, Testbed
+from tests.testbed.ray import RayCluster
 
 pytestmark = pytest.mark.full
 
@@ -115,7 +116,7 @@ def test_a_cable_that_is_out_for_20_seconds(cloud: Cloud, start: Start) -> None:
         worker.sh("touch /root/go")  # by the process namespace, not by the network
     end = run.finish()
     healed.join()
-    assert states(end) == {"first": "done", "second": "done"}
+    assert states(end) == {"first": "done", "second": "done"}, json.dumps(end)
 
 
 def test_an_s3_server_that_is_down_for_a_while(cloud: Cloud, start: Start) -> None:
@@ -123,7 +124,7 @@ def test_an_s3_server_that_is_down_for_a_while(cloud: Cloud, start: Start) -> No
     worker = named(cloud, run.wait_for("second", "running")["node"])
     cloud.store.stop()
     worker.sh("touch /root/go")
-    threading.Timer(15, cloud.store.start).start()
+    threading.Timer(30, cloud.store.start).start()
     end = run.finish()
     assert states(end) == {"first": "done", "second": "done"}, json.dumps(end)
     assert len(worker.sh("cat /root/ran").split()) == 1, "the command ran once: its result was kept, not made again"
@@ -169,3 +170,45 @@ def test_a_remote_that_a_worker_cannot_use_is_said_soon(cloud: Cloud) -> None:
     assert "does not accept the secret key" in done.stderr
     assert "seen from head" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_process_that_dies(cloud: Cloud, start: Start) -> None:
+    run = start("process", WAITING)
+    worker = named(cloud, run.wait_for("second", "running")["node"])
+    worker.sh("pkill -KILL -f '^ray::stage second'")
+    for each in cloud.workers:
+        each.sh("touch /root/go")
+    assert states(run.finish()) == {"first": "done", "second": "done"}
+    assert "trying again" in run.notices()
+
+
+def test_an_s3_server_that_is_slow(cloud: Cloud, start: Start) -> None:
+    big = "stages: {big: {cmd: head -c 6000000 /dev/urandom > big.bin, deps: [data], outs: [big.bin]}}"
+    cloud.store.host.slow(rate="4mbit")
+    try:
+        end = start("slow", big).finish()
+    finally:
+        cloud.store.host.slow()
+    assert states(end) == {"big": "done"}, json.dumps(end)
+
+
+def test_a_head_that_loses_power(testbed: Testbed) -> None:
+    """With a cluster of its own: the disk of the head, and so the project, is there again after it."""
+    store = testbed.store("lost-s3")
+    head, worker = (testbed.host(name, env=store.environment()) for name in ("lost-head", "lost-worker"))
+    ray = RayCluster(head)
+    ray.join(worker, num_cpus=1)
+    cloud = Cloud(testbed, head, (worker,), store, ray)
+    root = cloud.project("lost", {"dvc.yaml": WAITING, "data/in.txt": "in\n"})
+    run = Watched(cloud, root)
+    run.wait_for("second", "running")
+    head.kill()
+    run.process.communicate()
+    worker.sh("until ! pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done; touch /root/go")
+    worker.sh("ray stop --force > /dev/null 2>&1 || true")
+    head.start()
+    cloud.ray = RayCluster(head)
+    cloud.ray.join(worker, num_cpus=1)
+    assert states(cloud.run(root, "repro")) == {"first": "unchanged", "second": "done"}
+    for host in (head, worker, store.host):
+        testbed.remove(host)
