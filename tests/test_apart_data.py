@@ -225,3 +225,14 @@ def test_remotes_are_only_asked_if_nothing_is_to_run(project: Make, cloud: Cloud
         opened.scatter(RunOptions(), dry=True)
         assert opened.store is not None
         assert not list(opened.store.keys(""))
+
+
+def test_a_param_that_the_run_caches_key_leaves_out(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {one: {cmd: echo 1 > out.txt, params: [size], outs: [out.txt]}}"  # a name that DVC leaves out
+    root = cloud(project({"dvc.yaml": text, "params.yaml": "size: 1\n"}), "left-out")
+    apart(root)
+    (root / "params.yaml").write_text("size: 2\n")
+    assert states(apart(root)) == {"one": StageState.CACHED}
+    stock.sh(root, "dvc pull -q && dvc status -q")
+    assert "size: 2" in (root / "dvc.lock").read_text()
+    assert states(apart(root)) == {"one": StageState.UNCHANGED}

@@ -18,6 +18,7 @@ import pytest
 
 from dvc_ray import api
 from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
+from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.journal import open_run
 from dvc_ray.values import (
@@ -51,8 +52,12 @@ stages:
     cmd:
       - cp prepared.txt model.txt
       - 'echo "{\\"acc\\": ${lr}}" > metrics.json; echo log > undeclared.txt; echo changed >> tracked.txt'
+      - mkdir -p folder/sub history && echo ${lr} > folder/sub/y && echo ${lr} >> history/all
     deps: [prepared.txt]
-    outs: [model.txt]
+    outs:
+      - model.txt
+      - folder: {cache: false}
+      - history: {cache: false, persist: true}
     metrics:
       - metrics.json:
           cache: false
@@ -584,8 +589,9 @@ def test_a_killed_one_does_not_run_for_ever(
     assert stock.differences(before, stock.snapshot(root)) == []
     assert [name for name, _ in running(root)] == ["one"]
     flag.touch()
-    exp(root, Experiment(params=("lr=3",), name="two"))
-    assert running(root) == []
+    with stock.in_directory(root):
+        api.repro(executor=LocalExecutor())
+    assert running(root) == [], "any run clears it away"
     assert not any((root / ".dvc/tmp/exps/standalone").glob("*/*"))
 
 
@@ -648,3 +654,87 @@ def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, 
     assert len(ends) == 1, "the same environment, the same line"
     assert re.fullmatch(r"Dvc-Ray-Runtime-Env: sha256:[0-9a-f]{64}", ends.pop())
     assert messages[0].startswith("dvc: commit experiment ")
+
+
+SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
+    "forced": (["-f"], Selection(), RunOptions(force=True)),
+    "all": (["-P"], Selection(all_pipelines=True), RunOptions()),
+    "pipeline": (["-p", "prepare"], Selection(targets=("prepare",), pipeline=True), RunOptions()),
+    "single": (["-s", "train"], Selection(targets=("train",), single_item=True), RunOptions()),
+    "downstream": (["--downstream", "prepare"], Selection(targets=("prepare",), downstream=True), RunOptions()),
+    "recursive": (["-R", "."], Selection(targets=(".",), recursive=True), RunOptions()),
+    "forced downstream": (["--force-downstream"], Selection(), RunOptions(force_downstream=True)),
+    "missing": (["--allow-missing"], Selection(), RunOptions(allow_missing=True)),
+}
+
+
+def test_the_flags_of_repro_mean_the_same(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    theirs, ours = twins(FILES)
+    for number, (name, (arguments, selection, options)) in enumerate(SELECTIONS.items()):
+        lr = f"lr=0.{number + 1}"
+        assert stock.dvc(theirs, "exp", "run", "-n", f"e{number}", "-S", lr, *arguments) == 0, name
+        result, _ = exp(ours, Experiment(params=(lr,), name=f"e{number}"), selection, options)
+        assert not result.failed, (name, result.failed)
+        assert tree(ours, f"e{number}") == tree(theirs, f"e{number}"), name
+        assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == [], name
+
+
+FILTERED = {
+    "dvc.yaml": """
+stages:
+  read:
+    cmd: cat weights.big eol.txt > out.txt; echo ${lr} >> out.txt
+    deps: [weights.big, eol.txt]
+    params: [lr]
+    outs: [out.txt: {cache: false}]
+""",
+    "params.yaml": "lr: 1\n",
+    ".gitattributes": "*.big filter=large\neol.txt text\n*.yaml text\n",
+    "weights.big": "real bytes\n",
+    "eol.txt": "a\r\nb\r\n",
+    "setup.sh": "git config filter.large.clean 'echo pointer'; git config filter.large.smudge 'echo real bytes'",
+}
+
+
+def test_files_that_a_filter_makes_stay_what_they_are(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    theirs, ours = twins(FILTERED)
+    (ours / "eol.txt").write_bytes(b"a\r\nb\r\n")
+    (theirs / "eol.txt").write_bytes(b"a\r\nb\r\n")
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    with stock.in_directory(ours):
+        api.make_exp_plan(Experiment(params=("lr=3",)))
+    result, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert saved.applied
+    assert (ours / "weights.big").read_text() == "real bytes\n"
+    assert (ours / "eol.txt").read_bytes() == b"a\r\nb\r\n"
+    assert (ours / "out.txt").read_bytes() == b"real bytes\na\r\nb\r\n2\n"
+    assert tree(ours, "one") == tree(theirs, "one")
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
+def test_submodules_are_in_the_experiment(project: Make, exp: Exp, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    stock.sh(tmp_path, "git init -q library && cd library && echo lib > lib.txt && git add . && git commit -qm lib")
+    text = "stages: {read: {cmd: 'cat lib/lib.txt > out.txt; echo ${lr} >> out.txt', params: [lr], outs: [out.txt]}}"
+    root = project({"dvc.yaml": text, "params.yaml": "lr: 1\n"})
+    stock.sh(root, f"git -c protocol.file.allow=always submodule --quiet add {library} lib && git commit -qm sub")
+    result, saved = exp(root, Experiment(params=("lr=2",), name="one"))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert saved.applied
+    before, after = (stock.sh(root, f"git ls-tree {rev} lib") for rev in ("HEAD", commit(root, "one")))
+    assert before == after != ""
+    assert (root / "lib/lib.txt").read_text() == "lib\n"
+
+
+def test_pull_from_a_relative_remote(project: Make, exp: Exp) -> None:
+    text = "stages: {read: {cmd: 'cat raw.txt > out.txt; echo ${lr}', deps: [raw.txt], params: [lr], outs: [out.txt]}}"
+    setup = (
+        "dvc add -q raw.txt; mkdir ../remote; dvc remote add -q -d r ../remote; dvc push -q; rm -r raw.txt .dvc/cache"
+    )
+    root = project({"dvc.yaml": text, "params.yaml": "lr: 1\n", "raw.txt": "raw\n", "setup.sh": setup})
+    result, _ = exp(root, Experiment(params=("lr=2",)), options=RunOptions(pull=True))
+    assert not result.failed, result.failed
+    assert (root / "out.txt").read_text() == "raw\n"

@@ -13,6 +13,7 @@ from dvc_ray import config, plan
 from dvc_ray.errors import BadArgumentError, ProjectError
 from dvc_ray.journal import dead_work, open_run
 from dvc_ray.repo import Project
+from dvc_ray.repo.experiments import reap
 from dvc_ray.values import (
     Action,
     Experiment,
@@ -84,6 +85,7 @@ def repro(
         options = config.apply(config.load(project.dvc_dir), options)
         executor = _joined(executor, options, listen, stack)
         _look_over(executor, listen)
+        reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
         chosen, taken = _plan(project, selection or Selection(), options, works, where=_Where(apart=_apart(executor)))
         if taken:

@@ -113,6 +113,10 @@ class StorageError(DvcRayError):
     """A remote cannot be reached, or refuses."""
 
 
+class UnreachableError(StorageError):
+    """A remote cannot be reached, now or from here."""
+
+
 class ObjectMissingError(StorageError):
     """An object is not in a remote."""
 

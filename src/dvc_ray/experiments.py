@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from dvc_ray import journal
 from dvc_ray.errors import DvcRayError, ProjectError
-from dvc_ray.paths import RunPaths, runs_dir
+from dvc_ray.paths import RunPaths, is_under, runs_dir
 from dvc_ray.repo import Project
 from dvc_ray.repo.experiments import Lab, open_lab
 from dvc_ray.values import Experiment, Notice, Plan, RunResult, Saved, Selection, StageState
@@ -127,8 +127,8 @@ class Trial:
                 f" the new one is {os.path.relpath(os.path.join(kept, path), self._lab.home.tree)}."
             )
             self._tell(Notice(text=text, level="warning"))
-        twin.sync(self._lab.rewritten())
         twin.drop(sorted(self._lab.project.outs(ran)))
+        twin.sync(path for path in self._lab.rewritten() if not is_under(path, new))  # of these, `move` takes the whole
         twin.move(sorted(new))
         self._lab.hand_over(sorted(new))
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from dvc_ray.values import Lost, StageResult, StageSettings, StageState
 
+_HEALING: Final = 3.0
+"""Seconds for a network to heal before the second attempt of a stage; before the third, twice as many."""
 LOST_BUDGET: Final = 3
 """Workers a stage may lose; a dead worker is not the command's fault and does not use up `retries`."""
 _OUT_OF_MEMORY: Final = 137
@@ -33,8 +35,9 @@ def again(end: StageResult | Lost, tries: Tries, settings: StageSettings) -> flo
     Returns:
         Seconds to wait before it; None: there is none.
     """
-    if isinstance(end, Lost) and not end.out_of_memory:
-        return 0.0 if tries.lost < LOST_BUDGET else None
+    if _is_the_nodes_fault(end):
+        delay = _HEALING * (tries.lost + 1) if isinstance(end, StageResult) else 0.0
+        return delay if tries.lost < LOST_BUDGET else None
     if tries.failed >= settings.retries.max or not _counts(end, settings):
         return None
     return settings.retries.delay * (tries.failed + 1 if settings.retries.delay_grows else 1)
@@ -42,9 +45,13 @@ def again(end: StageResult | Lost, tries: Tries, settings: StageSettings) -> flo
 
 def count(end: StageResult | Lost, tries: Tries) -> Tries:
     """Add an attempt that ended badly."""
-    if isinstance(end, Lost) and not end.out_of_memory:
+    if _is_the_nodes_fault(end):
         return replace(tries, lost=tries.lost + 1)
     return replace(tries, failed=tries.failed + 1)
+
+
+def _is_the_nodes_fault(end: StageResult | Lost) -> bool:
+    return not end.out_of_memory if isinstance(end, Lost) else end.unreachable
 
 
 def grown(settings: StageSettings, tries: Tries) -> StageSettings:

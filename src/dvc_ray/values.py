@@ -389,6 +389,8 @@ class StageResult:
     created: tuple[str, ...] = ()
     """New files that no out declares."""
     timed_out: bool = False
+    unreachable: bool = False
+    """Whether its node could not reach a remote, before the command ran."""
     note: str = ""
     """What else is wrong with its machine; begins with what separates it from the error."""
     parcel: Pack | None = None

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dvc_ray import command, env
-from dvc_ray.errors import ProjectError, StorageError
+from dvc_ray.errors import ProjectError, StorageError, UnreachableError
 from dvc_ray.paths import RESULT
 from dvc_ray.repo import bare, damage
 from dvc_ray.values import Output, Pack, StageResult, StageState, StageTask, Started
@@ -110,6 +110,7 @@ def _run_elsewhere(
             seconds=time.monotonic() - begun,
             workspace=task.workspace,
             error=f"cannot be prepared on this node: {error}",
+            unreachable=isinstance(error, UnreachableError),
         )
     with contextlib.closing(site), at_work(Path(site.task.workspace).parent):
         result = _result(task, make(site), begun)

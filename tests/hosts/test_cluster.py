@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from tests.hosts.conftest import Cloud
@@ -46,49 +44,6 @@ def test_stages_run_on_workers_and_data_goes_by_the_remote(cloud: Cloud) -> None
     assert cloud.head.sh("cat size.txt", cwd=root).split()[0] == str(size + 3)
 
 
-TOKEN, CANARY = "token-5f1c8e", "canary-7d2a90"
-DIGEST = hashlib.md5(TOKEN.encode()).hexdigest()  # noqa: S324
-CHECKED = f"""
-stages:
-  one:
-    cmd: test "$(printf %s "$HF_TOKEN" | md5sum)" = "{DIGEST}  -" && test -z "$CANARY" && echo done > out.txt
-    deps: [data]
-    outs: [out.txt]
-"""
-
-
-@pytest.mark.full
-def test_nothing_secret_is_left_anywhere(cloud: Cloud) -> None:
-    root = cloud.project("private", {"dvc.yaml": CHECKED, "data/in.txt": "in\n"})
-    owner = cloud.store.owner
-    cloud.head.sh(
-        f"dvc remote modify --local cloud access_key_id {owner.key};"
-        f"dvc remote modify --local cloud secret_access_key {owner.secret};"
-        """echo 'secrets = ["HF_TOKEN"]' > .dvc/ray.toml""",
-        cwd=root,
-    )
-    run = cloud.head.run(
-        *("dvc-ray", "exp", "run", "-n", "tried"),
-        cwd=root,
-        env={**cloud.ray.environment(), "HF_TOKEN": TOKEN, "CANARY": CANARY},
-    )
-    texts = (TOKEN, CANARY, owner.secret)
-    wanted = " ".join(f"-e {text}" for text in texts)
-    found = {}
-    for host in (cloud.head, *cloud.workers):
-        folders = "/tmp ~/.cache ~/private/.dvc/tmp ~/private/dvc.lock"  # noqa: S108
-        found[host.name] = host.sh(f"grep -rl {wanted} {folders} 2>/dev/null || true")
-    git = "git rev-list --all --objects | cut -d' ' -f1 | git cat-file --batch"
-    found["git"] = cloud.head.sh(f"{git} | grep -a {wanted} || true", cwd=root)
-    found["store"] = cloud.store.find("bucket-private", *texts)
-    assert set(found.values()) == {""}, found
-    assert not any(text in run.stdout + run.stderr for text in texts)
-    assert "tried" in cloud.head.sh("dvc exp list --name-only", cwd=root)
-    # The search finds what is there.
-    assert cloud.head.sh(f"grep -rl {wanted} {root}/.dvc/config.local", cwd=root)
-    assert cloud.store.find("bucket-private", "done")
-
-
 NEAR = """
 stages:
   make:
@@ -108,6 +63,7 @@ stages:
 """
 
 
+@pytest.mark.full
 def test_a_stage_goes_where_its_data_is(cloud: Cloud) -> None:
     root = cloud.project("near", {"dvc.yaml": NEAR, "data/in.txt": "in\n"})
     for name in "abcd":  # one after the other: both hosts are free each time

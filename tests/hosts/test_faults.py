@@ -30,13 +30,16 @@ stages:
 """
 
 
+LOOPS = "until pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done"
+"""Waits until the command of `second` does."""
+
+
 class Watched:
     """A `dvc-ray repro --json` on the head."""
 
-    def __init__(self, cloud: Cloud, root: str) -> None:
-        self.process = cloud.head.spawn(
-            *("dvc-ray", "repro", "--json"), cwd=root, env={**cloud.ray.environment(), "PYTHONUNBUFFERED": "1"}
-        )
+    def __init__(self, cloud: Cloud, root: str, env: dict[str, str] | None = None) -> None:
+        variables = {**cloud.ray.environment(), "PYTHONUNBUFFERED": "1", **(env or {})}
+        self.process = cloud.head.spawn("dvc-ray", "repro", "--json", cwd=root, env=variables)
         self.events: list[dict[str, Any]] = []
 
     def wait_for(self, stage: str, state: str) -> dict[str, Any]:
@@ -122,6 +125,7 @@ def test_a_cable_that_is_out_for_20_seconds(cloud: Cloud, start: Start) -> None:
 def test_an_s3_server_that_is_down_for_a_while(cloud: Cloud, start: Start) -> None:
     run = start("outage", WAITING)
     worker = named(cloud, run.wait_for("second", "running")["node"])
+    worker.sh(LOOPS)
     cloud.store.stop()
     worker.sh("touch /root/go")
     threading.Timer(30, cloud.store.start).start()
@@ -133,6 +137,7 @@ def test_an_s3_server_that_is_down_for_a_while(cloud: Cloud, start: Start) -> No
 def test_a_killed_driver(cloud: Cloud, start: Start) -> None:
     run = start("killed", WAITING)
     worker = named(cloud, run.wait_for("second", "running")["node"])
+    worker.sh(LOOPS)
     cloud.head.run("pkill", "-KILL", "-f", "dvc-ray repro")
     run.process.communicate()
     worker.sh("until ! pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done", env={})
@@ -202,6 +207,7 @@ def test_a_head_that_loses_power(testbed: Testbed) -> None:
     root = cloud.project("lost", {"dvc.yaml": WAITING, "data/in.txt": "in\n"})
     run = Watched(cloud, root)
     run.wait_for("second", "running")
+    worker.sh(LOOPS)
     head.kill()
     run.process.communicate()
     worker.sh("until ! pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done; touch /root/go")

@@ -11,8 +11,8 @@ from tests.hosts.conftest import Cloud
 
 pytestmark = pytest.mark.full
 
-CASES = ("diamond", "flags", "live", "mixed", "subdir", "texts", "tree")
-"""The core of the identity suite, without what concerns links to the cache."""
+CASES = ("diamond", "live", "mixed", "subdir", "texts", "tree")
+"""The core of the identity suite, without what concerns links to the cache, and an out in a remote that is a path."""
 STEPS = 3
 """The first run, one with nothing to do, one after a change."""
 
@@ -30,8 +30,19 @@ def test_leaves_what_stock_dvc_leaves(name: str, cloud: Cloud, tmp_path: Path) -
         case.change(root, step)
         cloud.run(place, "repro", *stock.flags(case, step))
         cloud.head.sh("dvc pull -q --run-cache", cwd=place)
-        assert stock.differences(without_config(expected[step]), without_config(stock.snapshot(root))) == [], step
+        found = stock.snapshot(root)
+        assert stock.differences(compared(expected[step]), compared(found)) == [], step
+        assert objects(expected[step]) <= set(cloud.store.keys(f"identity-{name}")), step
 
 
-def without_config(found: dict[str, str]) -> dict[str, str]:
-    return {path: text for path, text in found.items() if path != ".dvc/config.local"}
+def compared(found: dict[str, str]) -> dict[str, str]:
+    """Without the settings of the remote, and the objects of the cache: of uncached outs, `dvc pull` brings none."""
+    return {
+        path: text
+        for path, text in found.items()
+        if path != ".dvc/config.local" and not path.startswith(".dvc/cache/files/")
+    }
+
+
+def objects(found: dict[str, str]) -> set[str]:
+    return {path.replace(".dvc/cache", "here") for path in found if path.startswith(".dvc/cache/files/")}

@@ -39,7 +39,7 @@ if [ ! -e etc/hostname ]; then
     echo 'ray:x:1000:1000::/home/ray:/bin/bash' >> etc/passwd
     echo 'ray:x:1000:' >> etc/group
     echo "$NAME" > etc/hostname
-    printf '127.0.0.1 localhost %s\n' "$NAME" > etc/hosts
+    printf '127.0.0.1 localhost\n%s %s\n' "$ADDRESS" "$NAME" > etc/hosts
     chown 1000:1000 home/ray
     rm -f etc/ssh/ssh_host_*
     ssh-keygen -q -t ed25519 -N '' -f etc/ssh/ssh_host_ed25519_key

@@ -241,6 +241,7 @@ class Host:
         base, venv = os.path.realpath(sys.base_prefix), sys.prefix
         return {
             "NAME": self.name,
+            "ADDRESS": self.address,
             "DISK": str(self.disk),
             "READ_ONLY": ":".join(path for path in (base, str(PROJECT / "src")) if not path.startswith("/usr")),
             "WRITABLE": venv if venv != sys.base_prefix else "",

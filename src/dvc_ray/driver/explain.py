@@ -79,7 +79,7 @@ def full_disk(path: str) -> str:
     return ""
 
 
-def no_git(tail: Sequence[str]) -> str:
+def no_git(address: str, tail: Sequence[str]) -> str:
     """Say that a stage workspace has no Git repository, to a command that looked for one."""
     text = "\n".join(tail).lower()
     if not any(sign in text for sign in _NO_GIT):
@@ -88,7 +88,7 @@ def no_git(tail: Sequence[str]) -> str:
         "\nIts output speaks of a Git repository: a stage's workspace has none, because a result that depends on Git's"
         " state could not be reproduced from its deps."
         "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
-        " itself: dvc repro --single-item."
+        f" itself: dvc repro --single-item {address}"
     )
 
 

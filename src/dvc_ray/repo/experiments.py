@@ -19,12 +19,14 @@ from typing import Any, Final
 
 from dvc_ray import processes
 from dvc_ray.errors import UnsupportedError
-from dvc_ray.repo import git, hashes
+from dvc_ray.repo import filters, git, hashes, snapshot
 from dvc_ray.repo.failures import ours
 from dvc_ray.repo.project import Project
 from dvc_ray.repo.tasks import Copy
 from dvc_ray.values import Experiment, Selection
 
+_GITLINK: Final = "160000"
+"""Mode of a submodule in a tree of Git."""
 _OWNER: Final = "dvc-ray.json"
 """Beside DVC's file about a running experiment: which process runs it, and what to remove if that has died."""
 
@@ -44,6 +46,8 @@ class Lab:
     _force: bool
     _message: str | None
     _checkout: Mapping[str, Any]
+    _given: dict[str, tuple[int, int]]
+    """Files with the bytes of the user's tree, which filters make others of; as they were given."""
 
     @property
     def tree(self) -> str:
@@ -84,11 +88,13 @@ class Lab:
                 inner.scm_context.add(_get_stage_files(self.project._stages[address]))
             if paths := self._executor._get_top_level_paths(inner):
                 inner.scm_context.add(paths)  # without those in submodules, where DVC knows how (3.63)
+            filters.notice(self.tree, self._given)
             exp_hash = self._executor.hash_exp([self.project._stages[address] for address in ran])
             message = self._message
             if trailer:  # below what DVC would have said (``BaseExecutor.commit``)
                 message = f"{message or f'dvc: commit experiment {exp_hash}'}\n\n{trailer}"
-            ref, exp_ref, force = self._executor._repro_commit(inner, info, exp_hash, self._force, message=message)
+            with _submodules_kept(self.home.tree, inner.scm):
+                ref, exp_ref, force = self._executor._repro_commit(inner, info, exp_hash, self._force, message=message)
             info.result_hash, info.result_ref, info.result_force = exp_hash, ref, force
             exps = self.home._repo.experiments
             found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))
@@ -139,6 +145,7 @@ class Lab:
         hashes.carry(inner.site_cache_dir, repo.state, pairs)
         hashes.links(repo, (new for _, new in pairs if os.path.exists(new)))
         repo.scm.reset()  # as `Git.detach_head` leaves the index when DVC runs an experiment in the workspace
+        filters.refresh(self.home.tree, tuple(self._given))
 
     def take_over(self, paths: Sequence[str]) -> None:
         """Tell DVC that files which were linked from the workspace are what they are there; relative paths."""
@@ -177,20 +184,23 @@ def open_lab(
     with ours():
         exps = repo.experiments
         queue = exps.tempdir_queue
-    _reap(Path(queue.pid_dir))
+    reap(home.dvc_dir)
     kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
         stack.enter_context(git.found_by_place())
         with home.locked(waiting=waiting), ours():
             overrides = _overrides(repo, experiment)
-            entry = exps.new(
-                queue,
-                params=overrides,
-                name=experiment.name,
-                force=force,
-                no_hydra=not experiment.hydra,
-                **kwargs,
-            )
+            filtered = filters.filtered(home.tree)
+            with filters.kept(home.tree, filtered, repo.tmp_dir):
+                entry = exps.new(
+                    queue,
+                    params=overrides,
+                    name=experiment.name,
+                    force=force,
+                    no_hydra=not experiment.hydra,
+                    **kwargs,
+                )
+            filters.refresh(home.tree, filtered)
             stashed()
         with ours():
             executor = _executor(exps, entry, stack)
@@ -203,6 +213,7 @@ def open_lab(
             inner = stack.enter_context(repro)
             own({"root": executor.root_dir, "site": inner.site_cache_dir})
             stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
+            _keep_remotes(repo.config, inner.config)
             _, given = executor._repro_args(inner)
         yield Lab(
             home=home,
@@ -214,7 +225,40 @@ def open_lab(
             _force=force,
             _message=experiment.message,
             _checkout={**kwargs, "with_deps": bool(selection.targets)},
+            _given=filters.give(home.tree, snapshot.tree(inner), filtered),
         )
+
+
+@contextlib.contextmanager
+def _submodules_kept(home: str, scm: Any) -> Iterator[None]:
+    """Have a commit name the commits of submodules, which DVC loses on the way into the directory (3.67.1)."""
+    found = (line.partition("\t") for line in git.paths(home, "ls-files", "-s", "-z"))
+    links = [(head.split()[1], path) for head, _, path in found if head.startswith(_GITLINK)]
+    commit = scm.commit
+
+    def with_links(*arguments: Any, **options: Any) -> Any:
+        for sha, path in links:
+            git.ask(scm.root_dir, "update-index", "--add", "--cacheinfo", f"{_GITLINK},{sha},{path}")
+        return commit(*arguments, **options)
+
+    scm.commit = with_links
+    try:
+        yield
+    finally:
+        del scm.commit
+
+
+def _keep_remotes(theirs: Any, config: Any) -> None:
+    """Have remotes that are relative paths be what they are in the user's project."""
+    moved = {
+        name: remote["url"]
+        for name, remote in theirs["remote"].items()
+        if remote["url"] != config["remote"].get(name, remote)["url"]
+    }
+    if moved:
+        with config.edit("local") as local:
+            for name, url in moved.items():
+                local.setdefault("remote", {}).setdefault(name, {})["url"] = str(url)
 
 
 def _copied(repo: Any, experiment: Experiment) -> tuple[str, ...]:
@@ -287,8 +331,13 @@ def _announce(queue: Any, rev: str, executor: Any, stack: contextlib.ExitStack) 
     return str(infofile), own
 
 
-def _reap(running: Path) -> None:
-    """Remove experiments whose process has died: DVC would list them as running for ever."""
+def reap(dvc_dir: str) -> None:
+    """Remove experiments whose process has died: DVC would list them as running for ever.
+
+    Args:
+        dvc_dir: The project's ``.dvc``.
+    """
+    running = Path(dvc_dir, "tmp", "exps", "standalone", "run")  # TempDirQueue.pid_dir
     for owner in running.glob(f"*/{_OWNER}"):
         found = processes.read(owner)
         if found and not processes.is_owned(owner):

@@ -97,10 +97,11 @@ def _not_imported(error: ImportError) -> tuple[str, str]:
 def _explain(error: Exception) -> tuple[str, str]:
     from dvc.exceptions import CyclicGraphError, OutputDuplicationError, StageNotFoundError
     from dvc.lock import LockError
-    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+    from dvc.stage.exceptions import MissingDataSource, StageFileDoesNotExistError, StageNotFound
     from dvc.utils.serialize import YAMLFileCorruptedError
 
     hints: list[tuple[type[Exception], str]] = [
+        (MissingDataSource, "Bring it with `dvc pull`, or put it back."),
         (StageNotFound, "See the stages with `dvc stage list --all`."),
         (StageNotFoundError, "See the stages with `dvc stage list --all`."),
         (StageFileDoesNotExistError, "Go where it is, or name what there is: `dvc stage list --all` shows it."),

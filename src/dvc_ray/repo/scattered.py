@@ -47,7 +47,10 @@ def fill_deps(stage: Any, data: Virtual) -> None:
 
 
 def cached_entry(stage: Any, store: Objects, stores: Mapping[str, Objects]) -> dict[str, Any] | None:
-    """The entry of the remote's run cache for a stage with the deps it has, if all that it names is there.
+    """The entry of dvc.lock for a stage with the deps it has and outs of the remote's run cache, if these are there.
+
+    Only the outs are taken from the cache, as DVC does: the key of an entry leaves out all that is called `size` or
+    `nfiles`, a param of that name, too (``dvc.stage.cache._get_cache_hash``, 3.67.1).
 
     Args:
         stage: The stage.
@@ -75,7 +78,7 @@ def cached_entry(stage: Any, store: Objects, stores: Mapping[str, Objects]) -> d
         md5 and stores.get(path, store).size(f"files/md5/{md5[:2]}/{md5[2:]}") is not None
         for path, md5 in hashes.items()
     )
-    return dict(entry) if there else None
+    return {**to_single_stage_lockfile(stage), "outs": entry.get("outs", [])} if there else None
 
 
 def _is_reusable(stage: Any) -> bool:

@@ -6,7 +6,7 @@ import re
 import socket
 from typing import Final
 
-from dvc_ray.errors import ObjectMissingError, StorageError
+from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError
 
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _REASONS: Final = {
@@ -58,7 +58,7 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
     lower = text.lower()
     for mark, reason_text in _UNREACHABLE.items():
         if mark in lower:
-            return StorageError(
+            return UnreachableError(
                 f"remote {where}: {reason_text}.",
                 "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
                 " there: security group, VPC endpoint, proxy.",

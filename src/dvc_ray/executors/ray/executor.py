@@ -223,9 +223,8 @@ class RayExecutor:
         if sent:  # what many attempts need, a node fetches once
             known = self._sent.get(packs[0].id)
             sent[0] = self._sent[packs[0].id] = ray.put(packs[0]) if known is None else known
-        remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None)
-        if task.elsewhere is not None and (near := self._near(task.elsewhere)) is not None:
-            remote = remote.options(scheduling_strategy=near)
+        near = self._near(task.elsewhere) if task.elsewhere is not None else None
+        remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None, near=near)
         head = look() if task.elsewhere else None
         self._flights[task.address] = _Flight(task, settings, remote.remote(task, head, *sent), time.monotonic())
 
@@ -237,7 +236,7 @@ class RayExecutor:
         # The last is not public, though long there (2.54, 2.60): without it a task waits for a node that is busy.
         return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True) if node else None
 
-    def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False) -> Any:
+    def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False, near: Any = None) -> Any:
         """The remote function with a stage's options, which Ray checks."""
         labels = dict(settings.label_selector)
         if self._shares_disk:
@@ -254,6 +253,7 @@ class RayExecutor:
                 accelerator_type=settings.accelerator_type,
                 label_selector=labels or None,
                 runtime_env=settings.runtime_env,
+                scheduling_strategy=near,
             )
         except (TypeError, ValueError) as error:
             raise ConfigError(
