@@ -18,7 +18,7 @@ def _files(objects: str) -> list[Path]:
 
 
 def _ours(way: str, objects: str, url: str) -> float:
-    """As a worker does: the hashes are known, of what is brought also the sizes."""
+    """As a worker does: the hashes are known, of what is brought not the sizes."""
     from dvc_ray.storage import Item, download, upload
     from dvc_ray.storage.s3 import S3
     from dvc_ray.values import Remote
@@ -33,15 +33,13 @@ def _ours(way: str, objects: str, url: str) -> float:
         begun = time.perf_counter()
         upload(store, items)
         return time.perf_counter() - begun
-    known = {key: store.size(key) for key in store.keys("files/md5")}
     items = [
         Item(
             key=key,
             path=os.path.join(objects, *key.split("/")[-2:]),
-            size=size,
             md5="".join(key.split("/")[-2:]).removesuffix(".dir"),
         )
-        for key, size in known.items()
+        for key in store.keys("files/md5")
     ]
     begun = time.perf_counter()
     download(store, items)

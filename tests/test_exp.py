@@ -668,6 +668,7 @@ SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
 }
 
 
+@pytest.mark.full
 def test_the_flags_of_repro_mean_the_same(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
     theirs, ours = twins(FILES)
     for number, (name, (arguments, selection, options)) in enumerate(SELECTIONS.items()):
