@@ -11,6 +11,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -184,6 +185,8 @@ class Site:
 
 _LARGE: Final = "files"
 """Folder of large files among the results."""
+_AT_A_TIME: Final = 16
+"""Objects that are removed at the same time."""
 _ROOM: Final = 1 << 20
 """Bytes below which a disk counts as full."""
 _PROBED: Final[set[Remote]] = set()
@@ -241,8 +244,8 @@ def forget_results(store: Objects, run_id: str) -> None:
     Raises:
         StorageError: The store cannot be reached, or refuses.
     """
-    for key in list(store.keys(_results(run_id))):
-        store.delete(key)
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="dvc-ray-forget") as pool:
+        list(pool.map(store.delete, list(store.keys(_results(run_id)))))
 
 
 def _result_key(task: StageTask) -> str:
