@@ -34,13 +34,16 @@ ASKED = StageSettings(num_cpus=4, memory=2 << 30, num_gpus=1)
 def test_what_is_waited_for() -> None:
     four = StageSettings(num_cpus=4)
     assert wait(four, [SMALL, LARGE], None) == Wait(what="4 CPUs to be free")
-    assert wait(four, [SMALL], None).what.endswith("the cluster has none, and does not grow by itself")
+    assert wait(four, [SMALL, LARGE], None, moving=True) is None, "others run: it waits for its turn"
+    there_is_none = "a node with 4 CPUs: the cluster has none, and does not grow by itself"
+    assert wait(four, [SMALL], None, moving=True) == Wait(what=there_is_none)
     assert wait(four, [SMALL], Scaling()) == Wait(what="a node with 4 CPUs")
     assert wait(four, [], Scaling(launching=1)) == Wait(what="a node with 4 CPUs (1 node being launched)")
     refused = Scaling(failed="InsufficientInstanceCapacity")
-    assert "the last launch failed: InsufficientInstanceCapacity" in wait(four, [], refused).what
+    why = "a node with 4 CPUs (the last launch failed: InsufficientInstanceCapacity)"
+    assert wait(four, [], refused) == Wait(what=why)
     never = Scaling(impossible=({"CPU": 4.0, "GPU": 1.0, "memory": float(2 << 30)},))
     assert wait(ASKED, [SMALL], never) == Wait(
         what="no node type of the cluster has 4 CPUs, 1 GPU, 2.0 GiB of memory", never=True
     )
-    assert not wait(four, [SMALL], never).never
+    assert wait(four, [SMALL], never) == Wait(what="a node with 4 CPUs")

@@ -23,16 +23,24 @@ class Scaling:
     """Why the last launch failed."""
 
 
-def wait(settings: StageSettings, nodes: Sequence[fit.Node], scaling: Scaling | None) -> Wait:
+def wait(
+    settings: StageSettings, nodes: Sequence[fit.Node], scaling: Scaling | None, *, moving: bool = False
+) -> Wait | None:
     """Say what an attempt waits for.
 
     Args:
         settings: What it asks for.
         nodes: Those that are there and that it may run on.
         scaling: None: the cluster has no autoscaler.
+        moving: Whether others of the run are running: that this one waits for its turn is no news then.
+
+    Returns:
+        None: nothing worth to be said.
     """
     asked = amounts(settings)
     if any(not fit.lack(settings, node) for node in nodes):
+        if moving:
+            return None
         return Wait(what=f"{asked} to be free{_coming(scaling)}")
     if scaling is None:
         return Wait(what=f"a node with {asked}: the cluster has none, and does not grow by itself")

@@ -291,7 +291,9 @@ class RayExecutor:
             if node["NodeID"] != self._head
         ]
         found = self._scaling()
-        return {flight.task.address: wait(flight.settings, nodes, found) for flight in waiting}
+        moving = any(flight.node for flight in self._flights.values())
+        told = {flight.task.address: wait(flight.settings, nodes, found, moving=moving) for flight in waiting}
+        return {address: text for address, text in told.items() if text is not None}
 
     @staticmethod
     def _scaling() -> Scaling | None:
