@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks import experiment, folder, overhead, parallel, scale, transfers
+from benchmarks import cluster, experiment, folder, overhead, parallel, scale, transfers
 from benchmarks import help as help_page
 from benchmarks.cpu import adopt_orphans
 from benchmarks.harness import Workbench, load, machine
@@ -23,6 +23,7 @@ _CLAIMS: Final[dict[str, Callable[[Workbench], Iterator[str]]]] = {
     "folder": folder.run,
     "experiment": experiment.run,
     "transfers": transfers.run,
+    "cluster": cluster.run,
 }
 
 
