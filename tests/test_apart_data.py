@@ -236,3 +236,18 @@ def test_a_param_that_the_run_caches_key_leaves_out(project: Make, apart: Apart,
     stock.sh(root, "dvc pull -q && dvc status -q")
     assert "size: 2" in (root / "dvc.lock").read_text()
     assert states(apart(root)) == {"one": StageState.UNCHANGED}
+
+
+def test_caches_of_other_programs_stay_on_the_node(
+    project: Make, apart: Apart, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "models"))  # of the node
+    load = 'test -e "$HF_HOME/model" || { mkdir -p "$HF_HOME"; echo downloaded; } > "$HF_HOME/model"'
+    text = f"""
+stages:
+  one: {{cmd: '{load} && cp "$HF_HOME/model" one.txt', outs: [one.txt]}}
+  two: {{cmd: 'cp "$HF_HOME/model" two.txt', deps: [one.txt], outs: [two.txt]}}
+"""
+    root = cloud(project({"dvc.yaml": text}), "caches")
+    assert not apart(root).failed
+    assert (tmp_path / "models/model").read_text() == "downloaded\n"

@@ -739,3 +739,16 @@ def test_pull_from_a_relative_remote(project: Make, exp: Exp) -> None:
     result, _ = exp(root, Experiment(params=("lr=2",)), options=RunOptions(pull=True))
     assert not result.failed, result.failed
     assert (root / "out.txt").read_text() == "raw\n"
+
+
+def test_a_stage_that_writes_to_its_dep(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    command = "chmod u+w data.txt; echo ${lr} >> data.txt; cp data.txt out.txt"
+    text = f"stages: {{one: {{cmd: '{command}', deps: [data.txt], params: [lr], outs: [out.txt]}}}}"
+    files = {"dvc.yaml": text, "params.yaml": "lr: 1\n", "data.txt": "data\n", ".gitignore": "/data.txt\n"}
+    theirs, ours = twins({**files, "setup.sh": "dvc add -q data.txt"})
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    _, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert saved is not None
+    assert saved.applied, saved.why
+    assert tree(ours, "one") == tree(theirs, "one")
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []

@@ -41,7 +41,7 @@ class Trial:
         self._tell = tell
         self._seen = seen
         self._outs: tuple[str, ...] = ()
-        self._stamps: object = None
+        self._stamps: tuple[tuple[str, tuple[int, int]], ...] = ()
 
     @property
     def project(self) -> Project:
@@ -90,7 +90,7 @@ class Trial:
         if self._twin is None:
             return "--temp"
         with home.locked(waiting=lambda: self._tell(_WAITING)):
-            if (look(home), stamps_of(home.tree, self._outs)) != (self._seen, self._stamps):
+            if look(home) != self._seen or self._others_wrote(self._twin):
                 return "the workspace has changed meanwhile"
             if other := journal.busy(home.dvc_dir):
                 return f"another dvc-ray run, {other.name}, works in the workspace"
@@ -99,6 +99,15 @@ class Trial:
             except (OSError, ProjectError) as error:
                 return f"its results cannot all be brought into the workspace: {error}"
         return ""
+
+    def _others_wrote(self, twin: Twin) -> bool:
+        """Whether data in the workspace has changed, but for what a stage has written to its own dep.
+
+        That is one file in both trees, by a hard link; ``dvc exp run`` would have left it changed, too.
+        """
+        before, now = dict(self._stamps), dict(stamps_of(self._lab.home.tree, self._outs))
+        changed = {path for path in {*before, *now} if before.get(path) != now.get(path)}
+        return not all(twin.shares(path) for path in changed)
 
     def _push(self) -> None:
         """Push it, if the project is set up so; it is saved in any case."""

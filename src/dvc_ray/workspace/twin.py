@@ -58,6 +58,12 @@ class Twin:
         """Whether the user's tree has nothing there."""
         return not _exists(self._home, path)
 
+    def shares(self, path: str) -> bool:
+        """Whether a file is the same one in both trees."""
+        with contextlib.suppress(OSError):
+            return os.path.samefile(os.path.join(self._home, path), os.path.join(self._tree, path))
+        return False
+
     def sync(self, paths: Iterable[str]) -> None:
         """Make files of the user's tree what they are in the other: content, mode, or absence."""
         for path in _checked(paths):
@@ -127,14 +133,14 @@ class Twin:
         return stamp(os.path.join(root, path))[:2]
 
 
-def stamps_of(root: str, paths: Iterable[str]) -> tuple[object, ...]:
+def stamps_of(root: str, paths: Iterable[str]) -> tuple[tuple[str, _Stamp], ...]:
     """Stamp files and directories of a tree, in all depth: changes when somebody writes there.
 
     Args:
         root: The tree.
         paths: Relative to it.
     """
-    found: list[object] = []
+    found: list[tuple[str, _Stamp]] = []
     for path in paths:
         with contextlib.suppress(OSError):
             found += [(file, stamp(os.path.join(root, file))[:2]) for file in files_under(root, path)]
