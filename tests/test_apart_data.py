@@ -242,7 +242,7 @@ def test_caches_of_other_programs_stay_on_the_node(
     project: Make, apart: Apart, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "models"))  # of the node
-    load = 'test -e "$HF_HOME/model" || { mkdir -p "$HF_HOME"; echo downloaded; } > "$HF_HOME/model"'
+    load = 'mkdir -p "$HF_HOME" && echo downloaded > "$HF_HOME/model"'
     text = f"""
 stages:
   one: {{cmd: '{load} && cp "$HF_HOME/model" one.txt', outs: [one.txt]}}
