@@ -200,7 +200,6 @@ def open_lab(
                     no_hydra=not experiment.hydra,
                     **kwargs,
                 )
-            filters.refresh(home.tree, filtered)
             stashed()
         with ours():
             executor = _executor(exps, entry, stack)

@@ -10,11 +10,9 @@ import contextlib
 import filecmp
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from dvc_ray import env
 from dvc_ray.repo import git
 
 _ATTRIBUTES = ("filter", "text", "eol", "ident", "working-tree-encoding")
@@ -28,10 +26,7 @@ def filtered(tree: str) -> tuple[str, ...]:
         ProjectError: Git cannot say.
     """
     listed = git.ask(tree, "ls-files", "-z")
-    command = ["git", "-C", tree, "check-attr", "-z", "--stdin", *_ATTRIBUTES]
-    done = subprocess.run(
-        command, input=listed, capture_output=True, check=True, env=env.without_git(os.environ)
-    ).stdout.split(b"\0")
+    done = git.ask(tree, "check-attr", "-z", "--stdin", *_ATTRIBUTES, said=listed).split(b"\0")
     triples = zip(done[0::3], done[1::3], done[2::3], strict=False)
     found = dict.fromkeys(os.fsdecode(path) for path, _, value in triples if os.fsdecode(value) not in _NONE)
     return tuple(path for path in found if os.path.isfile(os.path.join(tree, path)))
@@ -39,7 +34,7 @@ def filtered(tree: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def kept(tree: str, paths: Sequence[str], aside: str) -> Iterator[None]:
-    """Have files be afterwards what they are now, byte for byte.
+    """Have files be afterwards what they are now, byte for byte, and Git's index know that.
 
     Args:
         tree: What the paths are relative to.
@@ -50,13 +45,16 @@ def kept(tree: str, paths: Sequence[str], aside: str) -> Iterator[None]:
         names = {path: os.path.join(folder, str(number)) for number, path in enumerate(paths)}
         for path, name in names.items():
             _link(os.path.join(tree, path), name)
+        put_back = []
         try:
             yield
         finally:
             for path, name in names.items():
                 target = os.path.join(tree, path)
-                if not os.path.isfile(target) or not filecmp.cmp(name, target, shallow=False):
+                if not os.path.isfile(target) or not _is_same(name, target):
                     os.replace(name, target)
+                    put_back.append(path)
+            refresh(tree, put_back)
 
 
 def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -80,12 +78,12 @@ def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, tuple[int, int
     given = {}
     for path, blob in _cleaned(home, both).items():
         source, target = os.path.join(home, path), os.path.join(tree, path)
-        if there.get(path) == blob and not filecmp.cmp(source, target, shallow=False):
+        if there.get(path) == blob and not _is_same(source, target):
             shutil.copy2(source, target)
             state = os.stat(target)
             given[path] = (state.st_mtime_ns, state.st_size)
     if given:
-        git.ask(tree, "update-index", "--skip-worktree", "--", *given)
+        git.ask(tree, "update-index", "--skip-worktree", "-z", "--stdin", said=_joined(given))
     return given
 
 
@@ -99,7 +97,7 @@ def refresh(tree: str, paths: Sequence[str]) -> None:
     """
     known = _in_index(tree, paths)
     if same := [path for path, blob in _cleaned(tree, paths).items() if known.get(path) == blob]:
-        git.ask(tree, "add", "--", *same)
+        git.ask(tree, "update-index", "-z", "--stdin", said=_joined(same))
 
 
 def notice(tree: str, given: dict[str, tuple[int, int]]) -> None:
@@ -116,15 +114,17 @@ def notice(tree: str, given: dict[str, tuple[int, int]]) -> None:
                 continue
         changed.append(path)
     if changed:
-        git.ask(tree, "update-index", "--no-skip-worktree", "--", *changed)
+        git.ask(tree, "update-index", "--no-skip-worktree", "-z", "--stdin", said=_joined(changed))
 
 
 def _cleaned(tree: str, paths: Sequence[str]) -> dict[str, str]:
     """Hash of the blob that Git would make of each file."""
-    there = [path for path in paths if os.path.isfile(os.path.join(tree, path))]
+    # Git takes names from its input line by line here; one with a line end in it is left as it is.
+    there = [path for path in paths if "\n" not in path and os.path.isfile(os.path.join(tree, path))]
     if not there:
         return {}
-    found = git.ask(tree, "hash-object", "--", *there).split()
+    said = "".join(f"{path}\n" for path in there)
+    found = git.ask(tree, "hash-object", "--stdin-paths", said=os.fsencode(said)).split()
     return {path: blob.decode() for path, blob in zip(there, found, strict=True)}
 
 
@@ -132,8 +132,17 @@ def _in_index(tree: str, paths: Sequence[str]) -> dict[str, str]:
     """Hash of the blob that Git has of each file."""
     if not paths:
         return {}
-    entries = (line.partition("\t") for line in git.paths(tree, "ls-files", "-s", "-z", "--", *paths))
-    return {path: head.split()[1] for head, _, path in entries}
+    entries = (line.partition("\t") for line in git.paths(tree, "ls-files", "-s", "-z"))
+    wanted = set(paths)
+    return {path: head.split()[1] for head, _, path in entries if path in wanted}
+
+
+def _joined(paths: Iterable[str]) -> bytes:
+    return b"".join(os.fsencode(path) + b"\0" for path in paths)
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
 
 
 def _link(source: str, target: str) -> None:

@@ -13,19 +13,22 @@ from dvc_ray import env
 from dvc_ray.errors import ProjectError
 
 
-def ask(tree: str, *arguments: str) -> bytes:
+def ask(tree: str, *arguments: str, said: bytes | None = None) -> bytes:
     """Run a Git command; what it prints.
 
     Args:
         tree: Where.
         arguments: Of ``git``.
+        said: For its standard input.
 
     Raises:
         ProjectError: Git cannot be run or fails.
     """
     command = ["git", "-C", tree, *arguments]
     try:
-        return subprocess.run(command, check=True, capture_output=True, env=env.without_git(os.environ)).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, env=env.without_git(os.environ), input=said
+        ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         why = getattr(error, "stderr", b"") or str(error).encode()
         raise ProjectError(
