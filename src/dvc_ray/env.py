@@ -27,6 +27,11 @@ STORAGE: Final = "DVC_RAY_STORAGE"
 CODE_LIST: Final = "DVC_RAY_CODE_LIST"
 """File naming the code of the project, a path a line relative to DVC_ROOT: what `dvc_ray.init` hands to workers."""
 
+CREDENTIALS_FILE: Final = "AWS_SHARED_CREDENTIALS_FILE"
+"""Where clients of S3 look for keys."""
+OWN_CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", CREDENTIALS_FILE)
+"""Variables of a machine that has keys of its own."""
+
 CROSSING_PREFIXES: Final = ("DVC_", "DVCLIVE_")
 """Variables with these prefixes are handed from a stage's own driver to its nested workers."""
 TO_OTHER_MACHINES: Final = ("DVC_EXP_", "DVC_STUDIO_", "DVCLIVE_")

@@ -224,7 +224,9 @@ class Elsewhere:
     cache_size: int | None = None
     """Bytes that the node's cache may have; None: no bound."""
     store_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Variables with which other clients than ours reach the default remote, where the node has none of its own."""
+    """Variables with which other clients than ours find the default remote, where the node has none of its own."""
+    store_credentials: str = field(default="", repr=False)
+    """Keys for it, as a file of credentials."""
     secrets: tuple[str, ...] = ()
     """Names of variables of the task's environment that may be shown nowhere."""
 

@@ -61,7 +61,8 @@ class Cloud:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
         adding = f"dvc add -q {add}" if add else "true"
-        self.head.sh(SETUP.format(url=f"{url}/{name}", add=adding, add_path=add), cwd=root)
+        script = SETUP.format(url=f"{url}/{name}", add=adding, add_path=add)
+        self.head.sh(script, cwd=root, env=self.store.owner.variables())
         return root
 
     def run(self, root: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> dict[str, Any]:

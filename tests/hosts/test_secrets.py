@@ -26,7 +26,8 @@ stages:
 """
 
 
-def test_nothing_secret_is_left_anywhere(cloud: Cloud) -> None:
+def test_nothing_secret_is_left_anywhere(watched: Cloud) -> None:
+    cloud = watched
     root = cloud.project("private", {"dvc.yaml": CHECKED, "data/in.txt": "in\n"})
     owner = cloud.store.owner
     cloud.head.sh(
@@ -67,6 +68,11 @@ dvc_ray.init(log_to_driver=False)
 
 @ray.remote
 def work():
+    from pyarrow import fs
+
+    system, path = fs.FileSystem.from_uri(dvc_ray.storage_path("kept"))
+    with system.open_output_stream(path + "/model.bin") as file:
+        file.write(b"weights")
     return len(os.environ["HF_TOKEN"]), dvc_ray.data_path("data")
 
 
@@ -95,11 +101,11 @@ for path in (*lists, "api/jobs/", "nodes?view=details", "api/cluster_status", "l
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def watched(testbed: Testbed) -> Iterator[Cloud]:
     """A cluster with a dashboard."""
-    store = testbed.store("watched-s3")
-    head, worker = (testbed.host(name, env=store.environment()) for name in ("watched-head", "watched-worker"))
+    store = testbed.store("watched-s3")  # no host has keys of its own
+    head, worker = (testbed.host(name, env=store.place()) for name in ("watched-head", "watched-worker"))
     ray = RayCluster(head, dashboard=True)
     ray.join(worker, num_cpus=1)
     yield Cloud(testbed, head, (worker,), store, ray)
@@ -127,3 +133,4 @@ def test_nothing_secret_is_shown_by_ray(watched: Cloud) -> None:
     assert "DVC_RAY_ATTEMPT" in shown, "its workers' environment is shown"
     found = [text for text in (TOKEN, CANARY, owner.secret) if text in shown]
     assert not found
+    assert any(key.endswith("storage/kept/model.bin") for key in watched.store.keys("bucket-shown"))

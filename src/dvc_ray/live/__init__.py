@@ -7,6 +7,7 @@ live        ``Live``: DVCLive on one process of many
 stage_live  DVCLive that writes to the stage's directory from any working directory
 away        data to workers on other nodes than the stage's, and their files home
 away_live   ``Live`` there
+credentials keys of the remote for Ray's own storage
 silent      what ``Live`` is everywhere else
 train, tune which process of Ray Train, which trial of Ray Tune, is this?
 """

@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 
 from dvc_ray import env
 from dvc_ray.errors import LiveError
-from dvc_ray.live import session
+from dvc_ray.live import credentials, session
 from dvc_ray.paths import IN_USE, is_under, node_folder
 
 LARGEST: Final = 2 << 30
@@ -57,6 +57,8 @@ class Attempt:
     """Name, URL and options of each."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """For the environment of its workers."""
+    keys: str = field(default="", repr=False)
+    """Of the remote, as a file of credentials."""
 
     def write(self) -> str:
         """Put it into the cluster; its key, for `read`."""
@@ -96,6 +98,9 @@ def take_variables() -> None:
     if key and (attempt := Attempt.read(key)) is not None:
         for name, text in attempt.variables.items():
             os.environ.setdefault(name, text)
+        if attempt.keys:
+            path = Place.here("keys").root / str(os.getpid())
+            os.environ.update(credentials.give(attempt.keys, path, os.environ))
 
 
 def is_away() -> bool:

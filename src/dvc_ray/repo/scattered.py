@@ -13,7 +13,7 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import FOLDER, Item, Objects, download
-from dvc_ray.storage.s3 import variables
+from dvc_ray.storage.s3 import credentials, variables
 from dvc_ray.values import Elsewhere, RunOptions, StageTask
 
 _STEP: Final = 1024
@@ -238,6 +238,7 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
             ships=tuple(sorted(sent)),
             cache_size=options.node_cache_size,
             store_env=tuple(variables(data.remote(data.default)).items()),
+            store_credentials=credentials(data.remote(data.default)),
             secrets=options.secrets,
             pushes=tuple(pushes.items()),
             bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),

@@ -79,29 +79,28 @@ def can(remote: Remote) -> bool:
     return remote.url.startswith("s3://") and set(dict(remote.options)) <= _HONOURED and _has_obstore()
 
 
-_VARIABLES: Final = {
-    "AWS_ENDPOINT_URL": "endpointurl",
-    "AWS_REGION": "region",
-    "AWS_PROFILE": "profile",
-    "AWS_ACCESS_KEY_ID": "access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
-    "AWS_SESSION_TOKEN": "session_token",
+_VARIABLES: Final = {"AWS_ENDPOINT_URL": "endpointurl", "AWS_REGION": "region", "AWS_PROFILE": "profile"}
+_KEYS: Final = {
+    "aws_access_key_id": "access_key_id",
+    "aws_secret_access_key": "secret_access_key",
+    "aws_session_token": "session_token",
 }
-_CREDENTIALS: Final = frozenset(_VARIABLES) - {"AWS_ENDPOINT_URL", "AWS_REGION"}
 
 
 def variables(remote: Remote) -> dict[str, str]:
-    """Environment variables that say to any client of S3, such as Ray's own storage, what a remote's options say."""
-    options = dict(remote.options)
-    if not remote.url.startswith("s3://"):
-        return {}
+    """Environment variables that say to any client of S3, such as Ray's own storage, where a remote is."""
+    options = dict(remote.options) if remote.url.startswith("s3://") else {}
     return {name: str(options[option]) for name, option in _VARIABLES.items() if options.get(option)}
 
 
-def added(found: Mapping[str, str], to: Mapping[str, str]) -> dict[str, str]:
-    """An environment with a remote's `variables`; what it says itself wins, its credentials as a whole."""
-    own = not _CREDENTIALS.isdisjoint(to)
-    return {**{name: text for name, text in found.items() if not (own and name in _CREDENTIALS)}, **to}
+def credentials(remote: Remote) -> str:
+    """The keys in a remote's options, as a file of credentials for any client of S3; empty if there are none.
+
+    Not as variables: Ray Tune hands those to its workers by a runtime_env, which Ray's dashboard shows (2.60).
+    """
+    options = dict(remote.options) if remote.url.startswith("s3://") else {}
+    lines = [f"{name} = {options[option]}" for name, option in _KEYS.items() if options.get(option)]
+    return "\n".join(["[default]", *lines, ""]) if lines else ""
 
 
 class S3:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import StorageError
+from dvc_ray.live import credentials
 from dvc_ray.paths import key_name, node_folder
 from dvc_ray.repo.bare import Ran
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
-from dvc_ray.storage.s3 import QUICK, added
+from dvc_ray.storage.s3 import QUICK
 from dvc_ray.values import Pack, Remote, StageResult, StageState, StageTask
 from dvc_ray.workspace import letter
 from dvc_ray.workspace.node import Node
@@ -78,7 +79,7 @@ class Site:
             workspace=workspace,
             log=f"{workspace}.log",
             state_dir="",
-            env=tuple(_environment(task).items()),
+            env=tuple(_environment(task, _keys(workspace)).items()),
             config={**task.config, "core": core, "cache": {"dir": node.cache, "type": "reflink,hardlink,copy"}},
         )
         return cls(
@@ -88,6 +89,7 @@ class Site:
     def close(self) -> None:
         """Leave the workspace to the next attempt, and keep the cache within its bound."""
         assert self.task.elsewhere is not None  # noqa: S101
+        _keys(self.task.workspace).unlink(missing_ok=True)
         lay_aside(self.task.workspace)
         self.pin.close()
         remove_old_trees(self.node.root)
@@ -256,14 +258,19 @@ def _results(run_id: str) -> str:
     return f"{FOLDER}/runs/{run_id}/results"
 
 
-def _environment(task: StageTask) -> dict[str, str]:
+def _keys(workspace: str) -> Path:
+    return Path(f"{workspace}.credentials")
+
+
+def _environment(task: StageTask, keys: Path) -> dict[str, str]:
     """The node's own environment without what Ray has added, and what the stage declares.
 
     Ray sets OMP_NUM_THREADS to the CPUs that the stage asks for, and CUDA_VISIBLE_DEVICES: that is as it should be.
     """
     node = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     assert task.elsewhere is not None  # noqa: S101
-    found = added(dict(task.elsewhere.store_env), {**node, **dict(task.env)})
+    found = {**dict(task.elsewhere.store_env), **node, **dict(task.env)}
+    found |= credentials.give(task.elsewhere.store_credentials, keys, found)
     if not os.path.exists(found.get("SHELL", "")):
         found["SHELL"] = next(path for path in ("/bin/bash", "/bin/sh") if os.path.exists(path))
     return found

@@ -115,6 +115,7 @@ def _attempt(task: StageTask, elsewhere: Elsewhere, node: str) -> Attempt:
         deps=tuple((dep.path, dep.oid, dep.remote) for dep in elsewhere.deps),
         remotes=tuple(asdict(remote) for remote in elsewhere.remotes),
         variables={**dict(elsewhere.store_env), **secret},
+        keys=elsewhere.store_credentials,
     )
 
 
