@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError
+from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.storage import Item, download, probe, upload
 from dvc_ray.storage.s3 import PART, QUICK, S3
+from dvc_ray.storage.words import explained
 from dvc_ray.values import Remote
 from tests.seaweed import Server
 
@@ -232,3 +233,9 @@ def test_memory_is_bounded(s3: Server, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE, plan], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 300, "MiB beyond what the libraries take"
+
+
+def test_the_number_of_a_port_is_no_status() -> None:
+    text = "Generic S3 error: error sending request for url (http://127.0.0.1:40312/bucket/a) operation timed out"
+    assert isinstance(explained(text, "s3://bucket"), UnreachableError)
+    assert "denies access" in explained("Client error with status 403 Forbidden: No Body", "s3://bucket").what

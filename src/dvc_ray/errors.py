@@ -9,7 +9,8 @@
      ├─ MissingDependencyError 255  a package is not installed, or too new for DVC
      ├─ ClusterError           255  Ray cannot be started or reached
      │   └─ RayDiedError       255  Ray has died under a run
-     ├─ StorageError           255  a remote cannot be reached, or refuses
+     ├─ StorageError           255  a remote refuses, or cannot be used
+     │   ├─ UnreachableError   255  it cannot be reached, now or from there
      │   ├─ ObjectMissingError 255  an object is not in it
      │   └─ CorruptObjectError 255  an object is not what its name says
      ├─ StageFailedError       255  a stage's command or its result failed
@@ -39,6 +40,7 @@ __all__ = [
     "RunInterruptedError",
     "StageFailedError",
     "StorageError",
+    "UnreachableError",
     "UnsupportedError",
 ]
 
@@ -110,7 +112,7 @@ class RayDiedError(ClusterError):
 
 
 class StorageError(DvcRayError):
-    """A remote cannot be reached, or refuses."""
+    """A remote refuses, or cannot be used."""
 
 
 class UnreachableError(StorageError):

@@ -53,7 +53,7 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
         return StorageError(f"remote {where}: {reason[0]} ({code}).", reason[1])
     if missing:
         return ObjectMissingError(f"remote {where}: an object is missing: {_short(text)}", "See `dvc status --cloud`.")
-    if "403" in text:
+    if "403 Forbidden" in text:  # the number alone may be that of a port
         return StorageError(f"remote {where}: {_REASONS['AccessDenied'][0]} (403).", _REASONS["AccessDenied"][1])
     lower = text.lower()
     for mark, reason_text in _UNREACHABLE.items():
