@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 OLDEST = $(VENV)-oldest
+# Most of a test is waiting for Ray to start and for processes to end.
+BESIDE = -n $(JOBS) --dist loadgroup
+JOBS ?= 2
 
 .PHONY: help demo test test-all test-oldest testbed lint types layers docs format bench clean
 
@@ -28,10 +31,10 @@ demo: $(VENV)/.demo ## run the example on this machine; DIR=path keeps it there
 	$(BIN)/dvc-ray demo $(DIR)
 
 test: $(VENV)/.dev ## the tests that CI runs
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m "not full" --durations 10 $(ARGS)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m "not full" --durations 10 $(BESIDE) $(ARGS)
 
 test-all: $(VENV)/.dev ## all tests
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(BESIDE) $(ARGS)
 
 test-oldest: $(OLDEST)/.test ## the core of them, on the oldest supported DVC, DVCLive and Ray
 	PATH="$(abspath $(OLDEST)/bin):$$PATH" $(OLDEST)/bin/python -m pytest -m "core and not full" --ignore tests/live \

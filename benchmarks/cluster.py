@@ -25,16 +25,15 @@ _CHAIN: Final = 10
 _RUNS: Final = 3
 _MIB: Final = 1 << 20
 _CHAINED: Final = """
-vars: [{run: 0}]
 stages:
-  s0: {cmd: echo ${run} > s0.txt, deps: [data], params: [run], outs: [s0.txt]}
+  s0: {cmd: "echo ${run} > s0.txt", deps: [data], params: [run], outs: [s0.txt]}
 """
 _LINK: Final = "  s%d: {cmd: cat s%d.txt > s%d.txt, deps: [s%d.txt], outs: [s%d.txt]}\n"
 _MANY: Final = """
 stages:
   each:
     foreach: [%s]
-    do: {cmd: echo ${item} > out/${item}.txt, deps: [data], outs: ["out/${item}.txt"]}
+    do: {cmd: "echo ${item} > ${item}.txt", deps: [data], outs: ["${item}.txt"]}
 """
 _WAITING: Final = """
 stages:
@@ -83,7 +82,11 @@ class _Run:
 
     def until_running(self) -> tuple[float, str]:
         """Wait for a stage to run; when, and where."""
-        return next((at, event["node"]) for at, event in self.events() if event.get("state") == "running")
+        event: dict[str, Any] = {}
+        for at, event in self.events():
+            if event.get("state") == "running":
+                return at, event["node"]
+        raise RuntimeError(event)
 
     def finish(self) -> list[tuple[float, dict[str, Any]]]:
         """The rest of the events; it must end well."""

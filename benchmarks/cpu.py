@@ -35,12 +35,22 @@ def waited() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def reap() -> set[int]:
-    """Wait for all processes that were adopted; their pids."""
-    gone = set()
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            gone.add(os.waitpid(-1, 0)[0])
+def children() -> set[int]:
+    """Pids of the processes that this one has started or adopted."""
+    return set(_children(os.getpid()))
+
+
+def reap(lasting: set[int]) -> set[int]:
+    """Wait for all processes that were adopted; their pids.
+
+    Args:
+        lasting: Children that were there before, servers for example: they are not waited for.
+    """
+    gone: set[int] = set()
+    while left := children() - lasting:
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                gone.add(os.waitpid(pid, 0)[0])
     return gone
 
 

@@ -120,7 +120,9 @@ class Workbench:
         for dep in sorted({dep for stage in stages for dep in stage.deps} - written):
             (project / dep).parent.mkdir(exist_ok=True)
             (project / dep).write_text(f"{dep}\n", encoding="utf-8")
-        (project / "dvc.yaml").write_text("stages:\n" + "".join(stage.yaml() for stage in stages), encoding="utf-8")
+        if stages:
+            text = "stages:\n" + "".join(stage.yaml() for stage in stages)
+            (project / "dvc.yaml").write_text(text, encoding="utf-8")
         self.time(project, "git", "init", "--quiet")
         self.time(project, *STOCK, "init", "--quiet")
         # Stock DVC would start a process in the background that asks the network for a newer version.
@@ -142,6 +144,7 @@ class Workbench:
         """
         lines = []
         with tempfile.TemporaryFile(dir=self._root) as said:
+            lasting = cpu.children()
             before, begun = cpu.waited(), time.perf_counter()
             with subprocess.Popen(
                 argv, cwd=cwd, env=self._environ, text=True, stdout=subprocess.PIPE, stderr=said
@@ -154,7 +157,7 @@ class Workbench:
                 _, status, used = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
             wall = time.perf_counter() - begun
-            more = unwaited.total(cpu.reap())
+            more = unwaited.total(cpu.reap(lasting))
             if process.returncode:
                 said.seek(0)
                 raise RuntimeError(f"{argv} exited with {process.returncode}: {said.read().decode()}")

@@ -36,8 +36,8 @@ _OF_THE_BEST: Final = 1 / 0.8
 class _Client:
     """Somebody who moves objects: command lines, up and down.
 
-    Each is timed as a whole; those in Python say how long the moving itself took, which is what counts: the libraries
-    are in a worker's memory already.
+    Those in Python say how long the moving itself took, which is what counts: the libraries are in a worker's memory
+    already. s5cmd, a program of its own that starts at once, is timed as a whole.
     """
 
     name: str
@@ -95,7 +95,13 @@ def _measure(project: Path, server: Server, client: _Client) -> tuple[float, flo
     """Move up into an empty folder and down into an empty cache; both must end with the same files."""
     folder = secrets.token_hex(8)
     objects = project / ".dvc/cache/files/md5"
-    environ = {**os.environ, **server.variables(), "S3_ENDPOINT_URL": server.url, "DVC_NO_ANALYTICS": "1"}
+    environ = {
+        **os.environ,
+        **server.variables(),
+        "S3_ENDPOINT_URL": server.url,
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
     subprocess.run([*STOCK, "remote", "modify", "r", "url", f"s3://{_BUCKET}/{folder}"], cwd=project, check=True)
     before = _names(objects)
     up = _timed(client.up(objects, folder), project, environ)
@@ -122,7 +128,7 @@ def _timed(argv: list[str], cwd: Path, environ: dict[str, str]) -> float:
 
 def _clients() -> list[_Client]:
     found = [
-        _Client("dvc", lambda *_: [*STOCK, "push", "-q"], lambda *_: [*STOCK, "fetch", "-q"]),
+        _python("dvc"),
         _python("dvc-ray"),
         _python("s3fs"),
         _python("s3fs-one-by-one"),

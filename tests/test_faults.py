@@ -202,17 +202,20 @@ def test_stock_dvc_beside_a_run(project: Make, start: Start, tmp_path: Path) -> 
     assert stock.sh(root, "cat dvc.lock").count("cmd:") == 2
 
 
-def test_a_dep_changed_by_the_user_meanwhile(project: Make, start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["replaced", "in place"])
+def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
     run = start(root)
     run.wait_for("begun")
-    (root / "new.txt").write_text("new\n")
-    (root / "new.txt").replace(root / "in.txt")
+    if way == "replaced":
+        (root / "in.txt").unlink()
+    (root / "in.txt").write_text("new\n")
     flag.touch()
     code, err = run.finish()
     assert code == 0, err
-    assert (root / "out.txt").read_text() == "old\n"
+    if way == "replaced":
+        assert (root / "out.txt").read_text() == "old\n"
     assert stock.status(root) == {"one": [{"changed deps": {"in.txt": "modified"}}]}, "it is known to be out of date"
 
 

@@ -222,3 +222,33 @@ def test_a_head_that_loses_power(testbed: Testbed) -> None:
     assert worker.sh("cat /root/ran") == "x\n", "it ran once"
     for host in (head, worker, store.host):
         testbed.remove(host)
+
+
+HUNGRY = """
+stages:
+  one:
+    cmd: python3 -c "open('out.txt', 'w').write(str(len(bytearray(${mib} << 20))))"
+    deps: [data]
+    params: [mib]
+    outs: [out.txt]
+    meta: {ray: {label_selector: {size: small}}}
+"""
+
+
+def test_the_kernels_out_of_memory_killer(cloud: Cloud) -> None:
+    """It ends the command, not the node; Ray's own monitor, which would have come first, is off."""
+    small = cloud.testbed.host("small", env=cloud.store.environment(), memory=2 << 30)
+    try:
+        if not small.has_memory_limit:
+            pytest.skip("this machine has no memory controller for control groups")
+        cloud.ray.join(small, num_cpus=1, labels={"size": "small"}, env={"RAY_memory_monitor_refresh_ms": "0"})
+        files = {"dvc.yaml": HUNGRY, "params.yaml": "mib: 6000\n", "data/in.txt": ""}
+        root = cloud.project("hungry", files)
+        cloud.run(root, "repro", check=False)
+        said = "\n".join(event.get("text", "") + event.get("message", "") for event in cloud.events)
+        assert "out-of-memory killer" in said, cloud.events[-3:]
+        assert "memory" in said
+        cloud.head.sh("echo mib: 1 > params.yaml", cwd=root)
+        assert states(cloud.run(root, "repro")) == {"one": "done"}, "its node is still there"
+    finally:
+        cloud.testbed.remove(small)

@@ -79,6 +79,11 @@ class Host:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_memory_limit(self) -> bool:
+        """Whether the machine can limit its memory."""
+        return self._cgroup.path is not None
+
     # Power
 
     def start(self) -> None:

@@ -53,12 +53,18 @@ class RayCluster:
         return f"{self.head.address}:{_PORT}"
 
     def join(
-        self, host: Host, *, num_cpus: int, labels: dict[str, str] | None = None, options: tuple[str, ...] = ()
+        self,
+        host: Host,
+        *,
+        num_cpus: int,
+        labels: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         """Have a host join it as a worker node."""
         self._give_token(host)
         marks = [f"--labels={','.join(f'{key}={value}' for key, value in labels.items())}"] if labels else []
-        self._start(host, f"--address={self.address}", f"--num-cpus={num_cpus}", *marks, *options)
+        self._start(host, f"--address={self.address}", f"--num-cpus={num_cpus}", *marks, *options, env=env)
 
     def environment(self) -> dict[str, str]:
         """Variables of a driver."""

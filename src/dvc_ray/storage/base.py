@@ -31,7 +31,7 @@ class Objects(Protocol):
             StorageError: The store cannot be reached, or refuses.
         """
 
-    def chunks(self, key: str, size: int | None = None) -> Iterator[bytes]:
+    def chunks(self, key: str, size: int | None = None) -> Iterator[bytes | memoryview]:
         """Read an object, in order.
 
         Args:
