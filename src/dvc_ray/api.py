@@ -257,7 +257,7 @@ def _look_over(executor: Executor | None, listen: Listener) -> None:
         ClusterError: One lacks what stages need.
     """
     if executor is not None and _apart(executor) and (text := executor.look_over()):
-        listen(Notice(text=f"Versions differ: {text}.", level="warning"))
+        listen(Notice(text=text, level="warning"))
 
 
 def _status(project: Project, address: str, options: RunOptions) -> Status:

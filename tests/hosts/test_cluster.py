@@ -25,9 +25,12 @@ stages:
 """
 
 
-def test_stages_run_on_workers_and_data_goes_by_the_remote(cloud: Cloud) -> None:
-    size = 1 << 30  # of each: wherever the last stage goes, one of them has to come to it
-    root = cloud.project("plain", {"dvc.yaml": PIPELINE, "params.yaml": f"size: {size}\n", "data/in.txt": "in\n"})
+@pytest.mark.parametrize("size", [100 << 20, pytest.param(1 << 30, marks=pytest.mark.full)])
+def test_stages_run_on_workers_and_data_goes_by_the_remote(cloud: Cloud, size: int) -> None:
+    """Of two outs of that size one has to come to the last stage, wherever it runs."""
+    root = cloud.project(
+        f"plain-{size}", {"dvc.yaml": PIPELINE, "params.yaml": f"size: {size}\n", "data/in.txt": "in\n"}
+    )
     before = cloud.head.traffic()
     end = cloud.run(root, "repro")
     moved = cloud.head.traffic() - before

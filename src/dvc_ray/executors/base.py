@@ -52,7 +52,7 @@ class Executor(Protocol):
         """See whether all machines have what stages need, as far as they are there.
 
         Returns:
-            How they differ where that mostly does not matter; empty if they do not.
+            In sentences, how they differ where that mostly does not matter; empty if they do not.
 
         Raises:
             ClusterError: One lacks something.

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
-from dvc_ray.executors import fit, versions
+from dvc_ray.executors import fit
 from dvc_ray.executors.locations import Locations, of_entry
-from dvc_ray.executors.ray import scaling
+from dvc_ray.executors.ray import nodes, scaling
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
 from dvc_ray.executors.ray.starting import (
     forget_ray,
@@ -47,12 +47,8 @@ from dvc_ray.values import (
     WorkerEvent,
 )
 
-_NODE_ID: Final = "ray.io/node-id"
-"""Label that every node has (Ray 2.60)."""
 _HEAD: Final = "node:__internal_head__"
 """Resource that the head node has (Ray 2.60)."""
-_LOOK_PATIENCE: Final = 120.0
-"""Seconds for all nodes to say what they have."""
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
 _PATIENCE: Final = 3.0
@@ -185,7 +181,7 @@ class RayExecutor:
         if self._shares_disk is None:
             import ray
 
-            alive, self._here = self._alive(), ray.get_runtime_context().get_node_id()
+            alive, self._here = nodes.alive(), ray.get_runtime_context().get_node_id()
             alone = [node["NodeID"] for node in alive] == [self._here] and alive[0]["Resources"].get("CPU", 0) > 0
             # What it is now, it is for the run: attempts stay on this node, whichever come later.
             self._shares_disk = alone and self._scaling() is None
@@ -193,26 +189,8 @@ class RayExecutor:
 
     def look_over(self) -> str:
         """Compare what the nodes have with what this machine has; those that come later are not waited for."""
-        import ray
-
         self._await_ready()
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != self._head]
-        ask = ray.remote(max_retries=0, num_cpus=0)(look)
-        asked = [ask.options(label_selector={_NODE_ID: node}).remote() for node in nodes]
-        try:
-            found = ray.get(asked, timeout=_LOOK_PATIENCE)
-        except ray.exceptions.RayError as error:
-            raise ClusterError(
-                f"a node of the cluster does not run what it is given: {last_line(error)}",
-                "Look at it with `ray status` and `ray list nodes`; is the same Python on all nodes?",
-            ) from error
-        here = look()
-        if text := versions.fatal(here, found):
-            raise ClusterError(
-                f"nodes do not have what stages need: {text}.",
-                "Install it there (setup_commands of the cluster, its image), or name it in runtime_env of the stages.",
-            )
-        return versions.doubts(here, found)
+        return nodes.look_over(self._head)
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
@@ -240,9 +218,9 @@ class RayExecutor:
         """The remote function with a stage's options, which Ray checks."""
         labels = dict(settings.label_selector)
         if self._shares_disk:
-            labels[_NODE_ID] = self._here
-        elif elsewhere and _NODE_ID not in labels:
-            labels[_NODE_ID] = f"!{self._head}"
+            labels[nodes.NODE_ID] = self._here
+        elif elsewhere and nodes.NODE_ID not in labels:
+            labels[nodes.NODE_ID] = f"!{self._head}"
         try:
             return self._remote.options(
                 name=f"stage {address}",
@@ -285,14 +263,14 @@ class RayExecutor:
         if self._address is None or not waiting or now < self._waits_due:
             return {}
         self._waits_due = now + _WAITS_EVERY
-        nodes = [
+        there = [
             fit.Node(total=node["Resources"], labels=node["Labels"])
-            for node in self._alive()
+            for node in nodes.alive()
             if node["NodeID"] != self._head
         ]
         found = self._scaling()
         moving = any(flight.node for flight in self._flights.values())
-        told = {flight.task.address: wait(flight.settings, nodes, found, moving=moving) for flight in waiting}
+        told = {flight.task.address: wait(flight.settings, there, found, moving=moving) for flight in waiting}
         return {address: text for address, text in told.items() if text is not None}
 
     @staticmethod
@@ -303,11 +281,6 @@ class RayExecutor:
             return scaling.look(ray.get_runtime_context().gcs_address)
         except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
             return None
-
-    def _alive(self) -> list[dict[str, Any]]:
-        import ray
-
-        return [node for node in ray.nodes() if node["Alive"]]
 
     def stop(self, address: str) -> None:
         """Cancel an attempt: Ray interrupts the worker, which ends its command."""
@@ -359,7 +332,7 @@ class RayExecutor:
         if self._address is None or not self._flights or time.monotonic() < self._nodes_due:
             return
         self._nodes_due = time.monotonic() + _NODES_EVERY
-        self._known = alive = {node["NodeID"] for node in self._alive()}
+        self._known = alive = {node["NodeID"] for node in nodes.alive()}
         for flight in list(self._flights.values()):
             if flight.node and flight.node not in alive:
                 self._lost += self._end(flight, "its node is gone")

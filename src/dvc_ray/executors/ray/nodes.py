@@ -1,0 +1,78 @@
+"""The nodes of a cluster as Ray knows them, and what they say of themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, Final
+
+from dvc_ray.errors import ClusterError
+from dvc_ray.executors import versions
+from dvc_ray.executors.ray.remote import look
+from dvc_ray.executors.words import last_line
+
+NODE_ID: Final = "ray.io/node-id"
+"""Label that every node has (Ray 2.60)."""
+_PATIENCE: Final = 30.0
+"""Seconds for all nodes to say what they have."""
+
+
+def alive() -> list[dict[str, Any]]:
+    """All nodes that Ray believes to be there: of one that lost power it hears after about a minute (2.60)."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def look_over(head: str) -> str:
+    """Compare what nodes have with what this machine has.
+
+    Those that come later, or are gone when asked, are not waited for: each attempt compares once more where it is.
+
+    Args:
+        head: Id of the head node, which is not asked.
+
+    Returns:
+        In sentences: differences that mostly do not matter, and who did not answer; empty if there is nothing to say.
+
+    Raises:
+        ClusterError: A node cannot run stages.
+    """
+    names = {node["NodeID"]: str(node["NodeManagerHostname"]) for node in alive() if node["NodeID"] != head}
+    found, silent = _ask(list(names))
+    here = look()
+    if text := versions.fatal(here, found):
+        raise ClusterError(
+            f"nodes do not have what stages need: {text}.",
+            "Install it there (setup_commands of the cluster, its image), or name it in runtime_env of the stages.",
+        )
+    said = []
+    if text := versions.doubts(here, found):
+        said.append(f"Versions differ: {text}.")
+    if silent:
+        who = ", ".join(names[node] for node in silent)
+        said.append(f"No answer from {who} in {_PATIENCE:.0f} s: versions there are compared when a stage comes to it.")
+    return " ".join(said)
+
+
+def _ask(nodes: Collection[str]) -> tuple[list[versions.Machine], list[str]]:
+    """What nodes say, and who says nothing though Ray believes it to be there."""
+    import ray
+
+    ask = ray.remote(max_retries=0, num_cpus=0)(look)
+    asked = {node: ask.options(label_selector={NODE_ID: node}).remote() for node in nodes}
+    deadline = time.monotonic() + _PATIENCE
+    found, silent = [], []
+    for node, answer in asked.items():
+        try:
+            found.append(ray.get(answer, timeout=max(0.0, deadline - time.monotonic())))
+        except ray.exceptions.GetTimeoutError:
+            silent.append(node)
+            ray.cancel(answer, force=True)
+        except ray.exceptions.RayError as error:
+            if node in {other["NodeID"] for other in alive()}:
+                raise ClusterError(
+                    f"a node of the cluster does not run what it is given: {last_line(error)}",
+                    "Look at it with `ray status` and `ray list nodes`; is the same Python on all nodes?",
+                ) from error
+    return found, silent
