@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OLDEST = $(VENV)-oldest
 # Most of a test is waiting for Ray to start and for processes to end.
-BESIDE = -n $(JOBS) --dist loadgroup
+BESIDE = -n $(JOBS)
 JOBS ?= 2
 
 .PHONY: help demo test test-all test-oldest testbed lint types layers docs format bench clean

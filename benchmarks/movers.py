@@ -27,7 +27,7 @@ def _ours(way: str, objects: str, url: str) -> float:
     """As a worker does: the hashes are known, of what is brought not the sizes."""
     from dvc_ray.storage import Item, download, upload
     from dvc_ray.storage.s3 import S3
-    from dvc_ray.values import Remote
+    from dvc_ray.values.task import Remote
 
     store = S3(Remote(name="r", url=url))
     store.size("warm")

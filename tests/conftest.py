@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values import Notice, RunEvent, RunOptions, RunResult, Selection
+from dvc_ray.values.report import Notice, RunEvent, RunResult
+from dvc_ray.values.run import RunOptions, Selection
 from tests import stock
 from tests.running import Running
 from tests.seaweed import Server
@@ -23,6 +25,20 @@ from tests.seaweed import Server
 
 def pytest_report_header() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("dvc", "dvclive", "ray"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread tests over processes, but those with hosts: they share theirs. (Marks for that, ``xdist_group``, are not
+    seen by xdist 3.8 with pytest 9.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "hosts" if nodeid.startswith("tests/hosts/") else nodeid
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,8 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values import RunOptions, StageState
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Apart
 from tests.seaweed import Server

@@ -13,16 +13,9 @@ from dvc_ray.driver import loop
 from dvc_ray.errors import StorageError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo import Project
-from dvc_ray.values import (
-    Changed,
-    Experiment,
-    Pack,
-    PackedFile,
-    RunOptions,
-    Selection,
-    StageResult,
-    StageState,
-)
+from dvc_ray.values.run import Experiment, RunOptions, Selection
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
 from dvc_ray.workspace import letter, pack, unpack
 from tests import stock
 from tests.conftest import Apart

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dvc_ray import errors
-from dvc_ray.values import StageState
+from dvc_ray.values.stage import StageState
 from tests import make_reference
 
 ROOT = Path(__file__).parents[1]

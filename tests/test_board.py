@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvc_ray.driver.board import Board
-from dvc_ray.values import StageState
+from dvc_ray.values.stage import StageState
 
 _WAY = (StageState.QUEUED, StageState.RUNNING, StageState.DONE)
 

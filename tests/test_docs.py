@@ -19,7 +19,7 @@ import pytest
 import ray
 
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values import StageSettings
+from dvc_ray.values.stage import StageSettings
 from tests.seaweed import Server
 
 DOCS = Path(__file__).parents[1] / "docs"

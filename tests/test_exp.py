@@ -21,18 +21,9 @@ from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.journal import open_run
-from dvc_ray.values import (
-    Experiment,
-    Notice,
-    OnError,
-    RunEvent,
-    RunOptions,
-    RunResult,
-    Saved,
-    Selection,
-    StageReport,
-    StageState,
-)
+from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved, StageReport
+from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import Twin
 from tests import stock
 from tests.conftest import Cli

@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from dvc_ray.repo import Merge, Project
-from dvc_ray.values import Notice, OnError, RunOptions, StageState
+from dvc_ray.values.report import Notice
+from dvc_ray.values.run import OnError, RunOptions
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Cli, Locally, Repro, Start
 from tests.test_features import same_files, twin

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.errors import MissingDependencyError, UnsupportedError
-from dvc_ray.values import OnError, RunOptions, Selection, StageState
+from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Locally
 from tests.test_run import Make, one, report, states

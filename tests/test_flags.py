@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.cli.parser import _NOT_HERE, make_parser
-from dvc_ray.values import OnError, RunOptions, Selection, StageState
+from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Repro
 from tests.test_run import Make, states

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dvc_ray import api
-from dvc_ray.values import RunOptions, StageState
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Cli, Repro
 from tests.test_resources import Watched, run, states

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.values import RunOptions, Selection, StageState
+from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Repro
 

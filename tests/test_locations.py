@@ -5,7 +5,8 @@ from __future__ import annotations
 from dvc_ray.executors.fit import Node
 from dvc_ray.executors.locations import Locations, of_entry
 from dvc_ray.executors.waits import Scaling, wait
-from dvc_ray.values import StageSettings, Stored, Wait
+from dvc_ray.values.stage import StageSettings
+from dvc_ray.values.task import Stored, Wait
 
 MIB = 1 << 20
 

@@ -12,17 +12,8 @@ from typing import Any
 
 import pytest
 
-from dvc_ray.values import (
-    Changed,
-    Elsewhere,
-    Pack,
-    PackedFile,
-    Remote,
-    StageResult,
-    StageState,
-    StageTask,
-    Stored,
-)
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, Remote, StageResult, StageTask, Stored
 from dvc_ray.workspace import letter
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack

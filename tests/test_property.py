@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values import OnError, RunOptions, Selection
+from dvc_ray.values.run import OnError, RunOptions, Selection
 from tests import stock
 
 TOOL = '''

@@ -13,7 +13,10 @@ import pytest
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values import Notice, Pack, RunEvent, RunOptions, RunResult, StageSettings, StageState, StageTask
+from dvc_ray.values.report import Notice, RunEvent, RunResult
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.stage import StageSettings, StageState
+from dvc_ray.values.task import Pack, StageTask
 from tests import stock
 from tests.conftest import Cli, Repro
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,9 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import BadArgumentError, ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values import (
-    Action,
-    Notice,
-    OnError,
-    Output,
-    RunEvent,
-    RunOptions,
-    RunResult,
-    Selection,
-    StageReport,
-    StageState,
-)
+from dvc_ray.values.report import Notice, Output, RunEvent, RunResult, StageReport
+from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.stage import Action, StageState
 from tests import stock
 from tests.conftest import Repro
 
@@ -393,3 +385,15 @@ stages:
     os.utime(root / "single.txt", (1, 1))
     assert stock.status(root) == {}
     assert [os.path.basename(path) for path in hashed] == ["single.txt"], "the count counts"
+
+
+def test_a_run_with_nothing_to_do_loads_nothing_for_stages(project: Make) -> None:
+    """It is to be no slower than stock DVC, and imports are most of it."""
+    root = project({"dvc.yaml": one("cp in.txt out.txt"), "in.txt": "x"})
+    assert stock.dvc(root, "repro") == 0
+    script = "import sys; from dvc_ray import api; api.repro(); print(*sys.modules, sep='\\n')"
+    loaded = set(stock.sh(root, f'{sys.executable} -c "{script}"').split())
+    assert "dvc_ray.repo.project" in loaded
+    heavy = {"ray", "rich", "obstore", "boto3", "dvc_ray.driver", "dvc_ray.executors", "dvc_ray.values.task"}
+    heavy |= {"dvc_ray.storage", "dvc_ray.repo.apart", "dvc_ray.repo.experiments", "dvc_ray.repo.bare"}
+    assert loaded & heavy == set()

@@ -11,7 +11,7 @@ import yaml
 from dvc_ray import settings
 from dvc_ray.errors import ConfigError
 from dvc_ray.settings import labels
-from dvc_ray.values import Retries, StageSettings
+from dvc_ray.values.stage import Retries, StageSettings
 
 NODE = "0123456789abcdef" * 3 + "01234567"
 

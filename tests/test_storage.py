@@ -19,7 +19,7 @@ from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError,
 from dvc_ray.storage import Item, download, probe, upload
 from dvc_ray.storage.s3 import PART, QUICK, S3
 from dvc_ray.storage.words import explained
-from dvc_ray.values import Remote
+from dvc_ray.values.task import Remote
 from tests.seaweed import Server
 
 LARGE = 3 * PART + 12345

@@ -7,7 +7,8 @@ import pytest
 from dvc_ray import retry
 from dvc_ray.driver.room import Claim, Limits, Taken, has_room, together
 from dvc_ray.executors import fit
-from dvc_ray.values import Lost, Retries, StageResult, StageSettings, StageState
+from dvc_ray.values.stage import Retries, StageSettings, StageState
+from dvc_ray.values.task import Lost, StageResult
 
 MANY = Limits(attempts=100, num_cpus=None, drivers=1)
 

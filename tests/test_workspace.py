@@ -14,7 +14,9 @@ from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.journal import open_run
 from dvc_ray.paths import RunPaths
-from dvc_ray.values import Notice, Output, RunEvent, RunOptions, Selection, StageState
+from dvc_ray.values.report import Notice, Output, RunEvent
+from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.stage import StageState
 from tests import stock
 from tests.conftest import Locally, Repro
 from tests.test_run import Make, Together, one, report, states

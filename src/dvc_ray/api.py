@@ -13,24 +13,10 @@ from dvc_ray import config, plan
 from dvc_ray.errors import BadArgumentError, ProjectError
 from dvc_ray.journal import dead_work, open_run
 from dvc_ray.repo import Project
-from dvc_ray.repo.experiments import reap
-from dvc_ray.values import (
-    Action,
-    Experiment,
-    Notice,
-    OnError,
-    Plan,
-    Planned,
-    RunEvent,
-    RunOptions,
-    RunResult,
-    Saved,
-    Selection,
-    StageKind,
-    StageReport,
-    StageState,
-    Status,
-)
+from dvc_ray.repo.reaping import reap
+from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
+from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.stage import Action, Plan, StageKind, StageState, Status
 
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor

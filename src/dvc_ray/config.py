@@ -15,7 +15,7 @@ from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
 from dvc_ray.settings.amounts import size
-from dvc_ray.values import GRACE, RunOptions
+from dvc_ray.values.run import GRACE, RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

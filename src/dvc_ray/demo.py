@@ -14,7 +14,8 @@ from typing import Final
 from dvc_ray import api
 from dvc_ray.errors import BadArgumentError, MissingDependencyError
 from dvc_ray.repo import making
-from dvc_ray.values import RunOptions, RunResult
+from dvc_ray.values.report import RunResult
+from dvc_ray.values.run import RunOptions
 
 _NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[train]", "pandas": "ray[train]"}
 """Modules the example imports, and the packages they come with."""

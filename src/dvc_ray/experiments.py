@@ -15,7 +15,9 @@ from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.paths import RunPaths, is_under, runs_dir
 from dvc_ray.repo import Project
 from dvc_ray.repo.experiments import Lab, open_lab
-from dvc_ray.values import Experiment, Notice, Plan, RunResult, Saved, Selection, StageState
+from dvc_ray.values.report import Notice, RunResult, Saved
+from dvc_ray.values.run import Experiment, Selection
+from dvc_ray.values.stage import Plan, StageState
 from dvc_ray.workspace import Twin, stamps_of
 
 Tell = Callable[[Notice], None]

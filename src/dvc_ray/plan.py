@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dvc_ray.values import Action, Plan, StageSettings, StageSpec, Status, Step
+from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step
 
 
 def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dvc_ray.values import Lost, StageResult, StageSettings, StageState
+from dvc_ray.values.stage import StageSettings, StageState
+from dvc_ray.values.task import Lost, StageResult
 
 _HEALING: Final = 3.0
 """Seconds for a network to heal before the second attempt of a stage; before the third, twice as many."""

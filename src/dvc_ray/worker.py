@@ -16,7 +16,9 @@ from dvc_ray import command, env
 from dvc_ray.errors import ProjectError, StorageError, UnreachableError
 from dvc_ray.paths import RESULT
 from dvc_ray.repo import bare, damage
-from dvc_ray.values import Output, Pack, StageResult, StageState, StageTask, Started
+from dvc_ray.values.report import Output
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Pack, StageResult, StageTask, Started
 from dvc_ray.workspace import (
     CODE_LIST,
     Changes,

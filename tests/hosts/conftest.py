@@ -7,7 +7,6 @@ import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +14,6 @@ import pytest
 from tests.testbed import Host, Testbed, lacking
 from tests.testbed.ray import RayCluster
 from tests.testbed.store import Store
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs all of this folder: they share their hosts."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("hosts"))
 
 
 @pytest.fixture(scope="package")

@@ -12,7 +12,7 @@ from dvc_ray import demo
 from dvc_ray.cli.output import renderers, texts
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import StageFailedError
-from dvc_ray.values import RunResult
+from dvc_ray.values.report import RunResult
 
 
 def run(arguments: Arguments) -> int:

@@ -6,7 +6,7 @@ from dvc_ray import api
 from dvc_ray.cli import running
 from dvc_ray.cli.output import plans, renderers
 from dvc_ray.cli.parser import Arguments
-from dvc_ray.values import Experiment
+from dvc_ray.values.run import Experiment
 
 
 def run(arguments: Arguments) -> int:

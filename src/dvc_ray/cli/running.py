@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError, StageFailedError
-from dvc_ray.values import OnError, RunOptions, RunResult, Selection
+from dvc_ray.values.report import RunResult
+from dvc_ray.values.run import OnError, RunOptions, Selection
 
 
 def selection(arguments: Arguments) -> Selection:

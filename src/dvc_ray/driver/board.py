@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Mapping, Sequence
 
-from dvc_ray.values import StageState
+from dvc_ray.values.stage import StageState
 
 
 class Board:

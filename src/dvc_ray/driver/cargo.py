@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dvc_ray.values import Pack, StageTask
+from dvc_ray.values.task import Pack, StageTask
 from dvc_ray.workspace import pack, stamps_of_pack
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dvc_ray.values import Lost, StageResult, StageSettings
+from dvc_ray.values.stage import StageSettings
+from dvc_ray.values.task import Lost, StageResult
 
 _TAIL: Final = 20
 """Lines of output shown of a failed stage."""

@@ -21,22 +21,10 @@ from dvc_ray.executors.base import Executor
 from dvc_ray.journal import left_in_remote, nothing_in_remote
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
-from dvc_ray.values import (
-    GRACE,
-    Action,
-    Lost,
-    Notice,
-    Output,
-    Plan,
-    RunEvent,
-    RunOptions,
-    RunResult,
-    StageKind,
-    StageResult,
-    StageState,
-    StageTask,
-    Started,
-)
+from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
+from dvc_ray.values.run import GRACE, RunOptions
+from dvc_ray.values.stage import Action, Plan, StageKind, StageState
+from dvc_ray.values.task import Lost, StageResult, StageTask, Started
 from dvc_ray.worker import forget, written_result
 from dvc_ray.workspace import forget_results, missed_files
 

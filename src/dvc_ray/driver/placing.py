@@ -8,7 +8,9 @@ from dvc_ray import retry
 from dvc_ray.errors import ClusterError, ConfigError
 from dvc_ray.executors.base import Executor
 from dvc_ray.repo import Project
-from dvc_ray.values import Notice, RunOptions, StageKind, StageSpec
+from dvc_ray.values.report import Notice
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.stage import StageKind, StageSpec
 
 
 class Placing:

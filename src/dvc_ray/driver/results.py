@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 from dvc_ray.errors import StorageError
 from dvc_ray.repo import Merge, Project
-from dvc_ray.values import Notice, StageResult, StageTask
+from dvc_ray.values.report import Notice
+from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.workspace import Home, unpack
 
 

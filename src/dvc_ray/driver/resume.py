@@ -9,7 +9,8 @@ from pathlib import Path
 from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.journal import is_left_in_remote, nothing_in_remote
 from dvc_ray.repo import Merge, Project
-from dvc_ray.values import StageResult, StageState, StageTask
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.worker import forget, written_down
 from dvc_ray.workspace import Home, discard, forget_results, kept_results, unpack
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from dvc_ray.values import StageSettings
+from dvc_ray.values.stage import StageSettings
 
 _ANY: Final = 1 << 62
 

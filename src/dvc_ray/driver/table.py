@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 from dvc_ray import retry
 from dvc_ray.driver.board import Board
 from dvc_ray.driver.room import Claim
-from dvc_ray.values import Action, Lost, OnError, Plan, StageReport, StageResult, StageState, StageTask, Step
+from dvc_ray.values.report import StageReport
+from dvc_ray.values.run import OnError
+from dvc_ray.values.stage import Action, Plan, StageState, Step
+from dvc_ray.values.task import Lost, StageResult, StageTask
 
 
 @dataclass(slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dvc_ray.values import Pack, StageSettings, StageTask, Wait, WorkerEvent
+from dvc_ray.values.stage import StageSettings
+from dvc_ray.values.task import Pack, StageTask, Wait, WorkerEvent
 
 
 class Executor(Protocol):

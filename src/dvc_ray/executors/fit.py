@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dvc_ray.settings import labels
-from dvc_ray.values import StageSettings
+from dvc_ray.values.stage import StageSettings
 
 _GIB: Final = 2**30
 ACCELERATOR: Final = "accelerator_type:"

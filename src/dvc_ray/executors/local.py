@@ -6,7 +6,8 @@ import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from dvc_ray.values import Lost, Pack, StageSettings, StageTask, Wait, WorkerEvent
+from dvc_ray.values.stage import StageSettings
+from dvc_ray.values.task import Lost, Pack, StageTask, Wait, WorkerEvent
 from dvc_ray.worker import run_stage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from dvc_ray.values import Stored
+from dvc_ray.values.task import Stored
 
 _WORTH = 1 << 20
 """Bytes below which it is not worth to prefer a node."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dvc_ray.executors import fit
-from dvc_ray.values import StageSettings, Wait
+from dvc_ray.values.stage import StageSettings
+from dvc_ray.values.task import Wait
 
 _GIB = 2**30
 

@@ -13,7 +13,9 @@ from dvc_ray.repo import remotes, scattered, status, tasks
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.s3 import QUICK
-from dvc_ray.values import RunOptions, StageTask, Status
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.stage import Status
+from dvc_ray.values.task import StageTask
 
 
 class Apart:
@@ -129,6 +131,10 @@ class Apart:
                 out.commit()
             elif out.workspace_status():
                 out.remove(ignore_remove=False)
+
+    def bring_home(self, stage: Any, options: RunOptions) -> str:
+        """Bring those outs of a stage that lie in the workspace after a run; returns as `bring`."""
+        return self.bring(list(scattered.at_home(stage, pull=self.pulls(stage, options))))
 
     def bring(self, outs: Sequence[Any]) -> str:
         """Bring outs from their remotes into the workspace.

@@ -13,7 +13,7 @@ from typing import Any
 from dvc_ray.errors import ProjectError
 from dvc_ray.repo import hashes
 from dvc_ray.repo.failures import message
-from dvc_ray.values import StageTask
+from dvc_ray.values.task import StageTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from typing import Any
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import tasks
 from dvc_ray.repo.failures import ours
-from dvc_ray.values import Selection, StageKind
+from dvc_ray.values.run import Selection
+from dvc_ray.values.stage import StageKind
 
 
 def ordered(repo: Any, selection: Selection) -> list[Any]:

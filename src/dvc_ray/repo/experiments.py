@@ -22,13 +22,12 @@ from dvc_ray.errors import UnsupportedError
 from dvc_ray.repo import filters, git, hashes, snapshot
 from dvc_ray.repo.failures import ours
 from dvc_ray.repo.project import Project
+from dvc_ray.repo.reaping import OWNER, reap
 from dvc_ray.repo.tasks import Copy
-from dvc_ray.values import Experiment, Selection
+from dvc_ray.values.run import Experiment, Selection
 
 _GITLINK: Final = "160000"
 """Mode of a submodule in a tree of Git."""
-_OWNER: Final = "dvc-ray.json"
-"""Beside DVC's file about a running experiment: which process runs it, and what to remove if that has died."""
 
 
 @dataclass(slots=True)
@@ -323,23 +322,8 @@ def _announce(queue: Any, rev: str, executor: Any, stack: contextlib.ExitStack) 
     made = Path(tempfile.mkdtemp(dir=queue._standalone_tmp_dir))
     executor.info.dump_json(str(made / infofile.name))
     ProcessInfo(os.getpid(), None, None, None, None).dump(str(made / f"{rev}.json"))
-    own = stack.enter_context(processes.owned(made / _OWNER, {"root": executor.root_dir}))
+    own = stack.enter_context(processes.owned(made / OWNER, {"root": executor.root_dir}))
     made.chmod(0o755)
     made.rename(infofile.parent)
     stack.callback(shutil.rmtree, infofile.parent, ignore_errors=True)
     return str(infofile), own
-
-
-def reap(dvc_dir: str) -> None:
-    """Remove experiments whose process has died: DVC would list them as running for ever.
-
-    Args:
-        dvc_dir: The project's ``.dvc``.
-    """
-    running = Path(dvc_dir, "tmp", "exps", "standalone", "run")  # TempDirQueue.pid_dir
-    for owner in running.glob(f"*/{_OWNER}"):
-        found = processes.read(owner)
-        if found and not processes.is_owned(owner):
-            for path in (str(found["root"]), str(found.get("site") or ""), str(owner.parent)):
-                if path:
-                    shutil.rmtree(path, ignore_errors=True)

@@ -6,18 +6,22 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import choosing, git, hashes, runcache, scattered, snapshot, status, tasks, upto
-from dvc_ray.repo.apart import Apart
+from dvc_ray.repo import choosing, git, hashes, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
 from dvc_ray.repo.tracked import Tracked
-from dvc_ray.storage import Item, Objects, download
-from dvc_ray.values import OnError, RunOptions, Selection, StageKind, StageSpec, StageTask, Status
+from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.stage import StageKind, StageSpec, Status
+
+if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
+    from dvc_ray.repo.apart import Apart
+    from dvc_ray.storage import Objects
+    from dvc_ray.values.task import StageTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,8 @@ class Project:
         Raises:
             DvcRayError: As `Apart`.
         """
+        from dvc_ray.repo.apart import Apart
+
         with ours():
             self._apart = Apart(self._repo, self._stages, options, dry=dry)
 
@@ -194,6 +200,8 @@ class Project:
         Raises:
             StorageError: It cannot be brought.
         """
+        from dvc_ray.storage import Item, download
+
         assert self.store is not None  # noqa: S101
         download(self.store, [Item(key=key, path=path)])
 
@@ -300,7 +308,7 @@ class Project:
             if entry is None:
                 return False
             self._take(stage, entry)
-            if why := apart.bring(list(scattered.at_home(stage, pull=apart.pulls(stage, options)))):
+            if why := apart.bring_home(stage, options):
                 raise ProjectError(why, "Run the same command again.")
             self._dump([stage])
         return True

@@ -12,7 +12,7 @@ from dvc_ray.errors import ObjectMissingError, StorageError, UnsupportedError
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.s3 import PATIENT, S3, Patience, can
-from dvc_ray.values import Remote
+from dvc_ray.values.task import Remote
 
 _CHUNK: Final = 8 << 20
 _VERSIONED: Final = ("version_aware", "worktree")

@@ -14,7 +14,8 @@ from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import FOLDER, Item, Objects, download
 from dvc_ray.storage.s3 import credentials, variables
-from dvc_ray.values import Elsewhere, RunOptions, StageTask
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.task import Elsewhere, StageTask
 
 _STEP: Final = 1024
 

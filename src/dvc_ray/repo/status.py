@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dvc_ray.repo.virtual import Virtual
-from dvc_ray.values import Status
+from dvc_ray.values.stage import Status
+
+if TYPE_CHECKING:
+    from dvc_ray.repo.virtual import Virtual
 
 
 def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ()) -> Status:

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports
 from dvc_ray.settings import parse
-from dvc_ray.values import RunOptions, StageSettings, StageTask
+from dvc_ray.values.run import RunOptions
+from dvc_ray.values.stage import StageSettings
+
+if TYPE_CHECKING:
+    from dvc_ray.values.task import StageTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         ProjectError: A dep or an include is missing.
     """
     from dvc_ray.repo.snapshot import tree
+    from dvc_ray.values.task import StageTask
 
     root = tree(repo)
     home = copy.of if copy else root

@@ -13,7 +13,7 @@ from typing import Any
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import remotes
 from dvc_ray.storage import Item, download
-from dvc_ray.values import Remote, Stored
+from dvc_ray.values.task import Remote, Stored
 
 
 class Virtual:

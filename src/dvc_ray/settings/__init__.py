@@ -9,7 +9,7 @@ from dvc_ray.errors import ConfigError
 from dvc_ray.settings import labels, retries
 from dvc_ray.settings.amounts import Amount, boolean, duration, growing, number, positive, size
 from dvc_ray.settings.failures import RefusedError, kind, unknown_key, wrong_value
-from dvc_ray.values import StageSettings
+from dvc_ray.values.stage import StageSettings
 
 __all__ = ["labels", "parse"]
 

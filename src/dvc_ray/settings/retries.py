@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dvc_ray.settings.amounts import boolean, duration, growing, whole
 from dvc_ray.settings.failures import RefusedError, unknown_key, wrong_value
-from dvc_ray.values import Retries
+from dvc_ray.values.stage import Retries
 
 _WHERE: Final = "meta.ray.retries"
 

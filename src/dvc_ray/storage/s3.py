@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dvc_ray.errors import StorageError
 from dvc_ray.storage.words import explained
-from dvc_ray.values import Remote
+from dvc_ray.values.task import Remote
 
 PART: Final = 8 << 20
 """Bytes of a part; larger objects are sent and read in parts."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dvc_ray.paths import is_under
-from dvc_ray.values import Changed, StageTask
+from dvc_ray.values.task import Changed, StageTask
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, stamps
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")

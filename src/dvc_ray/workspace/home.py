@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dvc_ray.paths import is_under
-from dvc_ray.values import Changed, StageResult, StageState, StageTask
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Changed, StageResult, StageTask
 
 
 class Home:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from dvc_ray.values import Changed, Elsewhere, Pack, PackedFile, StageResult, StageState, StageTask
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, StageResult, StageTask
 from dvc_ray.workspace.pack import is_inside
 
 _VERSION = 1

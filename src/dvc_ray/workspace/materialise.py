@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.repo import bare
-from dvc_ray.values import StageTask
+from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import reuse
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")

@@ -24,7 +24,7 @@ from typing import Final
 
 from dvc_ray.errors import StorageError
 from dvc_ray.storage import Item, Objects, download, upload
-from dvc_ray.values import Pack, Stored
+from dvc_ray.values.task import Pack, Stored
 from dvc_ray.workspace.pack import unpack
 
 _FILES: Final = "files/md5"

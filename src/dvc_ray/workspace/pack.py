@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from dvc_ray.values import Pack, PackedFile
+from dvc_ray.values.task import Pack, PackedFile
 from dvc_ray.workspace.materialise import files_under
 
 LARGE: Final = 4 << 20

@@ -24,7 +24,8 @@ from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.s3 import QUICK
-from dvc_ray.values import Pack, Remote, StageResult, StageState, StageTask
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Pack, Remote, StageResult, StageTask
 from dvc_ray.workspace import letter
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack

@@ -10,7 +10,8 @@ import json
 from typing import Any, Final
 
 from dvc_ray.errors import DvcRayError
-from dvc_ray.values import Notice, Output, Plan, Planned, RunEvent, RunResult, Saved, StageReport, Step
+from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
+from dvc_ray.values.stage import Plan, Step
 
 VERSION: Final = 1
 

@@ -6,7 +6,7 @@ import json
 
 from dvc_ray import plan as planning
 from dvc_ray.cli.output import events, texts
-from dvc_ray.values import Action, Plan, Step
+from dvc_ray.values.stage import Action, Plan, Step
 
 
 def show(plan: Plan, *, as_json: bool) -> None:

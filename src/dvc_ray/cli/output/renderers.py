@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
 from dvc_ray.cli.output import events, texts
-from dvc_ray.values import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport, StageState
+from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
+from dvc_ray.values.stage import StageState
 
 Listen = Callable[[RunEvent], None]
 

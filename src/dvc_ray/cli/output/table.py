@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dvc_ray.cli.output import renderers, texts
-from dvc_ray.values import Notice, Output, Planned, RunEvent, Saved, StageReport, StageState
+from dvc_ray.values.report import Notice, Output, Planned, RunEvent, Saved, StageReport
+from dvc_ray.values.stage import StageState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

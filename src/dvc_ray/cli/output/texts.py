@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dvc_ray.values import RunResult, StageReport, StageSettings, StageSpec, StageState
+from dvc_ray.values.report import RunResult, StageReport
+from dvc_ray.values.stage import StageSettings, StageSpec, StageState
 
 SYMBOLS = {
     StageState.WAITING: "·",

@@ -35,17 +35,8 @@ from dvc_ray.executors.ray.starting import (
 from dvc_ray.executors.waits import Scaling, wait
 from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.live.away import forget, key_of
-from dvc_ray.values import (
-    Elsewhere,
-    Lost,
-    Pack,
-    StageResult,
-    StageSettings,
-    StageState,
-    StageTask,
-    Wait,
-    WorkerEvent,
-)
+from dvc_ray.values.stage import StageSettings, StageState
+from dvc_ray.values.task import Elsewhere, Lost, Pack, StageResult, StageTask, Wait, WorkerEvent
 
 _HEAD: Final = "node:__internal_head__"
 """Resource that the head node has (Ray 2.60)."""

@@ -17,7 +17,8 @@ from typing import Final
 from dvc_ray import env
 from dvc_ray.executors import versions
 from dvc_ray.live.away import Attempt, forget
-from dvc_ray.values import Elsewhere, Pack, StageResult, StageState, StageTask, WorkerEvent
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Elsewhere, Pack, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
 
 _AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")

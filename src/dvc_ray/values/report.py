@@ -1,0 +1,87 @@
+"""What a run tells whoever listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dvc_ray.values.stage import Plan, StageState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A piece of what a command printed."""
+
+    address: str
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """Where a stage of a run is, for whoever watches."""
+
+    address: str
+    state: StageState
+    reason: str = ""
+    waiting_for: str = ""
+    """What a queued stage waits for, if that takes a while: ``a node with 4 CPUs``."""
+    node: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+    error: str = ""
+    log: str = ""
+    tail: tuple[str, ...] = ()
+    """Last lines of the command's output, for a stage that failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The plan of a run is made."""
+
+    run_id: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something the user should know; not bound to a stage's state."""
+
+    text: str
+    level: str = "info"
+    """info or warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What became of a run."""
+
+    run_id: str
+    reports: tuple[StageReport, ...]
+    seconds: float
+    in_remote: bool = False
+    """Whether data is in the remote already, and outs are not all here."""
+
+    @property
+    def failed(self) -> tuple[StageReport, ...]:
+        """Reports of the stages that failed."""
+        return tuple(report for report in self.reports if report.state is StageState.FAILED)
+
+    def count(self, *states: StageState) -> int:
+        """How many stages ended in one of ``states``."""
+        return sum(report.state in states for report in self.reports)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """An experiment is saved as a commit of its own."""
+
+    name: str
+    rev: str
+    """The commit."""
+    applied: bool
+    """Whether its results are in the workspace."""
+    why: str = ""
+    """Why they are not."""
+
+
+RunEvent = Planned | StageReport | Output | Notice | RunResult | Saved

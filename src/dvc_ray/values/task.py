@@ -1,0 +1,213 @@
+"""What goes to workers and comes back from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dvc_ray.values.report import Output
+from dvc_ray.values.run import GRACE
+from dvc_ray.values.stage import StageState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A DVC remote, as any machine needs it to use it."""
+
+    name: str
+    url: str
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    """DVC's own; may hold secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A file or directory whose data is in a remote."""
+
+    path: str
+    """Relative to the tree."""
+    oid: str
+    """Its MD5, with ``.dir`` for a directory."""
+    remote: str
+    """Name."""
+    size: int = 0
+    """Bytes, as far as is known."""
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFile:
+    """A file, link or empty folder."""
+
+    path: str
+    """Relative to the tree."""
+    mode: int
+    mtime_ns: int
+    data: bytes = field(repr=False)
+    """Content; of a link, where it leads."""
+    key: str = ""
+    """Of the object in the default remote that has the content instead, because it is large."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """Files that travel as a value."""
+
+    id: str
+    """A digest of all of it."""
+    files: tuple[PackedFile, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What a worker needs beyond its task if it shares no disk with the head."""
+
+    remotes: tuple[Remote, ...]
+    """Those its deps come from and its outs go to; the first is the default one."""
+    deps: tuple[Stored, ...]
+    ships: tuple[str, ...] = ()
+    """Files that the head sends with the task, because they are in no remote; relative to the tree."""
+    pushes: tuple[tuple[str, str], ...] = ()
+    """Outs, relative to the tree, that go to another remote than the default one, and its name."""
+    bring: tuple[str, ...] = ()
+    """Outs that come home with the result; relative to the tree."""
+    pull: bool = False
+    """Whether the head brings cached outs from the remote."""
+    cache_size: int | None = None
+    """Bytes that the node's cache may have; None: no bound."""
+    store_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Variables with which other clients than ours find the default remote, where the node has none of its own."""
+    store_credentials: str = field(default="", repr=False)
+    """Keys for it, as a file of credentials."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables of the task's environment that may be shown nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTask:
+    """All a worker needs to run one attempt of a stage."""
+
+    run_id: str
+    address: str
+    attempt: int
+    name: str
+    """The stage's name within its dvc.yaml."""
+    dvcfile: str
+    """Its dvc.yaml, relative to the DVC project."""
+    definition: dict[str, Any]
+    """The resolved stage as in dvc.yaml, without templating."""
+    tree: str
+    """Root of the tree (Git's, else DVC's) that code and data are taken from and results are brought to."""
+    home: str
+    """Root of the user's own tree: the same, but for an experiment, which runs in a copy."""
+    project: str
+    """The DVC project, relative to the tree; ``.`` mostly."""
+    cwd: str
+    """Directory the user called from, relative to the tree: DVC's addresses are relative to it."""
+    code: tuple[str, ...]
+    """Files of the snapshot, relative to the tree."""
+    links: tuple[str, ...]
+    """Deps and includes, files or directories, relative to the tree; linked, not copied."""
+    deps: tuple[str, ...]
+    """Of the links, those that are deps: files or directories of the tree."""
+    copies: tuple[str, ...]
+    """Outs that persist: the command may change them in place; relative to the tree."""
+    outs: tuple[str, ...]
+    """All outs of the stage, relative to the tree."""
+    config: dict[str, dict[str, Any]]
+    """DVC configuration of the stage workspace."""
+    state_dir: str
+    """Where DVC keeps the hashes it has computed for the user's tree."""
+    env: tuple[tuple[str, str], ...]
+    """The environment of the command, before DVC adds its own."""
+    env_from_ray: tuple[str, ...] = ()
+    """Variables taken from the worker's environment, where Ray sets what the stage declared."""
+    workspace: str
+    """The stage workspace to make; absolute."""
+    log: str
+    """The command's output goes here; absolute."""
+    kept: str
+    """What the attempt wrote where the user has something else goes here; absolute."""
+    prefix: str
+    """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
+    timeout: float | None = None
+    grace: float = GRACE
+    commit: bool = True
+    """Whether outs and a run-cache entry go into the cache."""
+    allow_missing: bool = False
+    """Whether deps and outs may be missing."""
+    elsewhere: Elsewhere | None = None
+    """None: the worker shares the head's disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A file of the snapshot that a command rewrote."""
+
+    path: str
+    """Relative to the tree."""
+    base: tuple[int, int]
+    """Modification time (ns) and size of the version that the stage started from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What became of one attempt."""
+
+    address: str
+    attempt: int
+    state: StageState
+    """DONE, FAILED or STOPPED."""
+    node: str
+    seconds: float
+    workspace: str
+    entry: dict[str, Any] | None = None
+    """The stage's entry of dvc.lock."""
+    exit_code: int | None = None
+    """Of the command; negative: the signal that ended it."""
+    error: str = ""
+    changed: tuple[Changed, ...] = ()
+    """Files of the snapshot that the command rewrote."""
+    deleted: tuple[str, ...] = ()
+    """Files of the snapshot that the command deleted, relative to the tree."""
+    created: tuple[str, ...] = ()
+    """New files that no out declares."""
+    timed_out: bool = False
+    unreachable: bool = False
+    """Whether its node could not reach a remote, before the command ran."""
+    note: str = ""
+    """What else is wrong with its machine; begins with what separates it from the error."""
+    parcel: Pack | None = None
+    """What comes home from a worker that shares no disk with the head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A worker has begun an attempt."""
+
+    address: str
+    attempt: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """An attempt ended without a result: its worker died or could not be started."""
+
+    address: str
+    attempt: int
+    why: str
+    out_of_memory: bool = False
+    """Whether Ray's memory monitor ended the worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What an attempt that has not started waits for."""
+
+    what: str
+    never: bool = False
+    """Whether it would wait for ever."""
+
+
+WorkerEvent = Started | Output | StageResult | Lost
