@@ -204,7 +204,7 @@ MEASURE = """
 import resource, sys
 from dvc_ray.storage import Item, download, upload
 from dvc_ray.storage.s3 import S3
-from dvc_ray.values import Remote
+from dvc_ray.values.task import Remote
 import pickle
 remote, items, back = pickle.load(open(sys.argv[1], "rb"))
 store = S3(remote)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,7 @@ class Site:
         workspace = node.workspace(task.run_id)
         written = {task.elsewhere.remotes[0].name, *(name for _, name in task.elsewhere.pushes)}
         stores = {
-            remote.name: _opened(remote) if remote.name in written else open_remote(remote)
+            remote.name: _probed(remote) if remote.name in written else _opened(remote)
             for remote in task.elsewhere.remotes
         }
         core = {
@@ -194,9 +195,13 @@ _ROOM: Final = 1 << 20
 """Bytes below which a disk counts as full."""
 _PROBED: Final[set[Remote]] = set()
 """Remotes that have been found to work from this process."""
+_FRESH: Final = 60.0
+"""Seconds for which an open remote is used again: to open one costs 0.13 s, most of it boto3's (1.43)."""
+_OPEN: Final[dict[Remote, tuple[float, object, Objects]]] = {}
+"""Remotes that this process has open: since when, with what surroundings."""
 
 
-def _opened(remote: Remote) -> Objects:
+def _probed(remote: Remote) -> Objects:
     """Open a remote that works from here; that it does not, is found out in seconds.
 
     Raises:
@@ -205,7 +210,22 @@ def _opened(remote: Remote) -> Objects:
     if remote not in _PROBED:
         probe(open_remote(remote, QUICK))
         _PROBED.add(remote)
-    return open_remote(remote)
+    return _opened(remote)
+
+
+def _opened(remote: Remote) -> Objects:
+    """Open a remote, or give the one that was opened a moment ago; keys that end are renewed in either.
+
+    Raises:
+        StorageError: There are no credentials, or its options make no sense.
+    """
+    now = time.monotonic()
+    surroundings = {name: text for name, text in os.environ.items() if name.startswith("AWS_") or name == "HOME"}
+    since, known, store = _OPEN.get(remote, (0.0, None, None))
+    if store is None or known != surroundings or now - since > _FRESH:
+        store = open_remote(remote)
+        _OPEN[remote] = now, surroundings, store
+    return store
 
 
 def kept_result(task: StageTask) -> StageResult | None:
