@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dvc_ray.executors.fit import Node
 from dvc_ray.executors.locations import Locations, of_entry
 from dvc_ray.executors.waits import Scaling, wait
@@ -26,6 +28,19 @@ def test_the_node_with_most_bytes_is_best() -> None:
     assert found.best([dep("d", 9 * MIB)], {"one", "two"}) == ""
     found.note("two", [("e", 10)])
     assert found.best([dep("e")], {"two"}) == "", "not for ten bytes"
+
+
+def test_the_next_run_knows_it(tmp_path: Path) -> None:
+    found, path = Locations(), tmp_path / "ray" / "locations.json"
+    found.note("one", [("a", 5 * MIB), ("small", 10)])
+    found.note("gone", [("a", 5 * MIB), ("b", MIB)])
+    found.write(path, {"one"})
+    again = Locations.read(path)
+    assert again.best([dep("a")], {"one", "gone"}) == "one"
+    assert again.best([dep("b")], {"one", "gone"}) == ""
+    assert "small" not in path.read_text()
+    path.write_text("[half")
+    assert Locations.read(path).best([dep("a")], {"one"}) == ""
 
 
 SMALL, LARGE = Node(total={"CPU": 2}), Node(total={"CPU": 64})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dvc_ray import config, plan
 from dvc_ray.errors import BadArgumentError, ProjectError
 from dvc_ray.journal import dead_work, open_run
+from dvc_ray.paths import locations
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
@@ -69,7 +70,7 @@ def repro(
     environ = dict(os.environ)  # before Ray changes it
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options)
-        executor = _joined(executor, options, listen, stack)
+        executor = _joined(executor, options, listen, stack, project.dvc_dir)
         _look_over(executor, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
@@ -92,7 +93,7 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack))
+        apart = _apart(_joined(None, options, lambda _event: None, stack, project.dvc_dir))
         return _plan(project, selection or Selection(), options, where=_Where(apart=apart, dry=True))[0]
 
 
@@ -126,7 +127,7 @@ def exp_run(
     environ = dict(os.environ)
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
-        executor = _joined(executor, options, listen, stack)
+        executor = _joined(executor, options, listen, stack, home.dvc_dir)
         _look_over(executor, listen)
         with _trial(home, experiment, selection, options, listen, where=_Where(apart=_apart(executor))) as (
             trial,
@@ -154,7 +155,7 @@ def make_exp_plan(
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack))
+        apart = _apart(_joined(None, options, lambda _event: None, stack, home.dvc_dir))
         with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen):
             return chosen
 
@@ -217,14 +218,14 @@ def _plan(
 
 
 def _joined(
-    executor: Executor | None, options: RunOptions, listen: Listener, stack: contextlib.ExitStack
+    executor: Executor | None, options: RunOptions, listen: Listener, stack: contextlib.ExitStack, dvc_dir: str
 ) -> Executor | None:
     """Join a cluster before anything is decided: whether it shares the disk decides how. A local Ray is not started."""
     if executor is not None or options.address is None:
         return executor
     from dvc_ray.executors.ray import RayExecutor
 
-    joined = RayExecutor(options.address, options.jobs or 1)
+    joined = RayExecutor(options.address, options.jobs or 1, locations(dvc_dir))
     stack.callback(joined.close)
     if told := joined.warm_up(options.jobs or 1):
         listen(Notice(text=told))

@@ -1,5 +1,6 @@
 """Every local path of a run, in one place.
 
+<project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data, a preference for the next run
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            owned by the driver: tells a live run from a dead one
     logs/<stage>.<attempt>.log
@@ -31,6 +32,11 @@ _NAME_LIMIT: Final = 150
 def runs_dir(dvc_dir: str) -> Path:
     """Directory of all runs of a project, under its ``.dvc``."""
     return Path(dvc_dir, "tmp", "ray", "runs")
+
+
+def locations(dvc_dir: str) -> Path:
+    """File that remembers which nodes of a cluster have which data of a project."""
+    return Path(dvc_dir, "tmp", "ray", "locations.json")
 
 
 def node_folder(environ: Mapping[str, str]) -> Path:

@@ -1,13 +1,20 @@
-"""Which nodes have which data in their caches, as far as this run has seen; and which of them is best for a stage."""
+"""Which nodes have which data in their caches, as far as runs have seen; and which of them is best for a stage."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
 
 from dvc_ray.values.task import Stored
 
-_WORTH = 1 << 20
+_WORTH: Final = 1 << 20
 """Bytes below which it is not worth to prefer a node."""
+_REMEMBERED: Final = 10_000
+"""Objects that are remembered from run to run, the largest first."""
 
 
 class Locations:
@@ -16,6 +23,31 @@ class Locations:
     def __init__(self) -> None:
         self._nodes: dict[str, set[str]] = {}
         self._sizes: dict[str, int] = {}
+
+    @classmethod
+    def read(cls, path: Path) -> Locations:
+        """What the runs before have written; nothing if they have not, or in another way."""
+        found = cls()
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            for oid, (size, nodes) in json.loads(path.read_text(encoding="utf-8")).items():
+                for node in nodes:
+                    found.note(str(node), [(str(oid), int(size))])
+        return found
+
+    def write(self, path: Path, alive: Collection[str]) -> None:
+        """Remember it for the next run: what nodes have that are there, and is worth to be near to.
+
+        A file that cannot be written is no error.
+        """
+        worth = [
+            (size, oid, sorted(self._nodes[oid] & set(alive))) for oid, size in self._sizes.items() if size >= _WORTH
+        ]
+        kept = sorted((each for each in worth if each[2]), reverse=True)[:_REMEMBERED]
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({oid: [size, nodes] for size, oid, nodes in kept}), encoding="utf-8")
+            temporary.replace(path)
 
     def note(self, node: str, found: Iterable[tuple[str, int]]) -> None:
         """Take down that a node has objects.

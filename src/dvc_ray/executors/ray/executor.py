@@ -70,10 +70,12 @@ class RayExecutor:
     Args:
         address: Cluster to join; None: start a local Ray and stop it in `close`.
         jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
+        remembered: File with what runs before have left on the cluster's nodes, and this one will; None: neither.
     """
 
-    def __init__(self, address: str | None, jobs: int = 1) -> None:
+    def __init__(self, address: str | None, jobs: int = 1, remembered: Path | None = None) -> None:
         self._address = address
+        self._remembered = remembered
         self._jobs = jobs
         self._janitor: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -91,7 +93,7 @@ class RayExecutor:
         self._head = ""
         self._here = ""
         self._shares_disk: bool | None = None
-        self._locations = Locations()
+        self._locations = Locations.read(remembered) if remembered else Locations()
         self._known: set[str] = set()
         """Ids of the nodes that were alive when that was asked last."""
         self._nodes_due = 0.0
@@ -201,6 +203,7 @@ class RayExecutor:
         """Ray's word for the node that has most of what an attempt reads, unless it would have to wait there."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        self._known = self._known or {node["NodeID"] for node in nodes.alive()}
         node = self._locations.best(elsewhere.deps, self._known)
         # The last is not public, though long there (2.54, 2.60): without it a task waits for a node that is busy.
         return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True) if node else None
@@ -287,6 +290,8 @@ class RayExecutor:
 
     def close(self) -> None:
         """Stop the local Ray, or leave the cluster."""
+        if self._remembered and self._known:
+            self._locations.write(self._remembered, self._known)
         self._leave.set()
         if self._thread is not None:
             # A thread that is still in ray.init cannot be interrupted; what it starts, the janitor ends.
