@@ -39,6 +39,7 @@ _WAITING: Final = """
 stages:
   long: {cmd: until test -e /root/go; do sleep 0.1; done; echo 1 > out.txt, deps: [data], outs: [out.txt]}
 """
+_WATCHFUL: Final = {"RAY_health_check_failure_threshold": "2"}
 _COST: Final = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -144,9 +145,20 @@ def _recovery(cloud: Cloud) -> Iterator[str]:
     while cloud.ray.nodes()[other.address]:  # until Ray knows
         pass
     alone = _seconds_to_run_again(cloud, "alone", ready=False)
+    other.start()
+    for host in (cloud.head, *cloud.workers):
+        host.sh("ray stop --force > /dev/null 2>&1 || true")
+    cloud.ray = RayCluster(cloud.head, env=_WATCHFUL)
+    for worker in cloud.workers:
+        cloud.ray.join(worker, num_cpus=1)
+    watched = _seconds_to_run_again(cloud, "watched", ready=True)
     yield table(
         ("a worker host loses power: until its stage runs again", "s"),
-        [["another host is there", f"{spare:.0f}"], ["it is started again at once, and joins", f"{alone:.0f}"]],
+        [
+            ["another host is there", f"{spare:.0f}"],
+            ["it is started again at once, and joins", f"{alone:.0f}"],
+            [f"another host is there, and Ray's head has {next(iter(_WATCHFUL))}=2", f"{watched:.0f}"],
+        ],
     )
 
 

@@ -31,21 +31,29 @@ class RayCluster:
         head: Where its head runs, and the user's dvc-ray.
         dashboard: Whether it has one, which Ray Jobs need; it takes seconds to start.
         node_types: What its autoscaler may start, by name; as processes of the head's host, for want of a cloud.
+        env: Variables with which its head starts: Ray's own settings.
     """
 
     def __init__(
-        self, head: Host, *, dashboard: bool = False, node_types: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        head: Host,
+        *,
+        dashboard: bool = False,
+        node_types: Mapping[str, Mapping[str, Any]] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.head = head
         self.token = secrets.token_hex(32)
         self._give_token(head)
         options = ["--head", f"--port={_PORT}", "--num-cpus=0", f"--include-dashboard={str(dashboard).lower()}"]
         if node_types is None:
-            self._start(head, *options)
+            self._start(head, *options, env=env)
         else:
             (head.root / "root/autoscaling.json").write_text(json.dumps(_autoscaling(node_types)))
             head.sh(f"cp autoscaling.json {sysconfig.get_path('purelib')}/{_LEFT_OUT}")
-            self._start(head, *options, "--autoscaling-config=/root/autoscaling.json", env=_AUTOSCALER)
+            self._start(
+                head, *options, "--autoscaling-config=/root/autoscaling.json", env={**_AUTOSCALER, **(env or {})}
+            )
 
     @property
     def address(self) -> str:
