@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from dvc_ray.errors import MissingDependencyError, UnsupportedError
+from dvc_ray.repo import imports
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from tests import stock
@@ -359,6 +362,23 @@ def test_a_command_that_asks_dvc(project: Make, locally: Locally, tmp_path: Path
     assert stock.dvc(other, "repro") == 0
     assert not locally(root).failed
     assert same_files(other, root)
+
+
+def test_modules_may_be_imported_while_editable_ones_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray is, in another thread. Garbage collection is where threads change in the middle of a list."""
+
+    def late(_phase: str, _info: object) -> None:
+        sys.modules[f"late{len(sys.modules)}"] = ModuleType("late")
+
+    monkeypatch.setattr(sys, "modules", {**sys.modules, **{f"many{n}": ModuleType("many") for n in range(5000)}})
+    before = gc.get_threshold()
+    gc.callbacks.append(late)
+    gc.set_threshold(1)
+    try:
+        assert isinstance(list(imports._finders()), list)
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(late)
 
 
 PACKAGE = {

@@ -61,6 +61,6 @@ def _path_files() -> Iterator[str]:
 
 def _finders() -> Iterator[str]:
     """Parents of the packages that setuptools' import hooks map (``__editable___<name>_finder.MAPPING``)."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # atomic: Ray is imported in another thread meanwhile
         if name.startswith("__editable___"):
             yield from (os.path.dirname(path) for path in getattr(module, "MAPPING", {}).values())
