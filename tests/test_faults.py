@@ -204,7 +204,7 @@ def test_stock_dvc_beside_a_run(project: Make, start: Start, tmp_path: Path) -> 
     assert stock.sh(root, "cat dvc.lock").count("cmd:") == 2
 
 
-@pytest.mark.parametrize("way", ["replaced", "in place"])
+@pytest.mark.parametrize("way", ["replaced", pytest.param("in place", marks=pytest.mark.full)])
 def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
