@@ -112,7 +112,8 @@ class Server:
         """Start it on what it has stored; returns when it takes objects."""
         weed = os.path.join(sysconfig.get_path("scripts"), "weed")
         self.process = subprocess.Popen(
-            [weed, *arguments(str(self._folder), "127.0.0.1", self._port)],
+            # It ends with us: a process of pytest-xdist that is ended by Ctrl-C runs no fixture to its end.
+            ["setpriv", "--pdeathsig", "KILL", weed, *arguments(str(self._folder), "127.0.0.1", self._port)],
             env={"PATH": "/usr/bin:/bin", "HOME": str(self._folder), **self._environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
