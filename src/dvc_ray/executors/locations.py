@@ -39,9 +39,8 @@ class Locations:
 
         A file that cannot be written is no error.
         """
-        worth = [
-            (size, oid, sorted(self._nodes[oid] & set(alive))) for oid, size in self._sizes.items() if size >= _WORTH
-        ]
+        there = set(alive)
+        worth = [(size, oid, sorted(self._nodes[oid] & there)) for oid, size in self._sizes.items() if size >= _WORTH]
         kept = sorted((each for each in worth if each[2]), reverse=True)[:_REMEMBERED]
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
