@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -193,6 +194,26 @@ def test_temp_leaves_the_workspace_alone(twins: Callable[..., tuple[Path, Path]]
         == []
     )
     assert any("undeclared.txt" in event.text for event in exp.events if isinstance(event, Notice))
+
+
+def test_a_dep_that_the_user_changes_meanwhile_is_recorded_as_it_was(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As DVC does, where a command runs in a copy of the workspace: here it always does."""
+    command = "mv $WORKSPACE/new.txt $WORKSPACE/in.txt; cp in.txt out.txt"
+    text = f"stages: {{one: {{cmd: {command}, deps: [in.txt], outs: [out.txt]}}}}"
+    theirs, ours = twins({"dvc.yaml": text, "in.txt": "old\n"})
+    for root in (theirs, ours):
+        (root / "new.txt").write_text("new\n")
+    monkeypatch.setenv("WORKSPACE", str(theirs))
+    assert stock.dvc(theirs, "exp", "run", "--temp", "-n", "one") == 0
+    monkeypatch.setenv("WORKSPACE", str(ours))
+    exp(ours, Experiment(name="one", temp=True))
+    assert tree(ours, "one") == tree(theirs, "one")
+    for root in (theirs, ours):
+        assert (root / "in.txt").read_text() == "new\n"
+        lock = stock.sh(root, f"git show {commit(root, 'one')}:dvc.lock")
+        assert lock.count(hashlib.md5(b"old\n").hexdigest()) == 2, "dep and out"  # noqa: S324
 
 
 def test_stock_commands_take_the_experiment_as_their_own(project: Make, exp: Exp, tmp_path: Path) -> None:
