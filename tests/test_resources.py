@@ -183,7 +183,7 @@ def test_what_the_run_cache_has_needs_no_gpu_and_no_ray(project: Make) -> None:
     result, notices = run(root, executor)
     assert states(result) == {"one": StageState.CACHED}
     assert not any("Ray" in notice for notice in notices)
-    assert executor._thread is None, "Ray was started"
+    assert executor._ray._thread is None, "Ray was started"
     assert stock.status(root) == {}
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
-from dvc_ray.errors import BadArgumentError, ProjectError
+from dvc_ray.errors import BadArgumentError, ProjectError, RunInterruptedError
 from dvc_ray.journal import dead_work, open_run
 from dvc_ray.paths import locations
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
-from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState, Status
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def repro(
     Raises:
         DvcRayError: One of its subclasses, before anything has run or because the run cannot go on.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped.
+        RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
     """
     options = options or RunOptions()
     environ = dict(os.environ)  # before Ray changes it
@@ -313,8 +316,20 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
                 environ=setting.environ,
                 confirm=setting.confirm,
             )
+            run = ActiveRun(
+                run_id=run_id,
+                owner=setting.options.owner,
+                host=socket.gethostname(),
+                directory=str(Path(setting.dvc_dir).parent),
+                stages=sum(step.action is not Action.SKIP for step in chosen.steps),
+                begun=time.time(),
+                grace=GRACE if setting.options.grace is None else setting.options.grace,
+            )
             try:
-                result = driver.run()
+                with executor.announced(run):
+                    result = driver.run()
+            except RunInterruptedError:  # as Ctrl-C
+                raise
             except Exception:
                 project.finish(ok=False)
                 raise

@@ -38,11 +38,11 @@ class Config:
     """Ray's, for all stages; what a stage's own says, wins."""
 
 
-def load(dvc_dir: str, environ: Mapping[str, str] | None = None) -> Config:
+def load(dvc_dir: str | None, environ: Mapping[str, str] | None = None) -> Config:
     """Read the settings that hold for a project.
 
     Args:
-        dvc_dir: The project's ``.dvc``.
+        dvc_dir: The project's ``.dvc``; None: there is no project.
         environ: The environment; default ``os.environ``.
 
     Raises:
@@ -51,7 +51,8 @@ def load(dvc_dir: str, environ: Mapping[str, str] | None = None) -> Config:
     environ = os.environ if environ is None else environ
     user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "dvc-ray" / "config.toml"
     config = Config()
-    for path in (user, Path(dvc_dir, "ray.toml"), Path(dvc_dir, "ray.local.toml")):
+    projects = [Path(dvc_dir, name) for name in ("ray.toml", "ray.local.toml")] if dvc_dir else []
+    for path in (user, *projects):
         if path.is_file():
             config = _merge(config, _read(path), str(path))
     variables = {name: environ[f"DVC_RAY_{name.upper()}"] for name in _TYPES if environ.get(f"DVC_RAY_{name.upper()}")}

@@ -14,7 +14,7 @@
      │   ├─ ObjectMissingError 255  an object is not in it
      │   └─ CorruptObjectError 255  an object is not what its name says
      ├─ StageFailedError       255  a stage's command or its result failed
-     ├─ RunInterruptedError    252  Ctrl-C
+     ├─ RunInterruptedError    252  Ctrl-C, or `dvc-ray job stop`
      └─ LiveError              255  wrong use of the functions for training code
 
 The codes are DVC's own (``dvc.cli``, 3.67.1). Arguments are kept as given and formatted in ``__str__``: an exception
@@ -132,7 +132,7 @@ class StageFailedError(DvcRayError):
 
 
 class RunInterruptedError(DvcRayError):
-    """The user stopped the run."""
+    """The user, or another one of the cluster, stopped the run."""
 
     exit_code = 252
 

@@ -49,6 +49,7 @@ class Arguments(argparse.Namespace):
     jobs: int | None
     address: str | None
     directory: str | None
+    run: str
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_repro(commands)
     _add_exp(commands)
+    _add_job(commands)
     _add_demo(commands)
     return parser
 
@@ -215,6 +217,30 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     much = group.add_mutually_exclusive_group()
     much.add_argument("-q", "--quiet", action="store_true", help="print only what goes wrong")
     much.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
+
+
+def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("job", help="See and stop the runs on a cluster.")
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    listing = inner.add_parser(
+        "list",
+        help="List the runs on a cluster.",
+        description="List the runs of dvc-ray on a cluster, everybody's.",
+    )
+    listing.set_defaults(func=_command("job", "show"))
+    stopping = inner.add_parser(
+        "stop",
+        help="Stop a run on a cluster.",
+        description="Stop a run on a cluster as Ctrl-C does where it was started: its commands are ended, what is"
+        " finished is kept. If it is another user's, you are asked.",
+    )
+    stopping.add_argument("run", metavar="RUN", help="its id, as `dvc-ray job list` has it")
+    stopping.add_argument("-f", "--force", action="store_true", help="do not ask")
+    stopping.set_defaults(func=_command("job", "stop"))
+    for each in (listing, stopping):
+        each.add_argument("--address", metavar="HOST:PORT", help="the Ray cluster (default: $RAY_ADDRESS)")
+        each.add_argument("--json", action="store_true", help="print JSON")
+        each.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -49,7 +49,7 @@ def confirm(arguments: Arguments) -> Callable[[str], bool]:
         return lambda _question: True
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadArgumentError("--interactive needs a terminal", "Look at the plan first: dvc-ray repro --dry")
-    return _ask
+    return ask
 
 
 def check(result: RunResult, options: RunOptions) -> None:
@@ -66,7 +66,8 @@ def check(result: RunResult, options: RunOptions) -> None:
     )
 
 
-def _ask(question: str) -> bool:
+def ask(question: str) -> bool:
+    """Ask on the terminal until the answer is yes or no."""
     while True:
         answer = input(f"{question} [y/n] ").strip().lower()
         if answer in {"y", "yes", "n", "no"}:

@@ -16,7 +16,7 @@ from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
 from dvc_ray.driver.table import Stage, Table
-from dvc_ray.errors import DvcRayError, RayDiedError, StorageError
+from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError, StorageError
 from dvc_ray.executors.base import Executor
 from dvc_ray.journal import left_in_remote, nothing_in_remote
 from dvc_ray.paths import RunPaths
@@ -82,6 +82,7 @@ class Driver:
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what ran has been stopped.
+            RunInterruptedError: Somebody else on the cluster has stopped it.
             ClusterError: Ray cannot be started or reached, or can never place a stage.
             ProjectError: Another DVC process holds the project.
         """
@@ -114,6 +115,8 @@ class Driver:
     def _loop(self) -> None:
         table = self._table
         while True:
+            if who := self._executor.who_stops():
+                raise RunInterruptedError(f"stopped by {who}", "What is finished is kept: run the same command again.")
             while table.take_stale():  # what the head settles itself may let others go on at once
                 self._block()
                 self._advance()

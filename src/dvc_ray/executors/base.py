@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
+from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Pack, StageTask, Wait, WorkerEvent
 
@@ -58,6 +60,12 @@ class Executor(Protocol):
         Raises:
             ClusterError: One lacks something.
         """
+
+    def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
+        """Let others who use the same machines see a run, and ask it to stop, within a block."""
+
+    def who_stops(self) -> str:
+        """Who has asked the announced run to stop; empty: nobody. Cheap enough to be asked all the time."""
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Start an attempt as soon as there is room for it.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Lost, Pack, StageTask, Wait, WorkerEvent
 from dvc_ray.worker import run_stage
@@ -49,6 +51,14 @@ class LocalExecutor:
 
     def look_over(self) -> str:
         """It is this machine."""
+        return ""
+
+    def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
+        """Nobody else uses this process."""
+        return nullcontext()
+
+    def who_stops(self) -> str:
+        """So nobody asks."""
         return ""
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:

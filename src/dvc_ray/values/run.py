@@ -81,3 +81,24 @@ class Experiment:
     """Ignored or untracked paths the experiment gets a copy of."""
     hydra: bool = True
     """Whether Hydra composes params.yaml where the project's configuration says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRun:
+    """A run on a cluster, as others there see it."""
+
+    run_id: str
+    owner: str
+    """Whose it is."""
+    host: str
+    """Where its driver is."""
+    directory: str
+    """The project's, there."""
+    stages: int
+    """How many it has to run."""
+    begun: float
+    """Seconds since the epoch."""
+    grace: float = GRACE
+    """Seconds its commands have to end when it is stopped."""
+    stopped_by: str = ""
+    """Who has asked it to stop; empty: nobody."""

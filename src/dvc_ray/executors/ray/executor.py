@@ -8,10 +8,6 @@ Ray's own retries are off: the driver decides about them.
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,32 +18,24 @@ from typing import Any, Final
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
 from dvc_ray.executors import fit
 from dvc_ray.executors.locations import Locations, of_entry
-from dvc_ray.executors.ray import nodes, scaling
+from dvc_ray.executors.ray import nodes, runs, scaling
+from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
-from dvc_ray.executors.ray.starting import (
-    forget_ray,
-    local_cpus,
-    probe,
-    start_janitor,
-    take_back_sigterm,
-    vital_processes,
-)
 from dvc_ray.executors.waits import Scaling, wait
 from dvc_ray.executors.words import first_line, last_line, pressure
 from dvc_ray.live.away import forget, key_of
+from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings, StageState
 from dvc_ray.values.task import Elsewhere, Lost, Pack, StageResult, StageTask, Wait, WorkerEvent
 
-_HEAD: Final = "node:__internal_head__"
-"""Resource that the head node has (Ray 2.60)."""
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
 _PATIENCE: Final = 3.0
 """Seconds that an attempt may take to start before it is said what it waits for."""
 _WAITS_EVERY: Final = 2.0
 """Seconds between questions what they wait for."""
-_START_PATIENCE: Final = 10.0
-"""Seconds to wait for Ray's start to end when the run is over before that."""
+_WISHES_EVERY: Final = 1.0
+"""Seconds between looks whether somebody has asked the run to stop."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
 
@@ -74,23 +62,14 @@ class RayExecutor:
     """
 
     def __init__(self, address: str | None, jobs: int = 1, remembered: Path | None = None) -> None:
-        self._address = address
+        self._ray = Connection(address, jobs)
         self._remembered = remembered
-        self._jobs = jobs
-        self._janitor: subprocess.Popen[bytes] | None = None
-        self._thread: threading.Thread | None = None
-        self._ready = threading.Event()
-        self._leave = threading.Event()
-        self._failure: BaseException | None = None
         self._local: fit.Node | None = None
-        self._remote: Any = None
+        self._function: Any = None
         self._flights: dict[str, _Flight] = {}
         self._lost: list[WorkerEvent] = []
-        self._vital: dict[str, subprocess.Popen[bytes]] = {}
-        self._dead = False
         self._sent: dict[str, Any] = {}
         """Packs in Ray's object store, by id."""
-        self._head = ""
         self._here = ""
         self._shares_disk: bool | None = None
         self._locations = Locations.read(remembered) if remembered else Locations()
@@ -100,30 +79,28 @@ class RayExecutor:
         """When to ask again which nodes are alive (`time.monotonic`)."""
         self._waits_due = 0.0
         """When to ask again what attempts wait for."""
+        self._run_id = ""
+        """Of the run that was announced."""
+        self._wishes_due = 0.0
+        """When to look again whether it is to stop."""
 
     def warm_up(self, jobs: int) -> str:
-        """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages."""
-        if self._thread is not None:
-            return ""
-        self._jobs = jobs
-        self._thread = threading.Thread(target=self._hold_ray, name="dvc-ray-cluster", daemon=True)
-        self._thread.start()
-        if self._address is not None:
-            return f"Joining Ray at {self._address}."
-        return f"Starting Ray on this machine with {local_cpus(jobs)} CPUs."
+        """Start or join Ray in the background."""
+        return self._ray.begin(jobs)
 
     def cpus(self) -> float:
         """CPUs of the cluster as it is now."""
-        if self._address is None:
-            return local_cpus(self._jobs)
+        capacity = self._ray.capacity()
+        if capacity is not None:
+            return capacity
         import ray
 
-        self._await_ready()
+        self._ray.wait()
         return float(ray.cluster_resources().get("CPU", 0))
 
     def capacity(self) -> float | None:
         """CPUs of the local Ray; None for a cluster, which may grow."""
-        return local_cpus(self._jobs) if self._address is None else None
+        return self._ray.capacity()
 
     def surely_fits(self, settings: StageSettings) -> bool:
         """Judge a stage that asks for CPUs only, without Ray, which then need not be started for the run cache."""
@@ -135,7 +112,7 @@ class RayExecutor:
         capacity = self.capacity()
         if capacity is not None and settings.num_cpus > capacity:
             self._refuse(settings, fit.Node(total={"CPU": capacity}))  # without waiting for Ray
-        self._await_ready()
+        self._ray.wait()
         self._prepared(address, settings)
         doubt = self._doubt(settings.accelerator_type) if settings.accelerator_type else ""
         self._refuse(settings, self._node(), doubt)
@@ -152,7 +129,7 @@ class RayExecutor:
 
     def _node(self) -> fit.Node | None:
         """The one node of a local Ray; None for a cluster."""
-        if self._address is None and self._local is None:
+        if self._ray.address is None and self._local is None:
             import ray
 
             self._local = fit.Node(total=ray.cluster_resources(), labels=ray.nodes()[0]["Labels"])
@@ -168,9 +145,9 @@ class RayExecutor:
 
     def shares_disk(self) -> bool:
         """Whether Ray has, and will have, no node but this machine."""
-        if self._address is None:
+        if self._ray.address is None:
             return True
-        self._await_ready()
+        self._ray.wait()
         if self._shares_disk is None:
             import ray
 
@@ -182,14 +159,32 @@ class RayExecutor:
 
     def look_over(self) -> str:
         """Compare what the nodes have with what this machine has; those that come later are not waited for."""
-        self._await_ready()
-        return nodes.look_over(self._head)
+        self._ray.wait()
+        return nodes.look_over(self._ray.head)
+
+    def announced(self, run: ActiveRun) -> contextlib.AbstractContextManager[None]:
+        """Let others on the cluster see a run; a local Ray has no others, and need not be there."""
+        if self._ray.address is None:
+            return contextlib.nullcontext()
+        self._ray.wait()
+        self._run_id = run.run_id
+        return runs.announced(run)
+
+    def who_stops(self) -> str:
+        """Look, now and then, whether somebody has asked it to stop."""
+        if not self._run_id or time.monotonic() < self._wishes_due:
+            return ""
+        self._wishes_due = time.monotonic() + _WISHES_EVERY
+        try:
+            return runs.who_stops(self._run_id)
+        except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
+            return ""
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
         import ray
 
-        self._await_ready()
+        self._ray.wait()
         sent: list[Any] = list(packs)
         if sent:  # what many attempts need, a node fetches once
             known = self._sent.get(packs[0].id)
@@ -210,13 +205,16 @@ class RayExecutor:
 
     def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False, near: Any = None) -> Any:
         """The remote function with a stage's options, which Ray checks."""
+        import ray
+
         labels = dict(settings.label_selector)
         if self._shares_disk:
             labels[nodes.NODE_ID] = self._here
         elif elsewhere and nodes.NODE_ID not in labels:
-            labels[nodes.NODE_ID] = f"!{self._head}"
+            labels[nodes.NODE_ID] = f"!{self._ray.head}"
         try:
-            return self._remote.options(
+            self._function = self._function or ray.remote(max_retries=0, num_returns="streaming")(run)
+            return self._function.options(
                 name=f"stage {address}",
                 num_cpus=settings.num_cpus,
                 num_gpus=settings.num_gpus or None,
@@ -254,13 +252,13 @@ class RayExecutor:
         """Compare what attempts ask for with the nodes there are and that the autoscaler brings; now and then."""
         now = time.monotonic()
         waiting = [flight for flight in self._flights.values() if not flight.node and now - flight.since > _PATIENCE]
-        if self._address is None or not waiting or now < self._waits_due:
+        if self._ray.address is None or not waiting or now < self._waits_due:
             return {}
         self._waits_due = now + _WAITS_EVERY
         there = [
             fit.Node(total=node["Resources"], labels=node["Labels"])
             for node in nodes.alive()
-            if node["NodeID"] != self._head
+            if node["NodeID"] != self._ray.head
         ]
         found = self._scaling()
         moving = any(flight.node for flight in self._flights.values())
@@ -292,10 +290,7 @@ class RayExecutor:
         """Stop the local Ray, or leave the cluster."""
         if self._remembered and self._known:
             self._locations.write(self._remembered, self._known)
-        self._leave.set()
-        if self._thread is not None:
-            # A thread that is still in ray.init cannot be interrupted; what it starts, the janitor ends.
-            self._thread.join(None if self._ready.is_set() else _START_PATIENCE)
+        self._ray.close()
 
     def _next(self, flight: _Flight) -> list[WorkerEvent]:
         import ray
@@ -325,7 +320,7 @@ class RayExecutor:
         A streaming task whose node loses power is not told to its owner before a connection times out, which takes
         minutes (Ray 2.60); that the node is dead, Ray knows within one.
         """
-        if self._address is None or not self._flights or time.monotonic() < self._nodes_due:
+        if self._ray.address is None or not self._flights or time.monotonic() < self._nodes_due:
             return
         self._nodes_due = time.monotonic() + _NODES_EVERY
         self._known = alive = {node["NodeID"] for node in nodes.alive()}
@@ -334,25 +329,19 @@ class RayExecutor:
                 self._lost += self._end(flight, "its node is gone")
 
     def _check_alive(self) -> None:
-        """Find out that the local Ray is dead before Ray does, which hangs and after a minute aborts the process.
+        """See whether the local Ray is.
 
         Raises:
-            RayDiedError: It is; its attempts are lost.
+            RayDiedError: It is not; its attempts are lost.
         """
-        gone = next((name for name, process in self._vital.items() if process.poll() is not None), None)
-        if gone is None or self._dead:
-            return
-        self._dead = True
-        forget_ray()
-        if self._janitor is not None and self._janitor.stdin is not None:
-            self._janitor.stdin.close()
-            self._janitor.wait()
-        for flight in list(self._flights.values()):
-            self._lost += self._end(flight, "Ray died")
-        raise RayDiedError(
-            f"Ray has died on this machine: its {gone} ended with {self._vital[gone].returncode}.",
-            "What is finished is kept: run the same command again. A machine without memory left is a common reason.",
-        )
+        if gone := self._ray.found_dead():
+            for flight in list(self._flights.values()):
+                self._lost += self._end(flight, "Ray died")
+            raise RayDiedError(
+                f"Ray has died on this machine: {gone}.",
+                "What is finished is kept: run the same command again. A machine without memory left is a common"
+                " reason.",
+            )
 
     def _end(self, flight: _Flight, why: str, *, out_of_memory: bool = False) -> list[WorkerEvent]:
         task = flight.task
@@ -371,64 +360,3 @@ class RayExecutor:
         if self._flights.get(address) is flight:
             with contextlib.suppress(Exception):  # it may end by itself at the same moment
                 ray.cancel(flight.stream, force=True)
-
-    def _await_ready(self) -> None:
-        self.warm_up(self._jobs)
-        self._ready.wait()
-        take_back_sigterm()
-        if self._failure is not None:
-            raise ClusterError(
-                f"cannot {'start Ray on this machine' if self._address is None else f'join Ray at {self._address}'}:"
-                f" {first_line(self._failure)}",
-                "Try it: ray status" if self._address else "See why with `dvc-ray repro -v`.",
-            ) from self._failure
-
-    def _hold_ray(self) -> None:
-        """Start Ray, keep it and stop it, in one thread.
-
-        Ray ties the processes it starts to its starter by the parent-death signal, and for Linux the parent is the
-        thread: they would die with a thread that only starts them.
-        """
-        try:
-            self._connect()
-        except BaseException as error:  # noqa: BLE001  raised again in the thread that waits
-            self._failure = error
-        self._ready.set()
-        self._leave.wait()
-        if not self._dead:
-            with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
-                import ray
-
-                ray.shutdown()
-        if self._janitor is not None:
-            self._janitor.communicate()
-
-    def _connect(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-        if self._address is None:
-            # Socket paths may have 107 bytes: the directory must be short.
-            directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
-            self._janitor = start_janitor(directory)
-            ray.init(
-                address="local",
-                num_cpus=local_cpus(self._jobs),
-                include_dashboard=False,
-                _temp_dir=directory,
-                _system_config={
-                    "worker_niceness": 0,
-                    # Ray starts as many workers at a time as there are cores, and each mostly waits: all at once.
-                    "worker_maximum_startup_concurrency": local_cpus(self._jobs),
-                },
-                **quiet,
-            )
-            self._vital = vital_processes()
-        else:
-            probe(self._address)
-            # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
-            ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
-            ray.init(address=self._address, runtime_env=ours, **quiet)
-            self._head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")
-        self._remote = ray.remote(max_retries=0, num_returns="streaming")(run)

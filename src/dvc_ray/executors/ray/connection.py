@@ -1,0 +1,162 @@
+"""The Ray that attempts run on: a cluster that is joined, or a local one that is started, kept and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Final
+
+from dvc_ray.errors import ClusterError
+from dvc_ray.executors.ray.starting import (
+    forget_ray,
+    local_cpus,
+    probe,
+    start_janitor,
+    take_back_sigterm,
+    vital_processes,
+)
+from dvc_ray.executors.words import first_line
+
+_HEAD: Final = "node:__internal_head__"
+"""Resource that the head node has (Ray 2.60)."""
+_START_PATIENCE: Final = 10.0
+"""Seconds to wait for Ray's start to end when the run is over before that."""
+_QUIET: Final = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+
+
+class Connection:
+    """This process as a driver of Ray.
+
+    Args:
+        address: Cluster to join; None: start a local Ray and stop it in `close`.
+        jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
+    """
+
+    def __init__(self, address: str | None, jobs: int = 1) -> None:
+        self.address = address
+        self.head = ""
+        """Id of the cluster's head node; empty for a local Ray."""
+        self._jobs = jobs
+        self._janitor: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._leave = threading.Event()
+        self._failure: BaseException | None = None
+        self._vital: dict[str, subprocess.Popen[bytes]] = {}
+        self._dead = False
+
+    def begin(self, jobs: int) -> str:
+        """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages.
+
+        Returns:
+            What the user should know of it; empty if it was under way already.
+        """
+        if self._thread is not None:
+            return ""
+        self._jobs = jobs
+        self._thread = threading.Thread(target=self._hold, name="dvc-ray-cluster", daemon=True)
+        self._thread.start()
+        if self.address is not None:
+            return f"Joining Ray at {self.address}."
+        return f"Starting Ray on this machine with {local_cpus(jobs)} CPUs."
+
+    def capacity(self) -> int | None:
+        """CPUs of the local Ray; None for a cluster, which may grow."""
+        return local_cpus(self._jobs) if self.address is None else None
+
+    def wait(self) -> None:
+        """Wait until it is there; begin, if nobody has.
+
+        Raises:
+            ClusterError: It cannot be started or joined.
+        """
+        self.begin(self._jobs)
+        self._ready.wait()
+        take_back_sigterm()
+        if self._failure is not None:
+            raise ClusterError(
+                f"cannot {'start Ray on this machine' if self.address is None else f'join Ray at {self.address}'}:"
+                f" {first_line(self._failure)}",
+                "Try it: ray status" if self.address else "See why with `dvc-ray repro -v`.",
+            ) from self._failure
+
+    def found_dead(self) -> str:
+        """Find out that the local Ray is dead before Ray does, which hangs and after a minute aborts the process.
+
+        Returns:
+            Once, what of it has ended; empty: nothing, or it was said before.
+        """
+        gone = next((name for name, process in self._vital.items() if process.poll() is not None), None)
+        if gone is None or self._dead:
+            return ""
+        self._dead = True
+        forget_ray()
+        if self._janitor is not None and self._janitor.stdin is not None:
+            self._janitor.stdin.close()
+            self._janitor.wait()
+        return f"its {gone} ended with {self._vital[gone].returncode}"
+
+    def close(self) -> None:
+        """Stop the local Ray, or leave the cluster. Harmless if called again."""
+        self._leave.set()
+        if self._thread is not None:
+            # A thread that is still in ray.init cannot be interrupted; what it starts, the janitor ends.
+            self._thread.join(None if self._ready.is_set() else _START_PATIENCE)
+
+    def _hold(self) -> None:
+        """Start Ray, keep it and stop it, in one thread.
+
+        Ray ties the processes it starts to its starter by the parent-death signal, and for Linux the parent is the
+        thread: they would die with a thread that only starts them.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            if self.address is None:
+                self._start()
+            else:
+                self._join(self.address)
+        except BaseException as error:  # noqa: BLE001  raised again in the thread that waits
+            self._failure = error
+        self._ready.set()
+        self._leave.wait()
+        if not self._dead:
+            with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
+                import ray
+
+                ray.shutdown()
+        if self._janitor is not None:
+            self._janitor.communicate()
+
+    def _start(self) -> None:
+        import ray
+
+        # Socket paths may have 107 bytes: the directory must be short.
+        directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
+        self._janitor = start_janitor(directory)
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(self._jobs),
+            include_dashboard=False,
+            _temp_dir=directory,
+            _system_config={
+                "worker_niceness": 0,
+                # Ray starts as many workers at a time as there are cores, and each mostly waits: all at once.
+                "worker_maximum_startup_concurrency": local_cpus(self._jobs),
+            },
+            **_QUIET,
+        )
+        self._vital = vital_processes()
+
+    def _join(self, address: str) -> None:
+        import ray
+
+        probe(address)
+        # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
+        ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
+        ray.init(address=address, runtime_env=ours, **_QUIET)
+        self.head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")

@@ -1,0 +1,114 @@
+"""Runs on a cluster, of whoever and from wherever: to see them, and to stop one."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from dvc_ray import config
+from dvc_ray.errors import BadArgumentError, ClusterError
+from dvc_ray.executors.ray import runs
+from dvc_ray.executors.ray.connection import Connection
+from dvc_ray.values.run import ActiveRun, RunOptions
+
+__all__ = ["list_runs", "stop_run"]
+
+_PATIENCE: Final = 30.0
+"""Seconds beyond the grace of its commands in which a run must have ended that was asked to stop."""
+_LOOK_EVERY: Final = 0.5
+"""Seconds between looks whether it has."""
+
+
+def list_runs(address: str | None = None) -> tuple[ActiveRun, ...]:
+    """Find all runs of dvc-ray on a cluster, the oldest first.
+
+    Args:
+        address: Of the cluster; None: as the settings or ``RAY_ADDRESS`` say.
+
+    Raises:
+        BadArgumentError: Nothing says which cluster.
+        ClusterError: It cannot be joined.
+    """
+    with _joined(_settings(address)):
+        return tuple(runs.active())
+
+
+def stop_run(
+    run_id: str,
+    address: str | None = None,
+    *,
+    confirm: Callable[[ActiveRun], bool],
+    tell: Callable[[str], None] = lambda _text: None,
+) -> bool:
+    """Stop a run as Ctrl-C stops it where it was started, and wait until it has ended.
+
+    Args:
+        run_id: Its id.
+        address: Of the cluster; None: as the settings or ``RAY_ADDRESS`` say.
+        confirm: Asked before a run of another owner is stopped.
+        tell: Told what goes on.
+
+    Returns:
+        Whether it was stopped: not if ``confirm`` said no.
+
+    Raises:
+        BadArgumentError: There is no such run, or nothing says which cluster.
+        ClusterError: The cluster cannot be joined, or the run's driver does not react.
+    """
+    options = _settings(address)
+    with _joined(options):
+        run = _find(run_id, runs.active())
+        if run.owner != options.owner and not confirm(run):
+            return False
+        runs.ask_to_stop(run_id, f"{options.owner} on {socket.gethostname()}")
+        tell(f"Asked {run_id} to stop; its commands have {run.grace:g} s to end.")
+        _await_end(run)
+    return True
+
+
+def _settings(address: str | None) -> RunOptions:
+    here = Path.cwd()
+    dvc_dir = next((str(folder / ".dvc") for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
+    options = config.apply(config.load(dvc_dir), RunOptions(address=address))
+    if options.address is None:
+        raise BadArgumentError(
+            "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",
+            "Give --address, or set RAY_ADDRESS or 'address' in .dvc/ray.toml.",
+        )
+    return options
+
+
+@contextlib.contextmanager
+def _joined(options: RunOptions) -> Iterator[None]:
+    ray = Connection(options.address)
+    try:
+        ray.wait()
+        yield
+    finally:
+        ray.close()
+
+
+def _find(run_id: str, there: list[ActiveRun]) -> ActiveRun:
+    for run in there:
+        if run.run_id == run_id:
+            return run
+    near = difflib.get_close_matches(run_id, [run.run_id for run in there], n=1)
+    meant = f" Did you mean '{near[0]}'?" if near else ""
+    raise BadArgumentError(f"there is no run '{run_id}' on the cluster.{meant}", "See what there is: dvc-ray job list")
+
+
+def _await_end(run: ActiveRun) -> None:
+    deadline = time.monotonic() + run.grace + _PATIENCE
+    while any(other.run_id == run.run_id for other in runs.active()):
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"{run.run_id} does not react: its driver on {run.host} is busy, or cut off.",
+                f"It stops as soon as it looks. If it must be now: end the process of dvc-ray on {run.host}.",
+            )
+        time.sleep(_LOOK_EVERY)
+    runs.forget(run.run_id)  # it may have ended by itself before it saw the wish
