@@ -51,6 +51,25 @@ def test_what_persists_goes_on_from_the_last_run(project: Make, apart: Apart, cl
     assert (root / "log.txt").read_text() == "x\n" * 3
 
 
+def test_an_out_that_is_not_to_be_pushed(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = """
+stages:
+  one:
+    cmd: echo large > large.txt; echo > small.txt
+    outs: [large.txt: {push: false}, small.txt: {cache: false, push: false}]
+  two: {cmd: cp large.txt two.txt, deps: [large.txt], outs: [two.txt]}
+"""
+    root = cloud(project({"dvc.yaml": text}), "unpushed")
+    result = apart(root)
+    assert states(result) == {"one": StageState.DONE, "two": StageState.DONE}, result.failed
+    assert "goes to the remote in spite of `push: false`: 'large.txt'. " in apart.text
+    stock.sh(root, "dvc pull -q")
+    assert (root / "two.txt").read_text() == "large\n"
+    assert stock.status(root) == {}
+    assert states(apart(root)) == {"one": StageState.UNCHANGED, "two": StageState.UNCHANGED}
+    assert "push: false" not in apart.text, "nothing goes there now"
+
+
 def test_a_project_below_the_directory_that_was_called_from(project: Make, apart: Apart, cloud: Cloud) -> None:
     text = "stages: {one: {cmd: echo said && echo 1 > out.txt, outs: [out.txt]}}"
     root = cloud(project({"dvc.yaml": text, "sub/keep": ""}), "below")

@@ -262,6 +262,15 @@ def _to_add(changed: Sequence[str]) -> Notice:
     return Notice(text="To track the changes with git, run:\n\n\tgit add " + " ".join(changed))
 
 
+def _pushed_anyway(outs: Sequence[str]) -> Notice:
+    names = ", ".join(f"'{out}'" for out in outs)
+    text = (
+        f"goes to the remote in spite of `push: false`: {names}. Data comes from machine to machine that way; an out"
+        " with `cache: false` comes here instead."
+    )
+    return Notice(text=text, level="warning")
+
+
 def _tell_nothing(chosen: Plan, listen: Listener) -> RunResult:
     """End a run that has nothing to do: no directory, no Ray."""
     reports = tuple(
@@ -305,6 +314,9 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
 
         def drive(project: Project, chosen: Plan) -> RunResult:
             listen(Planned(run_id=run_id, plan=chosen))
+            steps = [step for step in chosen.steps if step.action is not Action.SKIP]
+            if pushed := project.pushed_anyway([step.spec.address for step in steps]):
+                listen(_pushed_anyway(pushed))
             driver = Driver(
                 run_id=run_id,
                 paths=paths,
@@ -321,7 +333,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
                 owner=setting.options.owner,
                 host=socket.gethostname(),
                 directory=str(Path(setting.dvc_dir).parent),
-                stages=sum(step.action is not Action.SKIP for step in chosen.steps),
+                stages=len(steps),
                 begun=time.time(),
                 grace=GRACE if setting.options.grace is None else setting.options.grace,
             )

@@ -217,6 +217,13 @@ class Project:
         with ours():
             self._apart.check_pushed((self._stages[address] for address in addresses), running)
 
+    def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Outs of stages that ``dvc push`` would leave out, but that the remote carries from machine to machine."""
+        if self._apart is None:
+            return ()
+        outs = [out for address in addresses for out in self._stages[address].outs]
+        return tuple(str(out) for out in outs if out.use_cache and not out.can_push)
+
     def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""
         stage = self._stages[address]
