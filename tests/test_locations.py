@@ -51,7 +51,7 @@ def test_what_is_waited_for() -> None:
     four = StageSettings(num_cpus=4)
     assert wait(four, [SMALL, LARGE], None) == Wait(what="4 CPUs to be free")
     assert wait(four, [SMALL, LARGE], None, moving=True) is None, "others run: it waits for its turn"
-    there_is_none = "a node with 4 CPUs: the cluster has none, and does not grow by itself"
+    there_is_none = "a node with 4 CPUs: the cluster has none, and no autoscaler says that one will come"
     assert wait(four, [SMALL], None, moving=True) == Wait(what=there_is_none)
     assert wait(four, [SMALL], Scaling()) == Wait(what="a node with 4 CPUs")
     assert wait(four, [], Scaling(launching=1)) == Wait(what="a node with 4 CPUs (1 node being launched)")

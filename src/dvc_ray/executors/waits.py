@@ -32,7 +32,7 @@ def wait(
     Args:
         settings: What it asks for.
         nodes: Those that are there and that it may run on.
-        scaling: None: the cluster has no autoscaler.
+        scaling: None: the cluster has no autoscaler, or one that does not tell (Ray's first).
         moving: Whether others of the run are running: that this one waits for its turn is no news then.
 
     Returns:
@@ -44,7 +44,7 @@ def wait(
             return None
         return Wait(what=f"{asked} to be free{_coming(scaling)}")
     if scaling is None:
-        return Wait(what=f"a node with {asked}: the cluster has none, and does not grow by itself")
+        return Wait(what=f"a node with {asked}: the cluster has none, and no autoscaler says that one will come")
     if demand(settings) in scaling.impossible:
         return Wait(what=f"no node type of the cluster has {asked}", never=True)
     return Wait(what=f"a node with {asked}{_coming(scaling)}")
