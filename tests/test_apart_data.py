@@ -51,6 +51,19 @@ def test_what_persists_goes_on_from_the_last_run(project: Make, apart: Apart, cl
     assert (root / "log.txt").read_text() == "x\n" * 3
 
 
+def test_a_remote_with_an_option_that_only_dvc_knows(project: Make, apart: Apart, cloud: Cloud) -> None:
+    text = "stages: {one: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt]}}"
+    root = cloud(project({"dvc.yaml": text, "in.txt": "in\n"}), "acl")
+    assert stock.dvc(root, "remote", "modify", "cloud", "acl", "private") == 0
+    assert states(apart(root)) == {"one": StageState.DONE}
+    (root / "dvc.lock").unlink()
+    assert states(apart(root)) == {"one": StageState.CACHED}, (
+        "what is in the run cache is found by DVC's file system, too"
+    )
+    stock.sh(root, "dvc pull -q")
+    assert (root / "out.txt").read_text() == "in\n"
+
+
 def test_an_out_that_is_not_to_be_pushed(project: Make, apart: Apart, cloud: Cloud) -> None:
     text = """
 stages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError, UnreachableError
-from dvc_ray.storage import Item, download, probe, upload
+from dvc_ray.repo.remotes import DvcObjects
+from dvc_ray.storage import Item, Objects, download, probe, upload
 from dvc_ray.storage.s3 import PART, QUICK, S3
 from dvc_ray.storage.words import explained
 from dvc_ray.values.task import Remote
@@ -45,9 +47,13 @@ def remote(server: Server, folder: str = "project", **options: Any) -> Remote:
     return Remote(name="r", url=f"s3://bucket/{folder}", options=tuple(known.items()))
 
 
-@pytest.fixture
-def store(s3: Server, request: pytest.FixtureRequest) -> S3:
-    return S3(remote(s3, request.node.name))
+@pytest.fixture(params=["obstore", "s3fs", "path"])
+def store(request: pytest.FixtureRequest, s3: Server, tmp_path: Path) -> Objects:
+    """A store of each kind: the fast way, and DVC's own file systems."""
+    if request.param == "path":
+        return DvcObjects(Remote(name="r", url=str(tmp_path / "remote"), options=()))
+    where = remote(s3, re.sub(r"\W", "-", request.node.name))
+    return S3(where) if request.param == "obstore" else DvcObjects(where)
 
 
 def files(folder: Path, *sizes: int) -> list[Item]:
@@ -65,7 +71,7 @@ def moved(items: list[Item], folder: Path) -> list[Item]:
     return [Item(key=item.key, path=str(folder / item.key), size=item.size, md5=item.md5) for item in items]
 
 
-def test_what_is_stored_comes_back(store: S3, tmp_path: Path) -> None:
+def test_what_is_stored_comes_back(store: Objects, tmp_path: Path) -> None:
     items = files(tmp_path / "there", 0, 1, 4096, PART, PART + 1, LARGE, *[100] * 50)
     upload(store, items)
     back = moved(items, tmp_path / "back")
@@ -82,7 +88,7 @@ def test_what_is_stored_comes_back(store: S3, tmp_path: Path) -> None:
     assert (tmp_path / "again").stat().st_size == LARGE
 
 
-def test_a_damaged_object_is_refused(store: S3, tmp_path: Path) -> None:
+def test_a_damaged_object_is_refused(store: Objects, tmp_path: Path) -> None:
     (good, bad) = files(tmp_path / "there", 10, 20)
     upload(store, [good])
     store.write(bad.key, b"something else")
@@ -92,13 +98,22 @@ def test_a_damaged_object_is_refused(store: S3, tmp_path: Path) -> None:
     assert [path for path in (tmp_path / "back").rglob("*") if path.is_file()] == []
 
 
-def test_a_missing_object_is_named(store: S3, tmp_path: Path) -> None:
+def test_a_missing_object_is_named(store: Objects, tmp_path: Path) -> None:
     items = files(tmp_path / "there", 10)
     with pytest.raises(ObjectMissingError, match=items[0].key):
         download(store, moved(items, tmp_path / "back"))
 
 
-def test_a_probe_leaves_nothing(store: S3) -> None:
+def test_which_object_of_a_folder_was_written_last(store: Objects) -> None:
+    assert store.newest("runs/1f/key") is None
+    for name in ("b", "a", "b"):  # times may have no more than seconds
+        deadline = time.monotonic() + 20
+        while store.newest("runs/1f/key") != f"runs/1f/key/{name}":
+            store.write(f"runs/1f/key/{name}", b"entry")
+            assert time.monotonic() < deadline, store.newest("runs/1f/key")
+
+
+def test_a_probe_leaves_nothing(store: Objects) -> None:
     probe(store)
     assert list(store.keys("")) == []
 

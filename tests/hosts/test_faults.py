@@ -161,6 +161,27 @@ def test_a_killed_driver(cloud: Cloud, start: Start) -> None:
     assert states(end) == {"first": "unchanged", "second": "done"}, "the command of a dead driver ends, too"
 
 
+def test_a_run_that_another_user_stops_from_another_host(cloud: Cloud, start: Start) -> None:
+    run = start("stopped", WAITING)
+    worker = named(cloud, run.wait_for("second", "running")["node"])
+    worker.sh(LOOPS)
+    run_id = next(event["run"] for event in run.events if event["event"] == "plan")
+    bens = cloud.workers[1]  # the other one has no dvc-ray
+    env = {**cloud.ray.environment(), "DVC_RAY_OWNER": "ben"}
+    (shown,) = json.loads(bens.run("dvc-ray", "job", "list", "--json", env=env).stdout)["runs"]
+    assert (shown["run"], shown["host"], shown["directory"]) == (run_id, "head", "/root/stopped")
+    refused = bens.run("dvc-ray", "job", "stop", run_id, env=env, check=False)
+    assert (refused.returncode, "not yours" in refused.stderr) == (254, True), refused.stderr
+    bens.run("dvc-ray", "job", "stop", "--force", run_id, env=env)
+    out, err = run.process.communicate(timeout=60)
+    assert run.process.returncode == 252, (out, err)
+    assert f"stopped by ben on {bens.name}" in err
+    assert worker.run("pgrep", "-f", "[u]ntil test -e", check=False).returncode == 1, "its command has ended, too"
+    for each in cloud.workers:
+        each.sh("touch /root/go")
+    assert states(cloud.run("/root/stopped", "repro")) == {"first": "unchanged", "second": "done"}
+
+
 def test_a_disk_that_is_full_on_a_worker(cloud: Cloud, start: Start) -> None:
     big = "stages: {big: {cmd: head -c 60000000 /dev/urandom > big.bin, deps: [data], outs: [big.bin]}}"
     for worker in cloud.workers:

@@ -109,21 +109,30 @@ class DvcObjects:
         """Keys of the objects in a folder."""
         with self._explained(), contextlib.suppress(FileNotFoundError):
             for path in self._fs.find(self._path(prefix) if prefix else self._root):
-                yield self._fs.relpath(path, self._root).replace(os.sep, "/")
+                if (key := self._key(path)) != ".":  # a folder as an object, as some servers have it
+                    yield key
 
     def newest(self, prefix: str) -> str | None:
         """Key of the object in a folder that was written last; None: there is none."""
         with self._explained(), contextlib.suppress(FileNotFoundError):
-            found = self._fs.find(self._path(prefix), detail=True) if self._fs.exists(self._path(prefix)) else {}
-            if found:
-                path = max(found, key=lambda name: str(found[name].get("LastModified") or found[name].get("mtime")))
-                return str(self._fs.relpath(path, self._root)).replace(os.sep, "/")
+            folder = self._path(prefix)
+            paths = [path for path in self._fs.find(folder) if path != folder] if self._fs.exists(folder) else []
+            return self._key(max(paths, key=self._modified)) if paths else None
         return None
+
+    def _modified(self, path: str) -> float:
+        """When an object was written; the same for all where that cannot be known (http)."""
+        with contextlib.suppress(NotImplementedError):
+            return float(self._fs.fs.modified(path).timestamp())
+        return float(self._fs.info(path).get("mtime") or 0)
 
     def delete(self, key: str) -> None:
         """Remove an object."""
         with self._explained(), contextlib.suppress(FileNotFoundError):
             self._fs.remove(self._path(key))
+
+    def _key(self, path: str) -> str:
+        return str(self._fs.relpath(path, self._root)).replace(os.sep, "/")
 
     def _path(self, key: str) -> str:
         return str(self._fs.join(self._root, *key.split("/")))
