@@ -75,8 +75,9 @@ def test_another_users_run_is_stopped_after_a_question(anas: Running, cli: Cli, 
     run_id, elsewhere = id_of(anas), tmp_path
     assert "-ana-" in run_id
     shown = cli(elsewhere, "job", "list").stdout.splitlines()
-    assert shown[0].split() == ["Run", "Owner", "Project", "Work", "State"]
-    assert [line.split()[:3] for line in shown[1:]] == [[run_id, "ana", f"{HERE}:{anas.root}"]]
+    assert shown[0].split() == ["Run", "Owner", "Stages", "Time", "State", "Project"]
+    (row,) = (line.split() for line in shown[1:])
+    assert [*row[:3], *row[-2:]] == [run_id, "ana", "2", "running", f"{HERE}:{anas.root}"]
     (told,) = json.loads(cli(elsewhere, "job", "list", "--json").stdout)["runs"]
     assert (told["run"], told["owner"], told["stages"]) == (run_id, "ana", 2)
 

@@ -68,10 +68,14 @@ def _print_table(found: tuple[ActiveRun, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("Run", "Owner", "Project", "Work", "State", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Run", "Owner", "Stages", "Time"):
+        table.add_column(name, no_wrap=True)  # a part of an id is of no use
+    table.add_column("State")
+    table.add_column("Project", overflow="fold")
     for run in found:
-        state = f"stopped by {run.stopped_by}, ending" if run.stopped_by else "running"
-        table.add_row(run.run_id, run.owner, _where(run), _work(run), state)
+        state = f"stopped by {run.stopped_by}" if run.stopped_by else "running"
+        table.add_row(run.run_id, run.owner, str(run.stages), _age(run), state, _where(run))
     # Lines for other programs to read are not broken.
     Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False).print(table)
 
@@ -81,8 +85,11 @@ def _where(run: ActiveRun) -> str:
 
 
 def _work(run: ActiveRun) -> str:
-    stages = "1 stage" if run.stages == 1 else f"{run.stages} stages"
-    return f"{stages}, for {texts.duration(max(0.0, time.time() - run.begun))}"
+    return f"{run.stages} stage{'' if run.stages == 1 else 's'}, for {_age(run)}"
+
+
+def _age(run: ActiveRun) -> str:
+    return texts.duration(max(0.0, time.time() - run.begun))
 
 
 def _fields(run: ActiveRun) -> dict[str, object]:
