@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,8 +128,9 @@ def test_another_users_run_is_stopped_by_force(anas: Running, cli: Cli) -> None:
 def test_the_run_of_a_killed_driver_is_not_shown(anas: Running, cli: Cli, tmp_path: Path) -> None:
     os.kill(anas.process.pid, signal.SIGKILL)
     anas.process.wait()
+    deadline = time.monotonic() + 60
     while not any(job["IsDead"] for job in jobs() if job["DriverPid"] == anas.process.pid):
-        pass  # Ray has not noticed
+        assert time.monotonic() < deadline, "Ray has not noticed"
     assert json.loads(cli(tmp_path, "job", "list", "--json").stdout)["runs"] == []
     gone = cli(tmp_path, "job", "stop", id_of(anas))
     assert gone.returncode == 254
