@@ -16,8 +16,8 @@ import pytest
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values.report import Notice, RunEvent, RunResult
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved
+from dvc_ray.values.run import Experiment, RunOptions, Selection
 from tests import stock
 from tests.running import Running
 from tests.seaweed import Server
@@ -179,6 +179,13 @@ class Apart:
         with stock.in_directory(root):
             executor = LocalExecutor(apart=True)
             return api.repro(selection, options, listen=self.events.append, executor=executor)
+
+    def exp_run(self, root: Path, experiment: Experiment) -> tuple[RunResult, Saved | None]:
+        """`dvc-ray exp run`, as that."""
+        self.events = []
+        with stock.in_directory(root):
+            executor = LocalExecutor(apart=True)
+            return api.exp_run(experiment, listen=self.events.append, executor=executor)
 
     @property
     def text(self) -> str:

@@ -228,7 +228,7 @@ stages:
 """
     root = cloud(project({"dvc.yaml": text, "in.txt": ""}), "heard")
     for name in ("forget_results", "nothing_in_remote"):
-        monkeypatch.setattr(f"dvc_ray.driver.loop.{name}", lambda *_: None)
+        monkeypatch.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
     assert not apart(root).failed
     # As after SIGKILL between the end of the command and the driver's hearing of it.
     lock = (root / "dvc.lock").read_text()

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from dvc_ray import api
-from dvc_ray.driver import loop
+from dvc_ray.driver import resume
 from dvc_ray.errors import StorageError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo import Project
+from dvc_ray.values.report import Saved
 from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
@@ -37,6 +38,51 @@ def test_an_experiment_leaves_no_out_of_the_run_before(project: Make, apart: Apa
     assert not (root / "model.txt").exists(), "what is in dvc.lock now is in the remote"
     stock.sh(root, "dvc pull -q")
     assert (root / "model.txt").read_text() == "5\n"
+
+
+EXPERIMENT = """
+stages:
+  keep:
+    cmd: echo ${{lr}} >> {count}; echo ${{lr}} > plain.txt; echo ${{lr}} > kept.txt
+    params: [lr]
+    outs: [kept.txt: {{persist: true}}, plain.txt: {{cache: false}}]
+  last: {{cmd: test -e {flag} && cp plain.txt last.txt, deps: [plain.txt], outs: [last.txt]}}
+"""
+
+
+def test_what_an_experiment_had_done_that_failed_is_taken_over(
+    project: Make, apart: Apart, cloud: Cloud, tmp_path: Path
+) -> None:
+    """A stage that DVC's run cache does not take: it is nowhere else, the experiment's directory is gone."""
+    count, flag = tmp_path / "count", tmp_path / "flag"
+    text = EXPERIMENT.format(count=count, flag=flag)
+    root = cloud(project({"dvc.yaml": text, "params.yaml": "lr: 1\n"}), "again")
+    stock.sh(root, "git add -A && git commit -qm first")
+
+    def run(lr: int) -> tuple[dict[str, StageState], Saved | None]:
+        result, saved = apart.exp_run(root, Experiment(params=(f"lr={lr}",)))
+        return states(result), saved
+
+    for lr in (5, 6):
+        assert run(lr) == ({"keep": StageState.DONE, "last": StageState.FAILED}, None)
+        assert "Taken over" not in apart.text, "that was another experiment"
+    assert not (root / "dvc.lock").exists()
+    flag.touch()
+    found, saved = run(5)
+    assert found == {"keep": StageState.UNCHANGED, "last": StageState.DONE}
+    assert "Taken over from an experiment that did not end: keep." in apart.text
+    assert count.read_text() == "5\n6\n", "it has not run again"
+    assert saved is not None
+    assert saved.applied, saved.why
+    assert (root / "plain.txt").read_text() == "5\n"
+    stock.sh(root, "dvc pull -q")
+    assert [(root / name).read_text() for name in ("kept.txt", "last.txt")] == ["5\n", "5\n"]
+    assert stock.status(root) == {}
+    assert run(6)[0] == {"keep": StageState.UNCHANGED, "last": StageState.DONE}, "the other's is still there"
+    assert run(7)[0] == {"keep": StageState.DONE, "last": StageState.DONE}
+    assert "Taken over" not in apart.text
+    assert count.read_text() == "5\n6\n7\n"
+    assert not list((root / ".dvc/tmp/ray/runs").glob("*/work")), "nothing is left to be looked for"
 
 
 def test_what_persists_goes_on_from_the_last_run(project: Make, apart: Apart, cloud: Cloud) -> None:
@@ -197,7 +243,7 @@ stages:
     root = cloud(project({"dvc.yaml": text}), "unasked")
     with monkeypatch.context() as killed:  # as after SIGKILL before the driver has heard of it
         for name in ("forget_results", "nothing_in_remote"):
-            killed.setattr(loop, name, lambda *_: None)
+            killed.setattr(resume, name, lambda *_: None)
         assert not apart(root, Selection(targets=("a",))).failed
     stock.sh(root, "rm dvc.lock .gitignore")
     assert states(apart(root, Selection(targets=("b",)))) == {"b": StageState.DONE}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
 from dvc_ray.errors import BadArgumentError, ProjectError, RunInterruptedError
-from dvc_ray.journal import dead_work, open_run
+from dvc_ray.journal import dead_work, left_in_remote, open_run
 from dvc_ray.paths import locations
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
@@ -36,6 +36,8 @@ class _Where:
     """Whether on machines that share no disk with this one."""
     dry: bool = False
     """Whether none of them will."""
+    alone: bool = True
+    """Whether they write to the user's workspace; else to that of an experiment."""
 
 
 Listener = Callable[[RunEvent], None]
@@ -84,8 +86,9 @@ def repro(
                 listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        with _driver(_Setting(project.dvc_dir, options, listen, confirm, executor, environ)) as drive:
-            return drive(project, chosen)
+        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ)
+        with _driver(setting) as drive, drive(project, chosen) as result:
+            return result
 
 
 def make_plan(selection: Selection | None = None, options: RunOptions | None = None) -> Plan:
@@ -132,18 +135,17 @@ def exp_run(
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         _look_over(executor, listen)
-        with _trial(home, experiment, selection, options, listen, where=_Where(apart=_apart(executor))) as (
-            trial,
-            chosen,
-        ):
+        where = _Where(apart=_apart(executor), alone=False)
+        with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
+            if taken:
+                listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
             setting = _Setting(
                 home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
             )
-            with _driver(setting) as drive:
-                result = drive(trial.project, chosen)
+            with _driver(setting) as drive, drive(trial.project, chosen) as result:
                 if result.failed and options.on_error is not OnError.IGNORE:
                     return result, None
-                saved = trial.save(result, chosen)
+                saved = trial.save(result, chosen, taken)
                 listen(saved)
     return result, saved
 
@@ -159,7 +161,7 @@ def make_exp_plan(
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
         apart = _apart(_joined(None, options, lambda _event: None, stack, home.dvc_dir))
-        with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen):
+        with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen, _taken):
             return chosen
 
 
@@ -170,14 +172,16 @@ def _trial(
     selection: Selection | None,
     options: RunOptions,
     listen: Listener = lambda _event: None,
-    where: _Where | None = None,
-) -> Iterator[tuple[Trial, Plan]]:
+    *,
+    where: _Where,
+) -> Iterator[tuple[Trial, Plan, tuple[str, ...]]]:
     from dvc_ray.experiments import begin
 
     selection = selection or Selection()
     with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
         trial.fill()
-        yield trial, _plan(trial.project, selection, options, where=where)[0]
+        works = dead_work(home.dvc_dir, alone=False) if where.apart and not where.dry else ()
+        yield trial, *_plan(trial.project, selection, options, works, where=where)
 
 
 def _plan(
@@ -210,7 +214,7 @@ def _plan(
 
             taken = take_over(project, works, commit=options.commit)
             if where.apart:
-                taken += take_over_from_remote(project, works)
+                taken += take_over_from_remote(project, works, alone=where.alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(specs, statuses, force=options.force)
         if where.apart:
@@ -298,10 +302,14 @@ class _Setting:
 
 
 @contextlib.contextmanager
-def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]:
-    """Open a run and its executor; yields what drives a plan, then Ray is stopped: that takes more than a second."""
+def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.AbstractContextManager[RunResult]]]:
+    """Open a run and its executor; yields what drives a plan, then Ray is stopped: that takes more than a second.
+
+    What is to happen with the result happens in its context: only then are the workers' own notes of it removed.
+    """
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
     from dvc_ray.driver import Driver
+    from dvc_ray.driver.resume import forget_written
     from dvc_ray.executors.ray import RayExecutor
 
     listen = setting.listen
@@ -312,7 +320,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
             stack.callback(executor.close)
         run_id, paths = stack.enter_context(open_run(setting.dvc_dir, alone=setting.alone, owner=setting.options.owner))
 
-        def drive(project: Project, chosen: Plan) -> RunResult:
+        @contextlib.contextmanager
+        def drive(project: Project, chosen: Plan) -> Iterator[RunResult]:
             listen(Planned(run_id=run_id, plan=chosen))
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
@@ -337,6 +346,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
                 begun=time.time(),
                 grace=GRACE if setting.options.grace is None else setting.options.grace,
             )
+            if project.store is not None:
+                left_in_remote(paths.work, alone=setting.alone)
             try:
                 with executor.announced(run):
                     result = driver.run()
@@ -345,10 +356,13 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], RunResult]]
             except Exception:
                 project.finish(ok=False)
                 raise
-            changed = project.finish(ok=not result.failed or setting.options.on_error is OnError.IGNORE)
+            ok = not result.failed or setting.options.on_error is OnError.IGNORE
+            changed = project.finish(ok=ok)
             if changed and setting.alone:
                 listen(_to_add(changed))
             listen(result)
-            return result
+            yield result
+            if ok or setting.alone:  # of an experiment that failed nothing else is left
+                forget_written(project, paths.work)
 
         yield drive

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,19 +66,20 @@ class Trial:
             self._lab.take_over(self._twin.linked)
         self._lab.checkout()
 
-    def save(self, result: RunResult, chosen: Plan) -> Saved:
+    def save(self, result: RunResult, chosen: Plan, taken: Sequence[str]) -> Saved:
         """Commit the experiment; bring it into the workspace unless that has changed meanwhile.
 
         Args:
             result: What became of its stages.
             chosen: Its plan.
+            taken: Those that had run before, in an experiment that did not end.
 
         Raises:
             ProjectError: It cannot be committed.
         """
         states = {report.address: report.state for report in result.reports}
         fine = [address for address, state in states.items() if state.is_success]
-        ran = [address for address in fine if states[address] in _RAN]
+        ran = [address for address in fine if states[address] in _RAN or address in taken]
         rev = self._lab.save(fine, ran, environment(chosen))
         why = self._bring(fine, ran, result.run_id)
         self._push()

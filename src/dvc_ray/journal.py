@@ -20,6 +20,8 @@ from dvc_ray.processes import is_owned, owned, read
 
 _REMOTE: Final = f"remote{RESULT}"
 """File among a run's workspaces: there may be results in the remote that nobody has taken."""
+_EXPERIMENT: Final = "experiment"
+"""What that file says if the run was one."""
 KEEP_RUNS: Final = 20
 """Runs whose logs are kept."""
 
@@ -53,20 +55,28 @@ def open_run(dvc_dir: str, *, alone: bool = True, owner: str = "") -> Iterator[t
         try:
             yield run_id, paths
         finally:
-            _drop_unfinished(paths.work)
+            _drop_unfinished(paths.work, local=alone)
             if not any(next(paths.root.glob(kept), None) for kept in ("work/*", "logs/*", "storage/*", "kept/*")):
                 shutil.rmtree(paths.root, ignore_errors=True)
 
 
-def left_in_remote(work: Path) -> None:
-    """Note that workers of a run may leave results in the remote; the next runs look for them there."""
+def left_in_remote(work: Path, *, alone: bool = True) -> None:
+    """Note that workers of a run may leave results in the remote; the next runs of its kind look for them there."""
     work.mkdir(parents=True, exist_ok=True)
-    (work / _REMOTE).touch()
+    (work / _REMOTE).write_text("" if alone else _EXPERIMENT)
 
 
-def is_left_in_remote(work: Path) -> bool:
-    """Whether they may have."""
-    return (work / _REMOTE).exists()
+@contextlib.contextmanager
+def results_in_remote(work: Path) -> Iterator[bool]:
+    """Say whether there may be results of a dead run in the remote for us to take; no other process does meanwhile."""
+    with contextlib.ExitStack() as stack:
+        try:
+            noted = stack.enter_context((work / _REMOTE).open())
+            fcntl.flock(noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # there are none, or another experiment that begins looks at them
+            yield False
+        else:
+            yield True
 
 
 def nothing_in_remote(work: Path) -> None:
@@ -97,11 +107,16 @@ def busy(dvc_dir: str) -> Path | None:
     return next((run for run in found if _alone(run)), None)
 
 
-def dead_work(dvc_dir: str) -> tuple[Path, ...]:
-    """Directories with workspaces of runs whose driver was killed."""
+def dead_work(dvc_dir: str, *, alone: bool = True) -> tuple[Path, ...]:
+    """Directories with what is left of runs that are over.
+
+    Args:
+        dvc_dir: The project's ``.dvc``.
+        alone: Of those that wrote to the user's workspace; else of experiments.
+    """
     runs = runs_dir(dvc_dir)
     dead = (run for run in sorted(runs.iterdir()) if not alive(run)) if runs.is_dir() else ()
-    return tuple(run / "work" for run in dead if (run / "work").is_dir())
+    return tuple(run / "work" for run in dead if (run / "work").is_dir() and _alone(run) is alone)
 
 
 def alive(run: Path) -> bool:
@@ -110,30 +125,31 @@ def alive(run: Path) -> bool:
 
 
 def _alone(run: Path) -> bool:
-    return bool(read(run / "driver.json").get("alone", True))
+    if (run / "driver.json").exists():
+        return bool(read(run / "driver.json").get("alone", True))
+    noted = run / "work" / _REMOTE
+    return not noted.exists() or noted.read_text() != _EXPERIMENT
 
 
 def _clean(runs: Path, keep: Path) -> None:
     """Remove what dead runs left, and whole runs beyond the last `KEEP_RUNS`.
 
-    A workspace with a result that nobody has taken is kept: the next run of its stage does (`driver.resume`).
+    A workspace with a result that nobody has taken is kept: the next run of its stage does (`driver.resume`). Of an
+    experiment, those in the remote are: it ran in a directory that is gone.
     """
     dead = [run for run in sorted(runs.iterdir()) if run != keep and not alive(run)]
     for run in dead:
-        work = run / "work"
-        if not _alone(run):
-            shutil.rmtree(work, ignore_errors=True)
-        elif work.is_dir():
-            _drop_unfinished(work)
+        _drop_unfinished(run / "work", local=_alone(run))
     for run in dead[: max(0, len(dead) - KEEP_RUNS + 1)]:
         shutil.rmtree(run, ignore_errors=True)
 
 
-def _drop_unfinished(work: Path) -> None:
+def _drop_unfinished(work: Path, *, local: bool) -> None:
     if not work.is_dir():
         return
     for path in list(work.iterdir()):
-        if path.suffix != RESULT and not path.with_name(path.name + RESULT).exists():
+        finished = path.suffix == RESULT or path.with_name(path.name + RESULT).exists()
+        if path.name != _REMOTE and not (local and finished):
             shutil.rmtree(path, ignore_errors=True)
             path.unlink(missing_ok=True)
     if not any(work.iterdir()):

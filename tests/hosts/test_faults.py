@@ -35,11 +35,11 @@ LOOPS = "until pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done"
 
 
 class Watched:
-    """A `dvc-ray repro --json` on the head."""
+    """A `dvc-ray repro --json`, or another command, on the head."""
 
-    def __init__(self, cloud: Cloud, root: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, cloud: Cloud, root: str, *command: str, env: dict[str, str] | None = None) -> None:
         variables = {**cloud.ray.environment(), "PYTHONUNBUFFERED": "1", **(env or {})}
-        self.process = cloud.head.spawn("dvc-ray", "repro", "--json", cwd=root, env=variables)
+        self.process = cloud.head.spawn("dvc-ray", *(command or ("repro",)), "--json", cwd=root, env=variables)
         self.events: list[dict[str, Any]] = []
 
     def wait_for(self, stage: str, state: str) -> dict[str, Any]:
@@ -159,6 +159,42 @@ def test_a_killed_driver(cloud: Cloud, start: Start) -> None:
         each.sh("touch /root/go")
     end = cloud.run("/root/killed", "repro")
     assert states(end) == {"first": "unchanged", "second": "done"}, "the command of a dead driver ends, too"
+
+
+EXPERIMENT = """
+stages:
+  first:
+    cmd: cat data/in.txt > first.txt && cp params.yaml plain.txt && echo x >> /root/first
+    deps: [data]
+    params: [lr]
+    outs: [first.txt, plain.txt: {cache: false}]
+  second:
+    cmd: until test -e /root/go; do sleep 0.1; done; cat first.txt plain.txt > second.txt
+    deps: [first.txt, plain.txt]
+    outs: [second.txt]
+"""
+"""The run cache does not take `first`: of what it made, DVC itself would find nothing again."""
+
+
+def test_a_killed_experiment(cloud: Cloud) -> None:
+    for each in cloud.workers:
+        each.sh("rm -f /root/go /root/first")
+    files = {"dvc.yaml": EXPERIMENT, "params.yaml": "lr: 1\n", "data/in.txt": "in\n"}
+    root = cloud.project("killed-exp", files)
+    run = Watched(cloud, root, "exp", "run", "-S", "lr=5")
+    worker = named(cloud, run.wait_for("second", "running")["node"])
+    worker.sh(LOOPS)
+    cloud.head.run("pkill", "-KILL", "-f", "dvc-ray exp")
+    run.process.communicate()
+    for each in cloud.workers:
+        each.sh("touch /root/go")
+    again = Watched(cloud, root, "exp", "run", "-S", "lr=5")
+    assert states(again.finish()) == {"first": "unchanged", "second": "done"}
+    assert "Taken over from an experiment that did not end: first." in again.notices()
+    assert [each.sh("cat /root/first || true") for each in cloud.workers].count("x\n") == 1, "it ran once"
+    assert cloud.head.sh("cat plain.txt", cwd=root) == "lr: 5\n", "and is in the workspace"
+    cloud.head.sh("dvc pull -q", cwd=root)
+    assert cloud.head.sh("cat second.txt", cwd=root) == "in\nlr: 5\n"
 
 
 def test_a_run_that_another_user_stops_from_another_host(cloud: Cloud, start: Start) -> None:

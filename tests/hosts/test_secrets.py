@@ -122,7 +122,7 @@ def test_nothing_secret_is_shown_by_ray(watched: Cloud) -> None:
         cwd=root,
     )
     (worker,) = watched.workers
-    run = Watched(watched, root, {"HF_TOKEN": TOKEN, "CANARY": CANARY, "DVC_RAY_SECRETS": "HF_TOKEN"})
+    run = Watched(watched, root, env={"HF_TOKEN": TOKEN, "CANARY": CANARY, "DVC_RAY_SECRETS": "HF_TOKEN"})
     run.wait_for("one", "running")
     worker.sh("until test -e /root/asked; do sleep 0.2; done")
     shown = watched.head.run("python", "-c", ASK).stdout

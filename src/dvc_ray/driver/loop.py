@@ -16,9 +16,8 @@ from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
 from dvc_ray.driver.table import Stage, Table
-from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError, StorageError
+from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.executors.base import Executor
-from dvc_ray.journal import left_in_remote, nothing_in_remote
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
@@ -26,7 +25,7 @@ from dvc_ray.values.run import GRACE, RunOptions
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
 from dvc_ray.values.task import Lost, StageResult, StageTask, Started
 from dvc_ray.worker import forget, written_result
-from dvc_ray.workspace import forget_results, missed_files
+from dvc_ray.workspace import missed_files
 
 _TICK: Final = 0.2
 """Seconds between looks at what cannot wake the loop."""
@@ -87,18 +86,12 @@ class Driver:
             ProjectError: Another DVC process holds the project.
         """
         begun = time.monotonic()
-        if self._project.store is not None:
-            left_in_remote(self._paths.work)
         self._pull_run_cache()
         try:
             self._loop()
         except BaseException:
             self._stop_all()
             raise
-        if self._project.store is not None:
-            with contextlib.suppress(StorageError):  # the next run removes them
-                forget_results(self._project.store, self._run_id)
-                nothing_in_remote(self._paths.work)
         return RunResult(
             run_id=self._run_id,
             reports=tuple(stage.report for stage in self._table),

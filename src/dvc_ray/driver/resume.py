@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dvc_ray.errors import ProjectError, StorageError
-from dvc_ray.journal import is_left_in_remote, nothing_in_remote
+from dvc_ray.journal import nothing_in_remote, results_in_remote
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import StageResult, StageTask
@@ -37,10 +37,16 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
     return tuple(taken)
 
 
-def take_over_from_remote(project: Project, works: Iterable[Path]) -> tuple[str, ...]:
+def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: bool = True) -> tuple[str, ...]:
     """Merge results that workers on other machines wrote down in the remote; as `take_over`.
 
-    What is of no use is removed there; what is of stages that are not selected now stays for another run.
+    What is of no use is removed there; what is of stages that are not selected now stays for another run, and so does
+    what another experiment has made with other params.
+
+    Args:
+        project: The user's project, or an experiment's copy of it.
+        works: Directories of dead runs.
+        alone: Whether those, and this run, write to the user's workspace; else they are experiments.
 
     Raises:
         StorageError: The remote cannot be reached, or refuses.
@@ -49,19 +55,32 @@ def take_over_from_remote(project: Project, works: Iterable[Path]) -> tuple[str,
     home = Home(project.place, lambda _text: None)
     taken = []
     for work in works:
-        if not is_left_in_remote(work):
-            continue
-        found = list(kept_results(project.store, work.parent.name, project.tree, work))
-        keys = {id(task): key for key, task, _ in found}
-        for task, result in _in_order(project, ((task, result) for _, task, result in found)):
-            if _take(project, home, task, result, commit=True):
-                taken.append(task.address)
-            project.store.delete(keys[id(task)])
-            discard(task.workspace)
-        if all(project.knows(task.address) for _, task, _ in found):
+        with results_in_remote(work) as ours:
+            if not ours:
+                continue
+            found = list(kept_results(project.store, work.parent.name, project.tree, work))
+            keys = {id(task): key for key, task, _ in found}
+            left = len(found)
+            for task, result in _in_order(project, ((task, result) for _, task, result in found)):
+                fits = _take(project, home, task, result, commit=True)
+                if fits:
+                    taken.append(task.address)
+                if fits or alone or result.state is not StageState.DONE:
+                    project.store.delete(keys[id(task)])
+                    left -= 1
+                discard(task.workspace)
+            if not left:
+                forget_results(project.store, work.parent.name)
+                nothing_in_remote(work)
+    return tuple(taken)
+
+
+def forget_written(project: Project, work: Path) -> None:
+    """Remove what workers on other machines wrote down in the remote during a run: all of it has a place by now."""
+    if project.store is not None:
+        with contextlib.suppress(StorageError):  # the next run removes them
             forget_results(project.store, work.parent.name)
             nothing_in_remote(work)
-    return tuple(taken)
 
 
 def _in_order(project: Project, found: Iterable[tuple[StageTask, StageResult]]) -> list[tuple[StageTask, StageResult]]:
