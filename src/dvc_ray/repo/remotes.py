@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dvc_ray.errors import ObjectMissingError, StorageError, UnsupportedError
+from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError, UnsupportedError
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.s3 import PATIENT, S3, Patience, can
+from dvc_ray.storage.words import short, unreachable
 from dvc_ray.values.task import Remote
 
 _CHUNK: Final = 8 << 20
@@ -156,18 +158,18 @@ class DvcObjects:
         from dvc.exceptions import DvcException
 
         name = self._remote.name
+        where = f"remote '{name}' ({self.url}), seen from {socket.gethostname()}"
+        hint = f"See whether `dvc push -r {name}` works from that machine."
         try:
             yield
         except FileNotFoundError as error:
             raise ObjectMissingError(
-                f"remote '{name}' ({self.url}): {error} is missing.", "See what is: dvc status --cloud"
+                f"{where}: an object is missing: {error}", "See what is: dvc status --cloud"
             ) from error
         except DvcException as error:
-            raise StorageError(
-                f"remote '{name}' ({self.url}): {message(error)}", f"Try it from that machine: dvc push -r {name}"
-            ) from error
+            raise StorageError(f"{where}: {message(error)}", hint) from error
         except Exception as error:
-            raise StorageError(
-                f"remote '{name}' ({self.url}): {error or type(error).__name__}",
-                f"See whether `dvc push -r {name}` works from this machine.",
-            ) from error
+            text = str(error) or type(error).__name__
+            if why := unreachable(text):
+                raise UnreachableError(f"{where}: {why}.", hint) from error
+            raise StorageError(f"{where}: {short(text)}", hint) from error

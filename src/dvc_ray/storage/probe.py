@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import uuid
+from concurrent.futures import Future
 from typing import Final
 
-from dvc_ray.errors import StorageError
+from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.storage.base import Objects
 
 FOLDER: Final = ".dvc-ray"
 """Folder of a remote with dvc-ray's own objects; DVC's are under `files/` and `runs/`."""
 
 
-def probe(store: Objects, *, write: bool = True) -> None:
+WITHIN: Final = 20.0
+"""Seconds in which a store must answer. Clients of some try again for minutes (gcsfs, adlfs), or wait (s3fs)."""
+
+
+def probe(store: Objects, *, write: bool = True, within: float = WITHIN) -> None:
     """Write, read and remove an object.
 
     Args:
         store: The store.
         write: False: only ask for one.
+        within: Seconds that all of it may take.
 
     Raises:
-        StorageError: One of these fails.
+        StorageError: One of these fails, or takes longer.
     """
+    end: Future[None] = Future()
+
+    def act() -> None:
+        try:
+            _probe(store, write=write)
+        except BaseException as error:  # noqa: BLE001  raised below, in the caller's thread
+            end.set_exception(error)
+        else:
+            end.set_result(None)
+
+    threading.Thread(target=act, name="dvc-ray-probe", daemon=True).start()  # whoever waits for ever, waits alone
+    try:
+        end.result(within)
+    except TimeoutError as error:
+        raise UnreachableError(
+            f"remote {store.url}, seen from {socket.gethostname()}: its server does not answer within {within:g} s.",
+            "See whether its address is right (`dvc remote list`) and can be reached from there: firewall, VPN, proxy.",
+        ) from error
+
+
+def _probe(store: Objects, *, write: bool) -> None:
     if not write:
         store.size(f"{FOLDER}/probe")
         return
     key, data = f"{FOLDER}/probe/{uuid.uuid4().hex}", b"dvc-ray"
-    store.write(key, data)
+    try:
+        store.write(key, data)
+    except ObjectMissingError as error:  # gcsfs says so
+        raise StorageError(
+            f"remote {store.url}, seen from {socket.gethostname()}: its bucket does not exist.",
+            "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
+        ) from error
     found = b"".join(store.chunks(key))
     store.delete(key)
     if found != data:

@@ -36,6 +36,9 @@ _UNREACHABLE: Final = {
     "timed out": "its server does not answer",
     "timeout": "its server does not answer",
     "error sending request": "its server cannot be reached",
+    "cannot connect to host": "its server cannot be reached",
+    "could not connect": "its server cannot be reached",
+    "connect call failed": "its server cannot be reached",
 }
 
 
@@ -52,20 +55,25 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
     if reason := _REASONS.get(code):
         return StorageError(f"remote {where}: {reason[0]} ({code}).", reason[1])
     if missing:
-        return ObjectMissingError(f"remote {where}: an object is missing: {_short(text)}", "See `dvc status --cloud`.")
+        return ObjectMissingError(f"remote {where}: an object is missing: {short(text)}", "See `dvc status --cloud`.")
     if "403 Forbidden" in text:  # the number alone may be that of a port
         return StorageError(f"remote {where}: {_REASONS['AccessDenied'][0]} (403).", _REASONS["AccessDenied"][1])
+    if why := unreachable(text):
+        return UnreachableError(
+            f"remote {where}: {why}.",
+            "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
+            " there: security group, VPC endpoint, proxy.",
+        )
+    return StorageError(f"remote {where}: {short(text)}", "See `dvc-ray repro -v` for all of it.")
+
+
+def unreachable(text: str) -> str:
+    """Why a store cannot be reached, if that is what its client said; else empty."""
     lower = text.lower()
-    for mark, reason_text in _UNREACHABLE.items():
-        if mark in lower:
-            return UnreachableError(
-                f"remote {where}: {reason_text}.",
-                "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
-                " there: security group, VPC endpoint, proxy.",
-            )
-    return StorageError(f"remote {where}: {_short(text)}", "See `dvc-ray repro -v` for all of it.")
+    return next((reason for mark, reason in _UNREACHABLE.items() if mark in lower), "")
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """The first line of what a client said: the others are for its developers."""
     first = text.strip().splitlines()[0] if text.strip() else "unknown error"
     return first if len(first) <= 300 else f"{first[:300]}…"
