@@ -23,6 +23,8 @@ from dvc_ray.values.task import Remote
 PART: Final = 8 << 20
 """Bytes of a part; larger objects are sent and read in parts."""
 _PARTS_AT_A_TIME: Final = 6
+_PIECE: Final = 256 << 10
+"""Bytes of a part that come, are checked and are written at a time."""
 _HONOURED: Final = frozenset(
     {
         "access_key_id",
@@ -175,18 +177,23 @@ class S3:
                     return
                 del found  # it has begun to send it all, which would lie in memory as a whole
             starts = iter(range(0, size, PART))
-            flying: deque[Future[Any]] = deque()
+            flying: deque[Future[list[Any]]] = deque()
             try:
                 while True:
                     while len(flying) < _PARTS_AT_A_TIME and (start := next(starts, None)) is not None:
-                        end = min(start + PART, size)
-                        flying.append(self._parts.submit(obstore.get_range, self._store, key, start=start, end=end))
+                        flying.append(self._parts.submit(self._part, key, start, min(start + PART, size)))
                     if not flying:
                         return
-                    yield memoryview(flying.popleft().result())
+                    yield from (memoryview(piece) for piece in flying.popleft().result())
             finally:
                 for future in flying:
                     future.cancel()
+
+    def _part(self, key: str, start: int, end: int) -> list[Any]:
+        """Read a part in pieces as they come: as one it would be put together by a copy, a third of all the CPU."""
+        import obstore
+
+        return list(obstore.get(self._store, key, options={"range": (start, end)}).stream(min_chunk_size=_PIECE))
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""
