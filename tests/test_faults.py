@@ -218,6 +218,8 @@ def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Sta
     assert code == 0, err
     if way == "replaced":
         assert (root / "out.txt").read_text() == "old\n"
+    told = " ".join(event.get("text", "") for event in run.events if event["event"] == "notice")
+    assert "'in.txt' changed while stage 'one' ran. dvc.lock names the version that it was given" in told
     assert stock.status(root) == {"one": [{"changed deps": {"in.txt": "modified"}}]}, "it is known to be out of date"
 
 

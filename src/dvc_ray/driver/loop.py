@@ -262,6 +262,7 @@ class Driver:
         except OSError as error:
             self._fail(stage, f"its files cannot be sent: {error}")
             return
+        self._results.given(task)
         self._executor.submit(task, settings, packs)
         self._table.start(stage, task)
         waiting = (one.step.spec for one in self._table if one.state is StageState.WAITING)
@@ -274,6 +275,8 @@ class Driver:
             if stage.task is None or event.attempt != stage.attempts:
                 continue
             if isinstance(event, Started):
+                if stage.task.elsewhere is None:  # it takes the files as they are now, not as they were when it queued
+                    self._results.given(stage.task)
                 self._table.say(stage, StageState.RUNNING, node=event.node)
             elif isinstance(event, Output):
                 if stage.task.elsewhere is not None:
