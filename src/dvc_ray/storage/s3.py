@@ -172,8 +172,11 @@ class S3:
             if size is None or size <= PART:
                 found = obstore.get(self._store, key)
                 size = int(found.meta["size"])
-                if size <= PART:
+                if size <= _PIECE:
                     yield memoryview(found.bytes())
+                    return
+                if size <= PART:
+                    yield from (memoryview(piece) for piece in found.stream(min_chunk_size=_PIECE))
                     return
                 del found  # it has begun to send it all, which would lie in memory as a whole
             starts = iter(range(0, size, PART))
