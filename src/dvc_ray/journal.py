@@ -127,8 +127,9 @@ def alive(run: Path) -> bool:
 def _alone(run: Path) -> bool:
     if (run / "driver.json").exists():
         return bool(read(run / "driver.json").get("alone", True))
-    noted = run / "work" / _REMOTE
-    return not noted.exists() or noted.read_text() != _EXPERIMENT
+    with contextlib.suppress(FileNotFoundError):  # another experiment may take the last of it now
+        return (run / "work" / _REMOTE).read_text() != _EXPERIMENT
+    return True
 
 
 def _clean(runs: Path, keep: Path) -> None:
