@@ -99,6 +99,13 @@ class DvcObjects:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
+    def bring(self, key: str, path: str, size: int | None = None) -> Iterator[bytes]:
+        """Write an object into a file; yields what is there, in order."""
+        with open(path, "wb") as file:
+            for chunk in self.chunks(key, size):
+                file.write(chunk)
+                yield chunk
+
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""
         with self._explained():

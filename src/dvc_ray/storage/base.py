@@ -43,6 +43,23 @@ class Objects(Protocol):
             StorageError: The store cannot be reached, or refuses.
         """
 
+    def bring(self, key: str, path: str, size: int | None = None) -> Iterator[bytes | memoryview]:
+        """Write an object into a file.
+
+        Args:
+            key: Its key.
+            path: The file, which is made or emptied.
+            size: Bytes it has, if that is known.
+
+        Yields:
+            What has been written, in order; each is valid until the next.
+
+        Raises:
+            ObjectMissingError: There is none.
+            StorageError: The store cannot be reached, or refuses.
+            OSError: The file cannot be written.
+        """
+
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none.
 

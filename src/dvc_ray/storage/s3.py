@@ -7,6 +7,8 @@ does not read ``~/.aws/config``, so boto3 does, and gives it credentials, region
 from __future__ import annotations
 
 import contextlib
+import errno
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,10 +23,12 @@ from dvc_ray.storage.words import explained
 from dvc_ray.values.task import Remote
 
 PART: Final = 8 << 20
-"""Bytes of a part; larger objects are sent and read in parts."""
+"""Bytes of a part; larger objects are sent in parts."""
+_READ: Final = 16 << 20
+"""Bytes of a part that is read; larger ones are read in parts."""
 _PARTS_AT_A_TIME: Final = 6
 _PIECE: Final = 256 << 10
-"""Bytes of a part that come, are checked and are written at a time."""
+"""Bytes that come, are written and are checked at a time: while they are in the processor's cache."""
 _HONOURED: Final = frozenset(
     {
         "access_key_id",
@@ -164,39 +168,67 @@ class S3:
         with self._explained():
             obstore.put(self._store, key, data, use_multipart=False)
 
-    def chunks(self, key: str, size: int | None = None) -> Iterator[bytes | memoryview]:
-        """Read an object in order, parts of a large one at the same time; nothing is copied."""
+    def chunks(self, key: str, size: int | None = None) -> Iterator[memoryview]:  # noqa: ARG002  the protocol gives it
+        """Read an object, in order."""
         import obstore
 
         with self._explained():
-            if size is None or size <= PART:
-                found = obstore.get(self._store, key)
-                size = int(found.meta["size"])
-                if size <= _PIECE:
-                    yield memoryview(found.bytes())
-                    return
-                if size <= PART:
-                    yield from (memoryview(piece) for piece in found.stream(min_chunk_size=_PIECE))
-                    return
-                del found  # it has begun to send it all, which would lie in memory as a whole
-            starts = iter(range(0, size, PART))
-            flying: deque[Future[list[Any]]] = deque()
-            try:
-                while True:
-                    while len(flying) < _PARTS_AT_A_TIME and (start := next(starts, None)) is not None:
-                        flying.append(self._parts.submit(self._part, key, start, min(start + PART, size)))
-                    if not flying:
-                        return
-                    yield from (memoryview(piece) for piece in flying.popleft().result())
-            finally:
-                for future in flying:
-                    future.cancel()
+            yield from (memoryview(piece) for piece in obstore.get(self._store, key).stream(min_chunk_size=_PIECE))
 
-    def _part(self, key: str, start: int, end: int) -> list[Any]:
-        """Read a part in pieces as they come: as one it would be put together by a copy, a third of all the CPU."""
+    def bring(self, key: str, path: str, size: int | None = None) -> Iterator[memoryview]:
+        """Write an object into a file, parts of a large one beside each other; yields what is there, in order."""
         import obstore
 
-        return list(obstore.get(self._store, key, options={"range": (start, end)}).stream(min_chunk_size=_PIECE))
+        with open(path, "wb") as file, self._explained():
+            if size is None or size <= _READ:
+                found = obstore.get(self._store, key)
+                size = int(found.meta["size"])
+                if size <= _READ:
+                    for piece in [found.bytes()] if size <= _PIECE else found.stream(min_chunk_size=_PIECE):
+                        file.write(piece)
+                        yield memoryview(piece)
+                    return
+                del found  # it has begun to send it all
+            yield from self._in_parts(key, path, size)
+
+    def _in_parts(self, key: str, path: str, size: int) -> Iterator[memoryview]:
+        """Parts are written as they come, and read again in order while the kernel still has them in memory."""
+        starts = iter(range(0, size, _READ))
+        flying: deque[tuple[int, Future[None]]] = deque()
+        given_up = threading.Event()
+        buffer = memoryview(bytearray(_PIECE))
+        try:
+            with open(path, "rb", buffering=0) as file:  # what it had read ahead would not be there yet
+                while True:
+                    while len(flying) < _PARTS_AT_A_TIME and (start := next(starts, None)) is not None:
+                        end = min(start + _READ, size)
+                        flying.append((end, self._parts.submit(self._part, key, path, start, end, given_up)))
+                    if not flying:
+                        return
+                    end, part = flying.popleft()
+                    part.result()
+                    while (left := end - file.tell()) > 0:
+                        if not (number := file.readinto(buffer[: min(left, _PIECE)])):
+                            raise OSError(errno.EIO, "a file has become shorter while it was written", path)
+                        yield buffer[:number]
+        finally:
+            given_up.set()
+            for _, part in flying:
+                part.cancel()
+
+    def _part(self, key: str, path: str, start: int, end: int, given_up: threading.Event) -> None:
+        """Write a part into its place, in pieces as they come: in one it would be put together by a copy.
+
+        By a file object of its own: whoever gives up, closes theirs, and removes the file.
+        """
+        import obstore
+
+        with open(path, "r+b") as file:
+            file.seek(start)
+            for piece in obstore.get(self._store, key, options={"range": (start, end)}).stream(min_chunk_size=_PIECE):
+                if given_up.is_set():
+                    return
+                file.write(piece)
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""

@@ -89,11 +89,9 @@ def download(store: Objects, items: Sequence[Item]) -> None:
 def _fetch(store: Objects, item: Item, path: str) -> None:
     """Write an object to a file and check it."""
     digest, size = hashlib.md5(usedforsecurity=False), 0
-    with open(path, "wb") as file:
-        for chunk in store.chunks(item.key, item.size):
-            digest.update(chunk)
-            file.write(chunk)
-            size += len(chunk)
+    for chunk in store.bring(item.key, path, item.size):
+        digest.update(chunk)
+        size += len(chunk)
     found = digest.hexdigest()
     if item.md5 is not None and found != item.md5:
         raise CorruptObjectError(
