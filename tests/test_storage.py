@@ -72,7 +72,7 @@ def moved(items: list[Item], folder: Path) -> list[Item]:
 
 
 def test_what_is_stored_comes_back(store: Objects, tmp_path: Path) -> None:
-    items = files(tmp_path / "there", 0, 1, 4096, PART, PART + 1, 2 * PART, LARGE, 4 * PART, *[100] * 50)
+    items = files(tmp_path / "there", 0, 1, 4096, PART, PART + 1, LARGE, 2 * PART, 4 * PART, *[100] * 48)
     upload(store, items)
     back = moved(items, tmp_path / "back")
     download(store, back)

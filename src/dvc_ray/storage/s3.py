@@ -223,12 +223,14 @@ class S3:
         """
         import obstore
 
-        with open(path, "r+b") as file:
+        with open(path, "r+b", buffering=0) as file:
             file.seek(start)
             for piece in obstore.get(self._store, key, options={"range": (start, end)}).stream(min_chunk_size=_PIECE):
                 if given_up.is_set():
                     return
-                file.write(piece)
+                rest = memoryview(piece)
+                while rest:  # on a disk that is nearly full not all of it is written
+                    rest = rest[file.write(rest) :]
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""
