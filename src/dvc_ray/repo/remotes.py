@@ -93,16 +93,16 @@ class DvcObjects:
         with self._explained(), self._whole(key) as target, self._fs.open(target, "wb") as file:
             file.write(data)
 
-    def chunks(self, key: str, size: int | None = None) -> Iterator[bytes]:  # noqa: ARG002  the protocol gives it
+    def chunks(self, key: str) -> Iterator[bytes]:
         """Read an object in order."""
         with self._explained(), self._fs.open(self._path(key), "rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
-    def bring(self, key: str, path: str, size: int | None = None) -> Iterator[bytes]:
+    def bring(self, key: str, path: str, size: int | None = None) -> Iterator[bytes]:  # noqa: ARG002  as in the protocol
         """Write an object into a file; yields what is there, in order."""
         with open(path, "wb") as file:
-            for chunk in self.chunks(key, size):
+            for chunk in self.chunks(key):
                 file.write(chunk)
                 yield chunk
 

@@ -31,12 +31,8 @@ class Objects(Protocol):
             StorageError: The store cannot be reached, or refuses.
         """
 
-    def chunks(self, key: str, size: int | None = None) -> Iterator[bytes | memoryview]:
+    def chunks(self, key: str) -> Iterator[bytes | memoryview]:
         """Read an object, in order.
-
-        Args:
-            key: Its key.
-            size: Bytes it has, if that is known.
 
         Raises:
             ObjectMissingError: There is none.

@@ -168,7 +168,7 @@ class S3:
         with self._explained():
             obstore.put(self._store, key, data, use_multipart=False)
 
-    def chunks(self, key: str, size: int | None = None) -> Iterator[memoryview]:  # noqa: ARG002  the protocol gives it
+    def chunks(self, key: str) -> Iterator[memoryview]:
         """Read an object, in order."""
         import obstore
 
