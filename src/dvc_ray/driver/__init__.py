@@ -1,7 +1,7 @@
 """Drives a run.
 
 `loop` schedules the stages of a `table` (`board` and `room` say which may go on, `placing` whether Ray has a place for
-them), `results` takes home what they left, `resume` what a killed run had finished, `explain` finds words.
+them), `results` takes home what they left, `resume` what a run had finished that did not end, `explain` finds words.
 """
 
 from dvc_ray.driver.loop import Driver
