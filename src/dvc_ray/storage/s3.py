@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ PART: Final = 8 << 20
 _READ: Final = 16 << 20
 """Bytes of a part that is read; larger ones are read in parts."""
 _PARTS_AT_A_TIME: Final = 6
+_NO_PART: Final = ("416 Range Not Satisfiable", "non-partial response")
+"""Said of a part of an empty object: it has none; some servers send what there is, as the whole."""
 _PIECE: Final = 256 << 10
 """Bytes that come, are written and are checked at a time: while they are in the processor's cache."""
 _HONOURED: Final = frozenset(
@@ -177,40 +180,59 @@ class S3:
 
     def bring(self, key: str, path: str, size: int | None = None) -> Iterator[memoryview]:
         """Write an object into a file, parts of a large one beside each other; yields what is there, in order."""
-        import obstore
-
         with open(path, "wb") as file, self._explained():
-            if size is None or size <= _READ:
-                found = obstore.get(self._store, key)
-                size = int(found.meta["size"])
-                if size <= _READ:
-                    for piece in [found.bytes()] if size <= _PIECE else found.stream(min_chunk_size=_PIECE):
-                        file.write(piece)
-                        yield memoryview(piece)
-                    return
-                del found  # it has begun to send it all
-            yield from self._in_parts(key, path, size)
+            if size is not None and size > _READ:
+                yield from self._in_parts(key, path, size)
+                return
+            first = self._first(key)
+            if (size := int(first.meta["size"])) > _READ:
+                yield from self._in_parts(key, path, size, first)
+                return
+            for piece in [first.bytes()] if size <= _PIECE else first.stream(min_chunk_size=_PIECE):
+                file.write(piece)
+                yield memoryview(piece)
 
-    def _in_parts(self, key: str, path: str, size: int) -> Iterator[memoryview]:
-        """Parts are written as they come, and read again in order while the kernel still has them in memory."""
-        starts = iter(range(0, size, _READ))
+    def _first(self, key: str) -> Any:
+        """The first part of an object, and how large the whole is; were that asked for, the server would begin it."""
+        import obstore
+        from obstore.exceptions import GenericError
+
+        try:
+            return obstore.get(self._store, key, options={"range": (0, _READ)})
+        except GenericError as error:
+            if not any(text in str(error) for text in _NO_PART):
+                raise
+            return obstore.get(self._store, key)
+
+    def _in_parts(self, key: str, path: str, size: int, first: Any = None) -> Iterator[memoryview]:
+        """Parts are written as they come, and read again in order while the kernel still has them in memory.
+
+        The first, where it has been asked for, is taken at once: a server does not wait until its turn comes.
+        """
+        starts = iter(range(0 if first is None else _READ, size, _READ))
         flying: deque[tuple[int, Future[None]]] = deque()
         given_up = threading.Event()
         buffer = memoryview(bytearray(_PIECE))
+
+        def fill() -> None:
+            while len(flying) < _PARTS_AT_A_TIME and (start := next(starts, None)) is not None:
+                end = min(start + _READ, size)
+                flying.append((end, self._parts.submit(self._part, key, path, start, end, given_up)))
+
         try:
-            with open(path, "rb", buffering=0) as file:  # what it had read ahead would not be there yet
-                while True:
-                    while len(flying) < _PARTS_AT_A_TIME and (start := next(starts, None)) is not None:
-                        end = min(start + _READ, size)
-                        flying.append((end, self._parts.submit(self._part, key, path, start, end, given_up)))
-                    if not flying:
-                        return
+            with open(path, "r+b", buffering=0) as file:  # what it had read ahead would not be there yet
+                fill()
+                for piece in [] if first is None else first.stream(min_chunk_size=_PIECE):
+                    _write(file, memoryview(piece))
+                    yield memoryview(piece)
+                while flying:
                     end, part = flying.popleft()
                     part.result()
                     while (left := end - file.tell()) > 0:
                         if not (number := file.readinto(buffer[: min(left, _PIECE)])):
                             raise OSError(errno.EIO, "a file has become shorter while it was written", path)
                         yield buffer[:number]
+                    fill()
         finally:
             given_up.set()
             for _, part in flying:
@@ -228,9 +250,7 @@ class S3:
             for piece in obstore.get(self._store, key, options={"range": (start, end)}).stream(min_chunk_size=_PIECE):
                 if given_up.is_set():
                     return
-                rest = memoryview(piece)
-                while rest:  # on a disk that is nearly full not all of it is written
-                    rest = rest[file.write(rest) :]
+                _write(file, memoryview(piece))
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""
@@ -273,6 +293,12 @@ class S3:
             yield
         except (BaseError, FileNotFoundError, ValueError) as error:  # the last for a key that it does not take
             raise explained(str(error), self.url, missing=isinstance(error, FileNotFoundError)) from error
+
+
+def _write(file: FileIO, rest: memoryview) -> None:
+    """All of it: on a disk that is nearly full, not all is written at a time."""
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 @dataclass(frozen=True, slots=True)
