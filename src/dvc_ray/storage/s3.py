@@ -198,59 +198,57 @@ class S3:
         from obstore.exceptions import GenericError
 
         try:
-            return obstore.get(self._store, key, options={"range": (0, _READ)})
+            return self._range(key, 0, _READ)
         except GenericError as error:
             if not any(text in str(error) for text in _NO_PART):
                 raise
             return obstore.get(self._store, key)
 
     def _in_parts(self, key: str, path: str, size: int, first: Any = None) -> Iterator[memoryview]:
-        """Parts are written as they come, and read again in order while the kernel still has them in memory.
-
-        The first, where it has been asked for, is taken at once: a server does not wait until its turn comes.
-        """
+        """Parts that others have taken, are read again while the kernel has them in memory; the rest as they come."""
         starts = iter(range(0 if first is None else _READ, size, _READ))
-        flying: deque[tuple[int, Future[None]]] = deque()
+        flying: deque[tuple[int, int, Future[None]]] = deque()
         given_up = threading.Event()
         buffer = memoryview(bytearray(_PIECE))
 
         def fill() -> None:
             while len(flying) < _PARTS_AT_A_TIME and (start := next(starts, None)) is not None:
                 end = min(start + _READ, size)
-                flying.append((end, self._parts.submit(self._part, key, path, start, end, given_up)))
+                flying.append((start, end, self._parts.submit(self._part, key, path, start, end, given_up)))
 
         try:
             with open(path, "r+b", buffering=0) as file:  # what it had read ahead would not be there yet
                 fill()
-                for piece in [] if first is None else first.stream(min_chunk_size=_PIECE):
-                    _write(file, memoryview(piece))
-                    yield memoryview(piece)
+                if first is not None:
+                    yield from _written(first, file)
                 while flying:
-                    end, part = flying.popleft()
-                    part.result()
-                    while (left := end - file.tell()) > 0:
-                        if not (number := file.readinto(buffer[: min(left, _PIECE)])):
-                            raise OSError(errno.EIO, "a file has become shorter while it was written", path)
-                        yield buffer[:number]
+                    start, end, part = flying.popleft()
+                    if part.cancel():
+                        yield from _written(self._range(key, start, end), file)
+                    else:
+                        part.result()
+                        while (left := end - file.tell()) > 0:
+                            if not (number := file.readinto(buffer[: min(left, _PIECE)])):
+                                raise OSError(errno.EIO, "a file has become shorter while it was written", path)
+                            yield buffer[:number]
                     fill()
         finally:
             given_up.set()
-            for _, part in flying:
+            for *_, part in flying:
                 part.cancel()
 
     def _part(self, key: str, path: str, start: int, end: int, given_up: threading.Event) -> None:
-        """Write a part into its place, in pieces as they come: in one it would be put together by a copy.
-
-        By a file object of its own: whoever gives up, closes theirs, and removes the file.
-        """
-        import obstore
-
+        """Write a part into its place, by a file object of its own: whoever gives up, closes theirs."""
         with open(path, "r+b", buffering=0) as file:
             file.seek(start)
-            for piece in obstore.get(self._store, key, options={"range": (start, end)}).stream(min_chunk_size=_PIECE):
+            for _ in _written(self._range(key, start, end), file):
                 if given_up.is_set():
                     return
-                _write(file, memoryview(piece))
+
+    def _range(self, key: str, start: int, end: int) -> Any:
+        import obstore
+
+        return obstore.get(self._store, key, options={"range": (start, end)})
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""
@@ -295,10 +293,13 @@ class S3:
             raise explained(str(error), self.url, missing=isinstance(error, FileNotFoundError)) from error
 
 
-def _write(file: FileIO, rest: memoryview) -> None:
-    """All of it: on a disk that is nearly full, not all is written at a time."""
-    while rest:
-        rest = rest[file.write(rest) :]
+def _written(found: Any, file: FileIO) -> Iterator[memoryview]:
+    """What comes, written in pieces as they come: in one it would be put together by a copy."""
+    for piece in found.stream(min_chunk_size=_PIECE):
+        rest = memoryview(piece)
+        while rest:  # on a disk that is nearly full not all of it is written
+            rest = rest[file.write(rest) :]
+        yield memoryview(piece)
 
 
 @dataclass(frozen=True, slots=True)
