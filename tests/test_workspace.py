@@ -18,7 +18,7 @@ from dvc_ray.values.report import Notice, Output, RunEvent
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from tests import stock
-from tests.conftest import Locally, Repro
+from tests.conftest import Cli, Locally, Repro
 from tests.test_run import Make, Together, one, report, states
 
 
@@ -114,6 +114,17 @@ def test_runtime_env_reaches_the_command(project: Make, repro: Repro) -> None:
     )
     assert not repro(root).failed
     assert (root / "out.txt").read_text() == "hi\n"
+
+
+def test_a_runtime_env_that_cannot_be_set_up_is_no_lost_worker(project: Make, cli: Cli) -> None:
+    """Either conda is not there or the environment is not; to try again would not bring it."""
+    text = one("echo > out.txt", "{runtime_env: {conda: no-such-environment}}")
+    done = cli(project({"dvc.yaml": text, "in.txt": ""}), "repro")
+    assert done.returncode == 255
+    assert "stage 'one' failed: its runtime_env cannot be set up: " in done.stderr
+    assert "Change 'runtime_env' under 'meta: ray:'" in done.stderr
+    assert "trying again" not in done.stderr
+    assert "lost" not in done.stderr
 
 
 def test_what_ray_refuses_fails_the_stage_only(project: Make, repro: Repro) -> None:

@@ -52,7 +52,8 @@ def count(end: StageResult | Lost, tries: Tries) -> Tries:
 
 
 def _is_the_nodes_fault(end: StageResult | Lost) -> bool:
-    return not end.out_of_memory if isinstance(end, Lost) else end.unreachable
+    """Not where it ran out of memory, nor where the same runtime_env would mostly fail again."""
+    return not (end.out_of_memory or end.no_environment) if isinstance(end, Lost) else end.unreachable
 
 
 def grown(settings: StageSettings, tries: Tries) -> StageSettings:
@@ -79,7 +80,7 @@ def _counts(end: StageResult | Lost, settings: StageSettings) -> bool:
     """Whether `retries` is about such an end."""
     wanted = settings.retries.exit_codes
     if isinstance(end, Lost):
-        return wanted is None or _OUT_OF_MEMORY in map(_as_shell, wanted)
+        return wanted is None or (end.out_of_memory and _OUT_OF_MEMORY in map(_as_shell, wanted))
     if end.state is not StageState.FAILED:
         return False
     if end.timed_out:

@@ -59,6 +59,14 @@ def trying_again(end: StageResult | Lost, settings: StageSettings, delay: float)
     )
 
 
+def lost(end: Lost) -> str:
+    """Say why a stage has failed without a result, and what to do about it where that is known."""
+    if not end.no_environment:
+        return f"its worker was lost: {end.why}"
+    remedy = "Change 'runtime_env' under 'meta: ray:' or in .dvc/ray.toml, or install what it needs on the nodes."
+    return f"{end.why}\n{remedy}"
+
+
 def missed(paths: Sequence[str]) -> str:
     """Name what a command may have missed in its workspace."""
     if not paths:

@@ -338,7 +338,7 @@ class Driver:
             self._results.leave_partial(stage.task, end)
             self._fail(stage, explain.short(end) + end.note, result=end)
         else:
-            self._fail(stage, f"its worker was lost: {end.why}")
+            self._fail(stage, explain.lost(end))
 
     def _fail(self, stage: Stage, error: str, result: StageResult | None = None, *, keep: bool = False) -> None:
         self._table.note_failure(stage)

@@ -199,6 +199,8 @@ class Lost:
     why: str
     out_of_memory: bool = False
     """Whether Ray's memory monitor ended the worker."""
+    no_environment: bool = False
+    """Whether Ray could not set up the ``runtime_env``, so that no worker was started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -302,6 +302,8 @@ class RayExecutor:
             return self._end(flight, "its worker ended without a result")
         except ray.exceptions.OutOfMemoryError as error:
             return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            return self._end(flight, f"its runtime_env cannot be set up: {last_line(error)}", no_environment=True)
         except ray.exceptions.RayError as error:
             return self._end(flight, "stopped" if flight.stopping else last_line(error))
         if isinstance(event, Placed):
@@ -343,10 +345,19 @@ class RayExecutor:
                 " reason.",
             )
 
-    def _end(self, flight: _Flight, why: str, *, out_of_memory: bool = False) -> list[WorkerEvent]:
+    def _end(
+        self, flight: _Flight, why: str, *, out_of_memory: bool = False, no_environment: bool = False
+    ) -> list[WorkerEvent]:
         task = flight.task
         self._forget(task)
-        return [Lost(address=task.address, attempt=task.attempt, why=why, out_of_memory=out_of_memory)]
+        lost = Lost(
+            address=task.address,
+            attempt=task.attempt,
+            why=why,
+            out_of_memory=out_of_memory,
+            no_environment=no_environment,
+        )
+        return [lost]
 
     def _forget(self, task: StageTask) -> None:
         del self._flights[task.address]
