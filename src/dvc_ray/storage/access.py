@@ -1,0 +1,171 @@
+"""How a bucket is reached: DVC's options, what the machine's own configuration says, and patience.
+
+obstore does not read ``~/.aws/config``, so boto3 does, and gives it credentials, region and endpoint as DVC would find
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dvc_ray.errors import StorageError
+from dvc_ray.values.task import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store may keep us waiting, in seconds."""
+
+    connect: float
+    silence: float
+    """For the server to say something; to what is sent, when it has it all: a part (`s3.PART`) at most."""
+    request: float
+    """For one request, as long as the server says something."""
+    total: float
+    """For a request and its repetitions."""
+    retries: int
+
+
+QUICK: Final = Patience(connect=2, silence=4, request=4, total=5, retries=1)
+"""To find out whether a store works."""
+PATIENT: Final = Patience(connect=10, silence=120, request=3600, total=180, retries=10_000)
+"""To get work done, over an outage of a minute or two; the time is the bound, thirty retries are over in 15 s."""
+
+
+def opened(remote: Remote, patience: Patience) -> Any:
+    """Open obstore's ``S3Store`` for a remote; nothing is asked of the server yet.
+
+    Args:
+        remote: Where, and DVC's options.
+        patience: How long to wait.
+
+    Raises:
+        StorageError: There are no credentials, or the options make no sense.
+    """
+    from obstore.store import S3Store
+
+    parts = urlsplit(remote.url)
+    options = dict(remote.options)
+    found = _Found.by(remote, options)
+    return S3Store(
+        parts.netloc,
+        prefix=parts.path.strip("/") or None,
+        config=_config(options, found),
+        client_options=_client_options(options, found, patience),
+        retry_config={
+            "max_retries": patience.retries,
+            "retry_timeout": timedelta(seconds=patience.total),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=5),
+                "base": 2,
+            },
+        },
+        credential_provider=found.provider,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the machine's own configuration says: environment, ~/.aws, role."""
+
+    endpoint: str | None
+    region: str
+    provider: Any
+
+    @classmethod
+    def by(cls, remote: Remote, options: Mapping[str, Any]) -> _Found:
+        import boto3
+        import botocore.config
+        import botocore.session
+        from botocore.exceptions import BotoCoreError
+
+        core = botocore.session.Session(profile=options.get("profile"))
+        for variable, option in (("config_file", "configpath"), ("credentials_file", "credentialpath")):
+            if path := options.get(option):
+                core.set_config_variable(variable, path)
+        try:
+            session = boto3.session.Session(
+                aws_access_key_id=options.get("access_key_id"),
+                aws_secret_access_key=options.get("secret_access_key"),
+                aws_session_token=options.get("session_token"),
+                region_name=options.get("region"),
+                botocore_session=core,
+            )
+            client = session.client(
+                "s3",
+                endpoint_url=options.get("endpointurl"),
+                region_name=session.region_name or "us-east-1",
+                use_ssl=_truth(options.get("use_ssl", True)),
+            )
+            anonymous = _truth(options.get("allow_anonymous_login", False))
+            credentials = None if anonymous else session.get_credentials()
+        except (BotoCoreError, ValueError) as error:
+            raise StorageError(
+                f"cannot use remote '{remote.name}' ({remote.url}): {error}", "Correct it with `dvc remote modify`."
+            ) from error
+        if credentials is None and not anonymous:
+            raise StorageError(
+                f"no AWS credentials for remote '{remote.name}' ({remote.url}).",
+                "Give the machine a role, set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a"
+                f" profile: dvc remote modify --local {remote.name} profile NAME",
+            )
+        endpoint = str(client.meta.endpoint_url)
+        own = not (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return cls(endpoint if own else None, str(client.meta.region_name), _provider(credentials))
+
+
+def _provider(credentials: Any) -> Any:
+    """What obstore calls for credentials: those of a role end, and are made anew by botocore."""
+    if credentials is None:
+        return None
+
+    def provide() -> dict[str, Any]:
+        frozen = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token or None,
+            "expires_at": datetime.now(UTC) + timedelta(minutes=10),
+        }
+
+    return provide
+
+
+def _config(options: Mapping[str, Any], found: _Found) -> Any:
+    config: dict[str, Any] = {"region": found.region, "virtual_hosted_style_request": found.endpoint is None}
+    if found.endpoint is not None:
+        config["endpoint"] = found.endpoint
+    if found.provider is None:
+        config["skip_signature"] = True
+    if options.get("sse_customer_key"):
+        config |= {"server_side_encryption": "sse-c", "sse_customer_key_base64": options["sse_customer_key"]}
+    elif options.get("sse"):
+        config["server_side_encryption"] = options["sse"]
+    if options.get("sse_kms_key_id"):
+        config["sse_kms_key_id"] = options["sse_kms_key_id"]
+    return config
+
+
+def _client_options(options: Mapping[str, Any], found: _Found, patience: Patience) -> Any:
+    verify = options.get("ssl_verify")
+    client: dict[str, Any] = {
+        "allow_http": (found.endpoint or "").startswith("http://"),
+        "connect_timeout": timedelta(seconds=min(float(options.get("connect_timeout") or 1e9), patience.connect)),
+        "read_timeout": timedelta(seconds=patience.silence),
+        "timeout": timedelta(seconds=patience.request),
+    }
+    if verify is False or str(verify).lower() == "false":
+        client["allow_invalid_certificates"] = True
+    elif isinstance(verify, str) and verify.lower() != "true":
+        client["root_certificate"] = Path(verify).read_bytes()
+    return client
+
+
+def _truth(value: object) -> bool:
+    return value if isinstance(value, bool) else str(value).lower() in {"true", "1", "yes", "on"}
