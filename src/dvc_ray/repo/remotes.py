@@ -14,7 +14,7 @@ from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.access import PATIENT, Patience
 from dvc_ray.storage.s3 import S3, can
-from dvc_ray.storage.words import short, unreachable
+from dvc_ray.storage.words import TRUST, UNTRUSTED, is_untrusted, short, unreachable
 from dvc_ray.values.task import Remote
 
 _CHUNK: Final = 8 << 20
@@ -178,6 +178,8 @@ class DvcObjects:
             raise StorageError(f"{where}: {message(error)}", hint) from error
         except Exception as error:
             text = str(error) or type(error).__name__
+            if is_untrusted(text):
+                raise StorageError(f"{where}: {UNTRUSTED}.", TRUST) from error
             if why := unreachable(text):
                 raise UnreachableError(f"{where}: {why}.", hint) from error
             raise StorageError(f"{where}: {short(text)}", hint) from error

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,6 +78,8 @@ class _Found:
     endpoint: str | None
     region: str
     provider: Any
+    certificates: bytes
+    """Of the authorities that are trusted beside the system's, which in an image may be none."""
 
     @classmethod
     def by(cls, remote: Remote, options: Mapping[str, Any]) -> _Found:
@@ -117,7 +120,28 @@ class _Found:
             )
         endpoint = str(client.meta.endpoint_url)
         own = not (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        return cls(endpoint if own else None, str(client.meta.region_name), _provider(credentials))
+        try:
+            certificates = _certificates(core, options.get("ssl_verify"))
+        except OSError as error:
+            raise StorageError(
+                f"cannot read the certificates for remote '{remote.name}' ({remote.url}): {error}",
+                f"Correct AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or dvc remote modify {remote.name} ssl_verify PATH",
+            ) from error
+        region = str(client.meta.region_name)
+        return cls(endpoint if own else None, region, _provider(credentials), certificates)
+
+
+def _certificates(core: Any, verify: object) -> bytes:
+    """What boto3 would trust (``botocore.endpoint``, ``botocore.httpsession``, 1.43).
+
+    Raises:
+        OSError: It is not there.
+    """
+    from botocore.httpsession import get_cert_path
+
+    named = verify if isinstance(verify, str) and verify.lower() not in {"true", "false"} else None
+    chosen = named or core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return Path(chosen or get_cert_path(verify=True)).read_bytes()
 
 
 def _provider(credentials: Any) -> Any:
@@ -153,17 +177,15 @@ def _config(options: Mapping[str, Any], found: _Found) -> Any:
 
 
 def _client_options(options: Mapping[str, Any], found: _Found, patience: Patience) -> Any:
-    verify = options.get("ssl_verify")
     client: dict[str, Any] = {
         "allow_http": (found.endpoint or "").startswith("http://"),
         "connect_timeout": timedelta(seconds=min(float(options.get("connect_timeout") or 1e9), patience.connect)),
         "read_timeout": timedelta(seconds=patience.silence),
         "timeout": timedelta(seconds=patience.request),
+        "root_certificate": found.certificates,
     }
-    if verify is False or str(verify).lower() == "false":
+    if str(options.get("ssl_verify")).lower() == "false":
         client["allow_invalid_certificates"] = True
-    elif isinstance(verify, str) and verify.lower() != "true":
-        client["root_certificate"] = Path(verify).read_bytes()
     return client
 
 

@@ -29,6 +29,12 @@ _REASONS: Final = {
         "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
     ),
 }
+UNTRUSTED: Final = "its server's certificate is not of an authority that is trusted there"
+TRUST: Final = (
+    "Name the file with the authority's certificate: AWS_CA_BUNDLE, ca_bundle in ~/.aws/config, or"
+    " `dvc remote modify NAME ssl_verify PATH`."
+)
+"""What to do about it."""
 _UNREACHABLE: Final = {
     "dns error": "its host name cannot be resolved",
     "refused": "its server refuses the connection",
@@ -58,6 +64,8 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
         return ObjectMissingError(f"remote {where}: an object is missing: {short(text)}", "See `dvc status --cloud`.")
     if "403 Forbidden" in text:  # the number alone may be that of a port
         return StorageError(f"remote {where}: {_REASONS['AccessDenied'][0]} (403).", _REASONS["AccessDenied"][1])
+    if is_untrusted(text):
+        return StorageError(f"remote {where}: {UNTRUSTED}.", TRUST)
     if why := unreachable(text):
         return UnreachableError(
             f"remote {where}: {why}.",
@@ -65,6 +73,11 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
             " there: security group, VPC endpoint, proxy.",
         )
     return StorageError(f"remote {where}: {short(text)}", "See `dvc-ray repro -v` for all of it.")
+
+
+def is_untrusted(text: str) -> bool:
+    """Whether a client has refused the server's certificate."""
+    return "InvalidCertificate(" in text or "CERTIFICATE_VERIFY_FAILED" in text
 
 
 def unreachable(text: str) -> str:
