@@ -26,6 +26,8 @@ RESULT: Final = ".result"
 """Ending of the file beside a workspace in which the worker writes its result down."""
 IN_USE: Final = ".in-use"
 """File in a run's folder on a node, locked by who works there."""
+NODE_DIR: Final = "DVC_RAY_NODE_DIR"
+"""Variable in a node's environment: where it keeps what is ours."""
 _NAME_LIMIT: Final = 150
 
 
@@ -42,9 +44,9 @@ def locations(dvc_dir: str) -> Path:
 def node_folder(environ: Mapping[str, str]) -> Path:
     """Where a node that shares no disk with the head keeps what is ours.
 
-    DVC_RAY_NODE_DIR, else the user's cache folder.
+    What NODE_DIR says, else the user's cache folder.
     """
-    if chosen := environ.get("DVC_RAY_NODE_DIR"):
+    if chosen := environ.get(NODE_DIR):
         return Path(chosen)
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dvc-ray" / "node"
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from dvc_ray import command, env
 from dvc_ray.errors import ProjectError, StorageError, UnreachableError
@@ -319,8 +320,27 @@ class _Attempt:
         """Put the Python of the stage's own environment first, if its runtime_env has made one."""
         if sys.prefix == self.task.prefix:
             return {}
-        path = dict(self.task.env).get("PATH", "")
-        return {"VIRTUAL_ENV": sys.prefix, "PATH": os.pathsep.join(filter(None, [f"{sys.prefix}/bin", path]))}
+        caller = dict(self.task.env)
+        first = {"PATH": os.pathsep.join(filter(None, [f"{sys.prefix}/bin", caller.get("PATH")]))}
+        if os.environ.get("CONDA_PREFIX") == sys.prefix:
+            return {**_activated(caller), **first}
+        return {**first, "VIRTUAL_ENV": sys.prefix} if sys.prefix != sys.base_prefix else first
+
+
+_OF_CONDA: Final = ("CONDA_", "_CONDA_", "_CE_")
+_OF_RAY: Final = ("RAY_", "SPT_NOENV", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONBREAKPOINT")
+
+
+def _activated(caller: Mapping[str, str]) -> dict[str, str]:
+    """What conda has set for the worker: its own variables, and those that packages of the environment need.
+
+    Ray begins a worker by ``conda activate`` (``ray._private.runtime_env.conda``, 2.60).
+    """
+    return {
+        name: text
+        for name, text in os.environ.items()
+        if name.startswith(_OF_CONDA) or (name not in caller and not name.startswith(_OF_RAY))
+    }
 
 
 def _leave_what_is_gone() -> None:

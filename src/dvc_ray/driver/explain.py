@@ -63,7 +63,10 @@ def lost(end: Lost) -> str:
     """Say why a stage has failed without a result, and what to do about it where that is known."""
     if not end.no_environment:
         return f"its worker was lost: {end.why}"
-    remedy = "Change 'runtime_env' under 'meta: ray:' or in .dvc/ray.toml, or install what it needs on the nodes."
+    remedy = (
+        "Change 'runtime_env' under 'meta: ray:' or in .dvc/ray.toml, or install what it needs on the nodes."
+        " An environment of conda, or an image, needs dvc-ray too, and the same Ray and Python as here."
+    )
     return f"{end.why}\n{remedy}"
 
 

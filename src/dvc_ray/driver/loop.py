@@ -97,6 +97,7 @@ class Driver:
             reports=tuple(stage.report for stage in self._table),
             seconds=time.monotonic() - begun,
             in_remote=self._project.store is not None,
+            pulled=self._options.pull,
         )
 
     def _pull_run_cache(self) -> None:

@@ -14,6 +14,11 @@ _GIB: Final = 2**30
 ACCELERATOR: Final = "accelerator_type:"
 """Before the name of an accelerator in the name of the resource that stands for it (``ray._common.utils``, 2.60.0)."""
 
+IMAGE: Final = "image_uri"
+"""Names an image in a runtime_env: the worker runs in a container."""
+CONTAINER: Final = "container"
+"""The same, with options for podman (Ray 2.60)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:

@@ -19,3 +19,13 @@ def pressure(error: BaseException) -> str:
     """How full the node was, of an error that goes on for a page."""
     lines = [line for line in str(error).splitlines() if line.startswith("OOM kill reason: ")]
     return lines[0].removeprefix("OOM kill reason: ") if lines else first_line(error)
+
+
+def no_environment(error: BaseException) -> str:
+    """What a worker's environment lacks, which another attempt would not bring; empty if that is not the reason."""
+    import ray
+
+    reason = last_line(error)
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        return f"its runtime_env cannot be set up: {reason}"
+    return f"its environment lacks a package: {reason}" if reason.startswith("ModuleNotFoundError") else ""

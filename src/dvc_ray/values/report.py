@@ -59,7 +59,9 @@ class RunResult:
     reports: tuple[StageReport, ...]
     seconds: float
     in_remote: bool = False
-    """Whether data is in the remote already, and outs are not all here."""
+    """Whether data is in the remote already."""
+    pulled: bool = False
+    """Whether outs were brought here from there."""
 
     @property
     def failed(self) -> tuple[StageReport, ...]:

@@ -97,9 +97,15 @@ def summary(result: RunResult) -> list[str]:
     stages = "stage" if len(result.reports) == 1 else "stages"
     lines = [f"{len(result.reports)} {stages} in {duration(result.seconds)}: {', '.join(counts)}."]
     if not failed:
-        lines.append(
-            "Their data is in the remote: `dvc pull` brings it here."
-            if result.in_remote
-            else "Use `dvc push` to send your updates to remote storage."
-        )
+        lines.append(_where(result))
     return lines
+
+
+def _where(result: RunResult) -> str:
+    if not result.in_remote:
+        return "Use `dvc push` to send your updates to remote storage."
+    return (
+        "Their data is in the remote, too."
+        if result.pulled
+        else "Their data is in the remote: `dvc pull` brings it here."
+    )

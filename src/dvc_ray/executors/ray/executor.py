@@ -22,7 +22,7 @@ from dvc_ray.executors.ray import nodes, runs, scaling
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
 from dvc_ray.executors.waits import Scaling, wait
-from dvc_ray.executors.words import first_line, last_line, pressure
+from dvc_ray.executors.words import first_line, last_line, no_environment, pressure
 from dvc_ray.live.away import forget, key_of
 from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings, StageState
@@ -112,6 +112,7 @@ class RayExecutor:
         capacity = self.capacity()
         if capacity is not None and settings.num_cpus > capacity:
             self._refuse(settings, fit.Node(total={"CPU": capacity}))  # without waiting for Ray
+        self._refuse_image(settings)
         self._ray.wait()
         self._prepared(address, settings)
         doubt = self._doubt(settings.accelerator_type) if settings.accelerator_type else ""
@@ -125,6 +126,15 @@ class RayExecutor:
                 f"{lack}: it could never start.{f' {doubt}' if doubt else ''}",
                 f"Change it under 'meta: ray:' of the stage{', or raise --jobs' if ' CPU,' in lack else ''},"
                 " or run on a cluster with --address.",
+            )
+
+    def _refuse_image(self, settings: StageSettings) -> None:
+        if fit.IMAGE in (settings.runtime_env or {}) and self.shares_disk():
+            raise ClusterError(
+                "its runtime_env names an image: Ray gives a container nothing of this machine's disk but Ray's own"
+                " folder, so that it would not find its workspace.",
+                "Mount the project's folder: 'runtime_env: {container: {image: IMAGE, run_options: [\"-v DIR:DIR\"]}}';"
+                " or run it on other machines, with --address and a remote.",
             )
 
     def _node(self) -> fit.Node | None:
@@ -302,9 +312,9 @@ class RayExecutor:
             return self._end(flight, "its worker ended without a result")
         except ray.exceptions.OutOfMemoryError as error:
             return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
-        except ray.exceptions.RuntimeEnvSetupError as error:
-            return self._end(flight, f"its runtime_env cannot be set up: {last_line(error)}", no_environment=True)
         except ray.exceptions.RayError as error:
+            if lack := no_environment(error):
+                return self._end(flight, lack, no_environment=True)
             return self._end(flight, "stopped" if flight.stopping else last_line(error))
         if isinstance(event, Placed):
             flight.node = event.node

@@ -15,8 +15,9 @@ from importlib import metadata
 from typing import Final
 
 from dvc_ray import env
-from dvc_ray.executors import versions
+from dvc_ray.executors import fit, versions
 from dvc_ray.live.away import Attempt, forget
+from dvc_ray.paths import NODE_DIR
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Elsewhere, Pack, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
@@ -57,15 +58,18 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
     """
     import ray
 
-    node = ray.get_runtime_context().get_node_id()
+    context = ray.get_runtime_context()
+    node = context.get_node_id()
     yield Placed(node)
+    if {fit.IMAGE, fit.CONTAINER} & {*context.runtime_env}:
+        os.environ.setdefault(NODE_DIR, _beside_ray())
     if head is not None and (text := versions.fatal(head, [look()])):
         yield _refused(task, text)
         return
 
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
-    nested = {env.RAY_ADDRESS: ray.get_runtime_context().gcs_address}
+    nested = {env.RAY_ADDRESS: context.gcs_address}
     nested |= {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
     if task.elsewhere is not None:
         nested[env.ATTEMPT] = _attempt(task, task.elsewhere, node).write()
@@ -88,6 +92,13 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
             forget(nested[env.ATTEMPT])
 
 
+def _beside_ray() -> str:
+    """A folder of the node that a container has, too: of all that is the node's, Ray gives it its own only."""
+    from ray._private import worker  # ray.get_runtime_context().get_temp_dir() is not there in 2.54
+
+    return os.path.join(worker.global_worker.node.get_temp_dir_path(), "dvc-ray")
+
+
 def _refused(task: StageTask, text: str) -> StageResult:
     return StageResult(
         address=task.address,
@@ -96,7 +107,8 @@ def _refused(task: StageTask, text: str) -> StageResult:
         node=socket.gethostname(),
         seconds=0.0,
         workspace=task.workspace,
-        error=f"its node does not have what stages need: {text}. Install it there (setup_commands of the cluster).",
+        error=f"its node does not have what stages need: {text}. Install it there (setup_commands of the cluster),"
+        " or in the environment or image that its runtime_env names.",
     )
 
 
