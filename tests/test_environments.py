@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,34 @@ def test_a_python_of_its_own(project: Make, cli: Cli, tmp_path: Path) -> None:
     done = cli(root, "repro")
     assert done.returncode == 0, done.stderr
     assert (root / "out.txt").read_text().splitlines() == [f"{other}/bin/python", str(other)]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["pip", "uv"])
+def test_packages_on_top(project: Make, cli: Cli, tmp_path: Path, kind: str) -> None:
+    """It takes Ray a while, which is said."""
+    wheel = a_wheel(tmp_path)
+    cmd = "python -c 'import thing; print(thing.NAME)' > out.txt"
+    root = project({"dvc.yaml": one(cmd, f"{kind}: [{wheel}]")})
+    done = cli(root, "repro")
+    assert done.returncode == 0, done.stderr
+    assert "one: waiting for Ray to set up its runtime_env" in done.stdout
+    assert (root / "out.txt").read_text() == "a thing\n"
+
+
+def a_wheel(folder: Path) -> Path:
+    made = folder / "thing-1.0-py3-none-any.whl"
+    about = "thing-1.0.dist-info"
+    files = {
+        "thing.py": "NAME = 'a thing'\n",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(made, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return made
 
 
 @pytest.mark.full

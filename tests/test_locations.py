@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dvc_ray.executors.fit import Node
@@ -50,6 +51,9 @@ ASKED = StageSettings(num_cpus=4, memory=2 << 30, num_gpus=1)
 def test_what_is_waited_for() -> None:
     four = StageSettings(num_cpus=4)
     assert wait(four, [SMALL, LARGE], None) == Wait(what="4 CPUs to be free")
+    with_image = replace(four, runtime_env={"image_uri": "some/image"})
+    told = Wait(what="Ray to set up its runtime_env, or for 4 CPUs to be free")
+    assert wait(with_image, [LARGE], None, moving=True) == told
     assert wait(four, [SMALL, LARGE], None, moving=True) is None, "others run: it waits for its turn"
     there_is_none = "a node with 4 CPUs: the cluster has none, and no autoscaler says that one will come"
     assert wait(four, [SMALL], None, moving=True) == Wait(what=there_is_none)

@@ -28,6 +28,11 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+def has_environment(settings: StageSettings) -> bool:
+    """Whether Ray must make an environment before it can start a worker: that may take minutes."""
+    return bool({"pip", "uv", "conda", IMAGE, CONTAINER} & {*(settings.runtime_env or {})})
+
+
 def is_plain(settings: StageSettings) -> bool:
     """Whether a stage asks for CPUs only."""
     return not (

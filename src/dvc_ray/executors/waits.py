@@ -10,6 +10,7 @@ from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Wait
 
 _GIB = 2**30
+SET_UP = "Ray to set up its runtime_env"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +41,9 @@ def wait(
     """
     asked = amounts(settings)
     if any(not fit.lack(settings, node) for node in nodes):
-        if moving:
-            return None
-        return Wait(what=f"{asked} to be free{_coming(scaling)}")
+        if fit.has_environment(settings):  # which of the two, Ray does not tell
+            return Wait(what=f"{SET_UP}, or for {asked} to be free{_coming(scaling)}")
+        return None if moving else Wait(what=f"{asked} to be free{_coming(scaling)}")
     if scaling is None:
         return Wait(what=f"a node with {asked}: the cluster has none, and no autoscaler says that one will come")
     if demand(settings) in scaling.impossible:

@@ -21,7 +21,7 @@ from dvc_ray.executors.locations import Locations, of_entry
 from dvc_ray.executors.ray import nodes, runs, scaling
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
-from dvc_ray.executors.waits import Scaling, wait
+from dvc_ray.executors.waits import SET_UP, Scaling, wait
 from dvc_ray.executors.words import first_line, last_line, no_environment, pressure
 from dvc_ray.live.away import forget, key_of
 from dvc_ray.values.run import ActiveRun
@@ -262,9 +262,12 @@ class RayExecutor:
         """Compare what attempts ask for with the nodes there are and that the autoscaler brings; now and then."""
         now = time.monotonic()
         waiting = [flight for flight in self._flights.values() if not flight.node and now - flight.since > _PATIENCE]
-        if self._ray.address is None or not waiting or now < self._waits_due:
+        if not waiting or now < self._waits_due:
             return {}
         self._waits_due = now + _WAITS_EVERY
+        if self._ray.address is None:  # nobody else takes CPUs from it
+            set_up = Wait(what=SET_UP)
+            return {flight.task.address: set_up for flight in waiting if fit.has_environment(flight.settings)}
         there = [
             fit.Node(total=node["Resources"], labels=node["Labels"])
             for node in nodes.alive()
