@@ -19,7 +19,7 @@ import pytest
 from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.repo.remotes import DvcObjects
 from dvc_ray.storage import Item, Objects, download, probe, upload
-from dvc_ray.storage.access import QUICK
+from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import PART, S3
 from dvc_ray.storage.words import explained
 from dvc_ray.values.task import Remote

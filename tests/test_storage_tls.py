@@ -15,7 +15,7 @@ import trustme
 from dvc_ray.errors import StorageError
 from dvc_ray.repo.remotes import DvcObjects
 from dvc_ray.storage import Objects, probe
-from dvc_ray.storage.access import QUICK
+from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
 from tests.seaweed import Server

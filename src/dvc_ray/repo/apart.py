@@ -12,7 +12,7 @@ from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.repo import remotes, scattered, status, tasks
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import Objects, probe
-from dvc_ray.storage.access import QUICK
+from dvc_ray.storage.patience import QUICK
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import Status
 from dvc_ray.values.task import StageTask

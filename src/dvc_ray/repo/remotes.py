@@ -12,7 +12,7 @@ from typing import Any, Final
 from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError, UnsupportedError
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
-from dvc_ray.storage.access import PATIENT, Patience
+from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.s3 import S3, can
 from dvc_ray.storage.words import TRUST, UNTRUSTED, is_untrusted, short, unreachable
 from dvc_ray.values.task import Remote

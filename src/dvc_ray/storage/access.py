@@ -11,31 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from dvc_ray.errors import StorageError
+from dvc_ray.storage.patience import Patience
+from dvc_ray.storage.place import Place, truth
 from dvc_ray.values.task import Remote
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a store may keep us waiting, in seconds."""
-
-    connect: float
-    silence: float
-    """For the server to say something; to what is sent, when it has it all: a part (`s3.PART`) at most."""
-    request: float
-    """For one request, as long as the server says something."""
-    total: float
-    """For a request and its repetitions."""
-    retries: int
-
-
-QUICK: Final = Patience(connect=2, silence=4, request=4, total=5, retries=1)
-"""To find out whether a store works."""
-PATIENT: Final = Patience(connect=10, silence=120, request=3600, total=180, retries=10_000)
-"""To get work done, over an outage of a minute or two; the time is the bound, thirty retries are over in 15 s."""
 
 
 def opened(remote: Remote, patience: Patience) -> Any:
@@ -52,7 +34,7 @@ def opened(remote: Remote, patience: Patience) -> Any:
 
     parts = urlsplit(remote.url)
     options = dict(remote.options)
-    found = _Found.by(remote, options)
+    found = _Found.by(remote, options, patience)
     return S3Store(
         parts.netloc,
         prefix=parts.path.strip("/") or None,
@@ -75,16 +57,14 @@ def opened(remote: Remote, patience: Patience) -> Any:
 class _Found:
     """What the machine's own configuration says: environment, ~/.aws, role."""
 
-    endpoint: str | None
-    region: str
+    place: Place
     provider: Any
     certificates: bytes
     """Of the authorities that are trusted beside the system's, which in an image may be none."""
 
     @classmethod
-    def by(cls, remote: Remote, options: Mapping[str, Any]) -> _Found:
+    def by(cls, remote: Remote, options: Mapping[str, Any], patience: Patience) -> _Found:
         import boto3
-        import botocore.config
         import botocore.session
         from botocore.exceptions import BotoCoreError
 
@@ -100,14 +80,15 @@ class _Found:
                 region_name=options.get("region"),
                 botocore_session=core,
             )
-            client = session.client(
-                "s3",
-                endpoint_url=options.get("endpointurl"),
-                region_name=session.region_name or "us-east-1",
-                use_ssl=_truth(options.get("use_ssl", True)),
-            )
-            anonymous = _truth(options.get("allow_anonymous_login", False))
+            certificates = _certificates(core, options.get("ssl_verify"))
+            place = Place.find(session, urlsplit(remote.url).netloc, options, patience)
+            anonymous = truth(options.get("allow_anonymous_login", False))
             credentials = None if anonymous else session.get_credentials()
+        except OSError as error:
+            raise StorageError(
+                f"cannot read the certificates for remote '{remote.name}' ({remote.url}): {error}",
+                f"Correct AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or dvc remote modify {remote.name} ssl_verify PATH",
+            ) from error
         except (BotoCoreError, ValueError) as error:
             raise StorageError(
                 f"cannot use remote '{remote.name}' ({remote.url}): {error}", "Correct it with `dvc remote modify`."
@@ -118,17 +99,7 @@ class _Found:
                 "Give the machine a role, set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a"
                 f" profile: dvc remote modify --local {remote.name} profile NAME",
             )
-        endpoint = str(client.meta.endpoint_url)
-        own = not (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        try:
-            certificates = _certificates(core, options.get("ssl_verify"))
-        except OSError as error:
-            raise StorageError(
-                f"cannot read the certificates for remote '{remote.name}' ({remote.url}): {error}",
-                f"Correct AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or dvc remote modify {remote.name} ssl_verify PATH",
-            ) from error
-        region = str(client.meta.region_name)
-        return cls(endpoint if own else None, region, _provider(credentials), certificates)
+        return cls(place, _provider(credentials), certificates)
 
 
 def _certificates(core: Any, verify: object) -> bytes:
@@ -162,9 +133,11 @@ def _provider(credentials: Any) -> Any:
 
 
 def _config(options: Mapping[str, Any], found: _Found) -> Any:
-    config: dict[str, Any] = {"region": found.region, "virtual_hosted_style_request": found.endpoint is None}
-    if found.endpoint is not None:
-        config["endpoint"] = found.endpoint
+    config: dict[str, Any] = {
+        "region": found.place.region,
+        "endpoint": found.place.endpoint,
+        "virtual_hosted_style_request": found.place.virtual,
+    }
     if found.provider is None:
         config["skip_signature"] = True
     if options.get("sse_customer_key"):
@@ -178,7 +151,7 @@ def _config(options: Mapping[str, Any], found: _Found) -> Any:
 
 def _client_options(options: Mapping[str, Any], found: _Found, patience: Patience) -> Any:
     client: dict[str, Any] = {
-        "allow_http": (found.endpoint or "").startswith("http://"),
+        "allow_http": found.place.endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=min(float(options.get("connect_timeout") or 1e9), patience.connect)),
         "read_timeout": timedelta(seconds=patience.silence),
         "timeout": timedelta(seconds=patience.request),
@@ -187,7 +160,3 @@ def _client_options(options: Mapping[str, Any], found: _Found, patience: Patienc
     if str(options.get("ssl_verify")).lower() == "false":
         client["allow_invalid_certificates"] = True
     return client
-
-
-def _truth(value: object) -> bool:
-    return value if isinstance(value, bool) else str(value).lower() in {"true", "1", "yes", "on"}

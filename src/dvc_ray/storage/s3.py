@@ -15,7 +15,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.storage.access import PATIENT, Patience, opened
+from dvc_ray.storage.access import opened
+from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.words import explained
 from dvc_ray.values.task import Remote
 

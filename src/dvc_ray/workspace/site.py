@@ -24,7 +24,7 @@ from dvc_ray.repo.bare import Ran
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
-from dvc_ray.storage.access import QUICK
+from dvc_ray.storage.patience import QUICK
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Pack, Remote, StageResult, StageTask
 from dvc_ray.workspace import letter

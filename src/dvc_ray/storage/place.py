@@ -1,0 +1,109 @@
+"""Where a bucket is: endpoint, region, and how it stands in a URL, as botocore would find them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from dvc_ray.storage.patience import Patience
+
+_AWS: Final = re.compile(r"s3(-fips)?(\.dualstack)?(\.[a-z]+(-[a-z0-9]+)+)?\.amazonaws\.com(\.cn)?")
+"""Hosts that botocore makes up itself; any other, such as an endpoint of a VPC, somebody has named."""
+_ACCELERATED: Final = "https://s3-accelerate.amazonaws.com"
+_REGIONS: Final[dict[tuple[str, str], str]] = {}
+"""Of buckets that this process has asked for, by endpoint and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a bucket is, in the words of obstore's ``S3Store``."""
+
+    region: str
+    endpoint: str
+    virtual: bool
+    """Whether the bucket stands in the endpoint's host name, not in the path."""
+
+    @classmethod
+    def find(cls, session: Any, bucket: str, options: Mapping[str, Any], patience: Patience) -> Self:
+        """Look into the machine's configuration, and ask AWS for a bucket's region.
+
+        As s3fs and botocore do: a bucket of AWS is found whatever region is configured, and AWS's own variants of its
+        endpoint (dual stack, FIPS, China, acceleration) are as ``~/.aws/config`` says.
+
+        Args:
+            session: The ``boto3.session.Session``.
+            bucket: Its name.
+            options: DVC's, of the remote.
+            patience: How long to wait for an answer.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: The configuration makes no sense.
+            ValueError: The endpoint is no URL.
+        """
+        region = session.region_name or "us-east-1"
+        endpoint, style = _configured(session, options, region)
+        aws = _AWS.fullmatch(urlsplit(endpoint).hostname or "") is not None
+        if aws and (real := _region_of(session, bucket, options, region, patience)) not in {"", region}:
+            region = real
+            endpoint, style = _configured(session, options, region)
+        # As botocore: a dot in the name would not fit the server's certificate.
+        virtual = style == "virtual" or (aws and style != "path" and "." not in bucket)
+        return cls(region, _with_bucket(endpoint, bucket) if virtual else endpoint, virtual)
+
+
+def _configured(session: Any, options: Mapping[str, Any], region: str) -> tuple[str, str]:
+    """Endpoint and addressing style: auto, path or virtual."""
+    client = session.client(
+        "s3",
+        endpoint_url=options.get("endpointurl"),
+        region_name=region,
+        use_ssl=truth(options.get("use_ssl", True)),
+    )
+    config = client.meta.config.s3 or {}
+    if config.get("use_accelerate_endpoint") and "endpointurl" not in options:
+        return _ACCELERATED, "virtual"
+    return str(client.meta.endpoint_url), str(config.get("addressing_style") or "auto")
+
+
+def _region_of(session: Any, bucket: str, options: Mapping[str, Any], region: str, patience: Patience) -> str:
+    """Ask AWS, which tells anybody; empty if there is no answer, or no such bucket."""
+    import botocore
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if known := _REGIONS.get((region, bucket)):
+        return known
+    client = session.client(
+        "s3",
+        region_name=region,
+        verify=False if str(options.get("ssl_verify")).lower() == "false" else options.get("ssl_verify"),
+        config=Config(
+            signature_version=botocore.UNSIGNED,
+            connect_timeout=patience.connect,
+            read_timeout=patience.silence,
+            retries={"total_max_attempts": 2},
+        ),
+    )
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:  # it is denied, and says where the bucket is
+        answer = error.response
+    except BotoCoreError:  # whoever uses the store is told
+        return ""
+    found = str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+    if found:
+        _REGIONS[region, bucket] = found
+    return found
+
+
+def _with_bucket(endpoint: str, bucket: str) -> str:
+    parts = urlsplit(endpoint)
+    return parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl()
+
+
+def truth(value: object) -> bool:
+    """An option of DVC's that is a yes or no."""
+    return value if isinstance(value, bool) else str(value).lower() in {"true", "1", "yes", "on"}
