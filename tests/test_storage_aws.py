@@ -20,7 +20,8 @@ from dvc_ray.values.task import Remote
 moto_server = pytest.importorskip("moto.server")
 
 REGION = "eu-west-1"
-HOSTS = ("s3.amazonaws.com", f"s3.{REGION}.amazonaws.com", f"s3.dualstack.{REGION}.amazonaws.com")
+ACCELERATED = "s3-accelerate.amazonaws.com"
+HOSTS = ("s3.amazonaws.com", f"s3.{REGION}.amazonaws.com", f"s3.dualstack.{REGION}.amazonaws.com", ACCELERATED)
 KEYS = (("access_key_id", "AKIDEXAMPLE"), ("secret_access_key", "example"))
 ELSEWHERE = (
     "HTTP/1.1 301 Moved Permanently\r\n"
@@ -71,13 +72,16 @@ class Aws:
         method, path, _ = first.split(" ")
         if method == "PUT":
             self.put.append(f"{headers['host']}{path}")
-        if f".{REGION}." not in f".{headers['host']}":
+        signed_for_it = f"/{REGION}/s3/" in headers.get("authorization", f"/{REGION}/s3/")
+        at_it = ACCELERATED in headers["host"] or f".{REGION}." in headers["host"]
+        if not (signed_for_it and at_it):
             writer.write(ELSEWHERE.format(len(REDIRECT) if method != "HEAD" else 0).encode())
             writer.write(REDIRECT.encode() if method != "HEAD" else b"")
         else:
             kept = [line for line in lines if not line.lower().startswith("connection:")]
             its_reader, its_writer = await asyncio.open_connection("127.0.0.1", self._backend)
-            its_writer.write("\r\n".join([first, *kept, "Connection: close", "", ""]).encode() + body)
+            sent = "\r\n".join([first, *kept, "Connection: close", "", ""])
+            its_writer.write(sent.replace(ACCELERATED, HOSTS[1]).encode() + body)
             writer.write(await its_reader.read())
             its_writer.close()
         await writer.drain()
@@ -137,3 +141,10 @@ def test_the_addressing_style_of_the_users_configuration(aws: Aws, tmp_path: Pat
     (tmp_path / ".aws/config").write_text("[default]\ns3 =\n  addressing_style = path\n")
     probe(S3(Remote(name="r", url="s3://plain/project", options=KEYS)))
     assert aws.put[-1].startswith(f"s3.{REGION}.amazonaws.com/plain/project/")
+
+
+def test_the_accelerated_endpoint(aws: Aws, tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n")
+    probe(S3(Remote(name="r", url="s3://plain/project", options=KEYS)))
+    assert aws.put[-1].startswith(f"plain.{ACCELERATED}/project/")

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from dvc_ray.storage.patience import Patience
 
-_AWS: Final = re.compile(r"s3(-fips)?(\.dualstack)?(\.[a-z]+(-[a-z0-9]+)+)?\.amazonaws\.com(\.cn)?")
+_AWS: Final = re.compile(r"s3(-fips|-accelerate)?(\.dualstack)?(\.[a-z]+(-[a-z0-9]+)+)?\.amazonaws\.com(\.cn)?")
 """Hosts that botocore makes up itself; any other, such as an endpoint of a VPC, somebody has named."""
 _ACCELERATED: Final = "https://s3-accelerate.amazonaws.com"
 _REGIONS: Final[dict[tuple[str, str], str]] = {}
-"""Of buckets that this process has asked for, by endpoint and name."""
+"""Of buckets that this process has asked for, by the region that is configured, and name."""
 
 
 @dataclass(frozen=True, slots=True)
