@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import trustme
 from dvc_ray.storage import probe
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
+from tests.serving import Serving
 
 moto_server = pytest.importorskip("moto.server")
 
@@ -38,19 +38,7 @@ class Aws:
         self.put: list[str] = []
         """Host and path of what was put."""
         self._context, self._backend = context, backend
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        self.port: int = self._server.sockets[0].getsockname()[1]
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._server.close()
-
-    async def _start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.serving = Serving(self._serve)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -110,11 +98,11 @@ def aws(backend: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(*HOSTS, *(f"*.{host}" for host in HOSTS)).configure_cert(context)
     made = Aws(context, backend)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{made.port}")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{made.serving.port}")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "authority.pem"))
     monkeypatch.setenv("HOME", str(tmp_path))
     yield made
-    made.close()
+    made.serving.close()
 
 
 def test_a_bucket_in_another_region_than_is_configured(aws: Aws) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
 from tests.seaweed import Server
+from tests.serving import Serve, Serving
 
 Client = Callable[[Remote], Objects]
 
@@ -45,7 +45,7 @@ def where(s3: Server, bundle: Path) -> Iterator[Remote]:
     authority.cert_pem.write_to_path(str(bundle))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    proxy = Proxy(context, int(s3.url.rpartition(":")[2]))
+    proxy = Serving(handing_on(int(s3.url.rpartition(":")[2])), ssl=context)
     options = {
         "endpointurl": f"https://127.0.0.1:{proxy.port}",
         "region": "us-east-1",
@@ -56,28 +56,14 @@ def where(s3: Server, bundle: Path) -> Iterator[Remote]:
     proxy.close()
 
 
-class Proxy:
-    """Takes TLS and hands on what is in it to a port of this machine."""
+def handing_on(port: int) -> Serve:
+    """What hands on the content of connections to a port of this machine."""
 
-    def __init__(self, context: ssl.SSLContext, to: int) -> None:
-        self._context, self._to = context, to
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        self.port: int = self._server.sockets[0].getsockname()[1]
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._server.close()
-
-    async def _start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        its_reader, its_writer = await asyncio.open_connection("127.0.0.1", self._to)
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        its_reader, its_writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(_pass_on(reader, its_writer), _pass_on(its_reader, writer))
+
+    return serve
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
