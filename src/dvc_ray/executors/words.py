@@ -21,11 +21,14 @@ def pressure(error: BaseException) -> str:
     return lines[0].removeprefix("OOM kill reason: ") if lines else first_line(error)
 
 
-def no_environment(error: BaseException) -> str:
-    """What a worker's environment lacks, which another attempt would not bring; empty if that is not the reason."""
-    import ray
+def no_environment(error: BaseException, *, setting_up: bool) -> str:
+    """What a worker's environment lacks, which another attempt would not bring; empty if that is not the reason.
 
+    Args:
+        error: Ray's.
+        setting_up: Whether it came when Ray made the environment, before there was a worker.
+    """
     reason = last_line(error)
-    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+    if setting_up:
         return f"its runtime_env cannot be set up: {reason}"
     return f"its environment lacks a package: {reason}" if reason.startswith("ModuleNotFoundError") else ""

@@ -316,7 +316,8 @@ class RayExecutor:
         except ray.exceptions.OutOfMemoryError as error:
             return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
-            if lack := no_environment(error):
+            setting_up = isinstance(error, ray.exceptions.RuntimeEnvSetupError)
+            if lack := no_environment(error, setting_up=setting_up):
                 return self._end(flight, lack, no_environment=True)
             return self._end(flight, "stopped" if flight.stopping else last_line(error))
         if isinstance(event, Placed):
