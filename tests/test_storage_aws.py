@@ -8,15 +8,16 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-import trustme
 
 from dvc_ray.storage import probe
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
 from tests.serving import Serving
 
+# The oldest versions are tested without the extra of S3.
+boto3 = pytest.importorskip("boto3", reason="not installed: pip install 'dvc-ray[s3]'")
+trustme = pytest.importorskip("trustme")
 moto_server = pytest.importorskip("moto.server")
 
 REGION = "eu-west-1"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from dvc_ray.errors import StorageError
 from dvc_ray.repo.remotes import DvcObjects
@@ -19,6 +18,9 @@ from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
 from tests.seaweed import Server
 from tests.serving import Serve, Serving
+
+pytest.importorskip("obstore", reason="not installed: pip install 'dvc-ray[s3]'")
+trustme = pytest.importorskip("trustme")
 
 Client = Callable[[Remote], Objects]
 
