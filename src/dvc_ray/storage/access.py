@@ -1,4 +1,4 @@
-"""How a bucket is reached: DVC's options, what the machine's own configuration says, and patience.
+"""How a bucket is reached: by DVC's options, and what the machine's own configuration says.
 
 obstore does not read ``~/.aws/config``, so boto3 does, and gives it credentials, region and endpoint as DVC would find
 them.
@@ -21,7 +21,7 @@ from dvc_ray.values.task import Remote
 
 
 def opened(remote: Remote, patience: Patience) -> Any:
-    """Open obstore's ``S3Store`` for a remote; nothing is asked of the server yet.
+    """Open obstore's ``S3Store`` for a remote; of a server, only AWS is asked, for the region (`Place`).
 
     Args:
         remote: Where, and DVC's options.
@@ -80,15 +80,10 @@ class _Found:
                 region_name=options.get("region"),
                 botocore_session=core,
             )
-            certificates = _certificates(core, options.get("ssl_verify"))
+            certificates = _certificates(core, remote, options.get("ssl_verify"))
             place = Place.find(session, urlsplit(remote.url).netloc, options, patience)
             anonymous = truth(options.get("allow_anonymous_login", False))
             credentials = None if anonymous else session.get_credentials()
-        except OSError as error:
-            raise StorageError(
-                f"cannot read the certificates for remote '{remote.name}' ({remote.url}): {error}",
-                f"Correct AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or dvc remote modify {remote.name} ssl_verify PATH",
-            ) from error
         except (BotoCoreError, ValueError) as error:
             raise StorageError(
                 f"cannot use remote '{remote.name}' ({remote.url}): {error}", "Correct it with `dvc remote modify`."
@@ -102,17 +97,24 @@ class _Found:
         return cls(place, _provider(credentials), certificates)
 
 
-def _certificates(core: Any, verify: object) -> bytes:
+def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
     """What boto3 would trust (``botocore.endpoint``, ``botocore.httpsession``, 1.43).
 
     Raises:
-        OSError: It is not there.
+        StorageError: It is not there.
     """
     from botocore.httpsession import get_cert_path
 
     named = verify if isinstance(verify, str) and verify.lower() not in {"true", "false"} else None
     chosen = named or core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return Path(chosen or get_cert_path(verify=True)).read_bytes()
+    try:
+        return Path(chosen or get_cert_path(verify=True)).read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"cannot read the certificates for remote '{remote.name}' ({remote.url}): {error}",
+            "Correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle in ~/.aws/config, or:"
+            f" dvc remote modify {remote.name} ssl_verify PATH",
+        ) from error
 
 
 def _provider(credentials: Any) -> Any:
