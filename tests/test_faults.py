@@ -205,7 +205,8 @@ def test_stock_dvc_beside_a_run(project: Make, start: Start, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("way", ["replaced", pytest.param("in place", marks=pytest.mark.full)])
-def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, tmp_path: Path) -> None:
+def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
+    """As stock DVC has it (`tests/test_edited.py`), and the user is told what that means and what to do."""
     flag = tmp_path / "flag"
     root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
     run = start(root)
@@ -216,11 +217,13 @@ def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Sta
     flag.touch()
     code, err = run.finish()
     assert code == 0, err
-    if way == "replaced":
-        assert (root / "out.txt").read_text() == "old\n"
-    told = " ".join(event.get("text", "") for event in run.events if event["event"] == "notice")
-    assert "'in.txt' changed while stage 'one' ran. dvc.lock names the version that it was given" in told
-    assert stock.status(root) == {"one": [{"changed deps": {"in.txt": "modified"}}]}, "it is known to be out of date"
+    assert (root / "out.txt").read_text() == "old\n", "the command was given a copy"
+    (told,) = (event["text"] for event in run.events if "changed while stage" in event.get("text", ""))
+    assert told.startswith("'in.txt' changed while stage 'one' ran, which was given the version before.")
+    assert stock.status(root) == {}
+    advice = told.split("To run the stage on it: dvc-ray ")[1]
+    assert cli(root, *advice.split()).returncode == 0
+    assert (root / "out.txt").read_text() == "new\n"
 
 
 @pytest.fixture

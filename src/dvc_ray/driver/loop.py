@@ -276,8 +276,6 @@ class Driver:
             if stage.task is None or event.attempt != stage.attempts:
                 continue
             if isinstance(event, Started):
-                if stage.task.elsewhere is None:  # it takes the files as they are now, not as they were when it queued
-                    self._results.given(stage.task)
                 self._table.say(stage, StageState.RUNNING, node=event.node)
             elif isinstance(event, Output):
                 if stage.task.elsewhere is not None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from shlex import quote
 
+from dvc_ray.driver.edits import Edits
 from dvc_ray.errors import StorageError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
 from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.workspace import Home, unpack
-
-_Stamp = tuple[int, int, int]
 
 
 class Results:
@@ -28,12 +26,11 @@ class Results:
         self._project = project
         self._listen = listen
         self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
-        self._given: dict[str, Mapping[str, _Stamp]] = {}
-        """Deps that are files, by stage and path, as an attempt was given them."""
+        self._edits = Edits()
 
     def given(self, task: StageTask) -> None:
         """Note what an attempt is given: the user may edit a dep while it runs."""
-        self._given[task.address] = dict(_stamps(task))
+        self._edits.given(task)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Hold DVC's lock; finished work is not given up because another command holds it for a while."""
@@ -52,16 +49,18 @@ class Results:
         with self.locked():
             for task, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
                 assert result.entry is not None  # noqa: S101
-                self._tell_edited(task, result)
+                edited = self._edits.of(task, result)
                 try:
                     self._bring(task, result)
                 except (OSError, StorageError) as error:
                     ends[task.address] = f"its files cannot be brought home: {error}"
                     continue
                 self._project.add_code(result.created)
-                merges.append(Merge(task=task, entry=result.entry))
+                merges.append(Merge(task=task, entry=result.entry, edited=edited))
                 ends[task.address] = ""
-            self._project.merge(merges)
+            found = self._project.merge(merges)
+        for address, deps in found.items():
+            self._tell_edited(address, deps)
         for merge in merges:
             if why := self._project.bring_outs(merge.task):
                 self._listen(Notice(text=f"stage '{merge.task.address}' is done, but {why}", level="warning"))
@@ -76,28 +75,17 @@ class Results:
             text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
             self._listen(Notice(text=text, level="warning"))
 
-    def _tell_edited(self, task: StageTask, result: StageResult) -> None:
-        """Name deps that somebody has edited since: the command has not seen that, and dvc.lock does not say it has.
-
-        Only files: a look at all that is in a directory would cost more than it is worth.
-        """
-        before, now = self._given.pop(task.address, {}), dict(_stamps(task))
-        own = {changed.path for changed in result.changed}
-        if edited := [path for path, known in before.items() if now.get(path) != known and path not in own]:
-            named = ", ".join(f"'{path}'" for path in edited[:3]) + (" and more" if len(edited) > 3 else "")
-            text = f"{named} changed while stage '{task.address}' ran. dvc.lock names the version that it was given;"
-            self._listen(Notice(text=f"{text} the next run takes the new one.", level="warning"))
+    def _tell_edited(self, address: str, deps: Mapping[str, bool]) -> None:
+        for dep, taken in deps.items():
+            text = f"'{dep}' changed while stage '{address}' ran, which was given the version before. dvc.lock names "
+            if taken:
+                text += f"the new one, as with dvc repro. To run the stage on it: dvc-ray repro -sf {quote(address)}"
+            else:
+                text += "that one: the new one is not there, or cannot be read."
+            self._listen(Notice(text=text, level="warning"))
 
     def _bring(self, task: StageTask, result: StageResult) -> None:
         if result.parcel is not None:  # from a machine that shares no disk: as if its workspace was here
             unpack(result.parcel, task.workspace, bring=self._project.bring_object)
         self._home.bring(task, result)
-
-
-def _stamps(task: StageTask) -> Iterator[tuple[str, _Stamp]]:
-    """Inode, modification time (ns) and size of each dep that is a file."""
-    for path in task.deps:
-        with contextlib.suppress(OSError):
-            found = os.stat(os.path.join(task.tree, path))
-            if stat.S_ISREG(found.st_mode):
-                yield path, (found.st_ino, found.st_mtime_ns, found.st_size)
+        self._edits.brought(task, result)

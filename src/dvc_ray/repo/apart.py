@@ -53,6 +53,10 @@ class Apart:
         """Status of a stage, by hashes."""
         return status.by_hashes(stage, self._data)
 
+    def is_away(self, dep: Any) -> bool:
+        """Whether data of a dep is not in the workspace, but in a remote."""
+        return self._data.is_away(dep)
+
     def would_fit(self, deps: Iterable[Any]) -> bool:
         """Whether deps are what their hashes say."""
         return not any(status.dep_by_hashes(dep, self._data) for dep in deps)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
 from dvc_ray.repo import choosing, git, hashes, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignores import Ignores
 from dvc_ray.repo.lock import Locks
@@ -31,6 +32,8 @@ class Merge:
     task: StageTask
     entry: dict[str, Any]
     """The stage's entry of dvc.lock."""
+    edited: tuple[str, ...] = ()
+    """Deps that somebody may have edited since the attempt was given them; absolute."""
 
 
 def _nothing() -> None:
@@ -382,12 +385,19 @@ class Project:
         """Place of a stage in the plan."""
         return self._order[address]
 
-    def merge(self, merges: Sequence[Merge]) -> None:
-        """Take finished stages into dvc.lock and .gitignore, and their hashes into DVC's memory; needs `locked`."""
+    def merge(self, merges: Sequence[Merge]) -> dict[str, dict[str, bool]]:
+        """Take finished stages into dvc.lock and .gitignore, and their hashes into DVC's memory; needs `locked`.
+
+        Returns:
+            By address, deps that are not what a stage was given, and whether dvc.lock names the new version.
+        """
         with ours():
+            edited = {}
             for merge in sorted(merges, key=lambda merge: self._order[merge.task.address]):
                 self._fill(merge)
+                edited[merge.task.address] = self._look_again(merge)
             self._dump([self._stages[merge.task.address] for merge in merges])
+        return edited
 
     def bring_outs(self, task: StageTask) -> str:
         """Bring the cached outs of a merged attempt home, if that is wanted; without a lock, it may take long.
@@ -467,6 +477,13 @@ class Project:
         if merge.task.commit:
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
         stage.ignore_outs()
+
+    def _look_again(self, merge: Merge) -> dict[str, bool]:
+        if not merge.edited:
+            return {}
+        stage = self._stages[merge.task.address]
+        away = {dep.fs_path for dep in stage.deps if self._apart is not None and self._apart.is_away(dep)}
+        return look_again(stage, set(merge.edited) - away)
 
     def _take(self, stage: Any, entry: Mapping[str, Any]) -> None:
         """Take hashes into a stage whose data may be elsewhere."""

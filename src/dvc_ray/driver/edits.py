@@ -1,0 +1,75 @@
+"""Noticing that somebody edits deps while stages run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from dvc_ray.paths import is_under
+from dvc_ray.values.task import StageResult, StageTask
+
+_Stamp = tuple[str, int, int, int]
+"""Path, inode, modification time (ns) and size."""
+
+
+class Edits:
+    """Deps that are not what they were when a stage of the run was first given them.
+
+    Only where to look: a stage that was given a new version already is named as well. Whether dvc.lock has to say
+    something else, the hash tells.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        """What tells one state of a dep from another, by path; absolute."""
+        self._edited: set[str] = set()
+
+    def given(self, task: StageTask) -> None:
+        """Note what an attempt is given."""
+        for path in _deps(task):
+            if path not in self._first:
+                self._first[path] = _state(path)
+
+    def of(self, task: StageTask, result: StageResult) -> tuple[str, ...]:
+        """Find deps of an attempt that somebody has edited; absolute. To be asked before its changes are brought home.
+
+        A file that the command has written to as well is left out: that version counts.
+        """
+        own = {os.path.join(task.tree, changed.path) for changed in result.changed}
+        found = [path for path in _deps(task) if path not in own and path in self._first]
+        self._edited.update(path for path in found if path not in self._edited and _state(path) != self._first[path])
+        return tuple(path for path in found if path in self._edited)
+
+    def brought(self, task: StageTask, result: StageResult) -> None:
+        """Take it for no edit that a command wrote to a dep, of its own stage or of others."""
+        wrote = [*(changed.path for changed in result.changed), *result.deleted, *result.created]
+        for path in self._first.keys() - self._edited if wrote else ():
+            if any(is_under(one, {os.path.relpath(path, task.tree)}) for one in wrote):
+                self._first[path] = _state(path)
+
+
+def _deps(task: StageTask) -> Iterator[str]:
+    return (os.path.join(task.tree, path) for path in task.deps)
+
+
+def _state(path: str) -> int:
+    return hash(tuple(sorted(_stamps(path))))
+
+
+def _stamps(path: str) -> Iterator[_Stamp]:
+    """Stamp a file, or all that is in a directory; nothing where there is neither."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            yield path, found.st_ino, found.st_mtime_ns, found.st_size
+            return
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _stamps(entry.path)
+                    continue
+                with contextlib.suppress(OSError):  # a link that leads nowhere, or what has gone
+                    found = entry.stat()
+                    yield entry.path, found.st_ino, found.st_mtime_ns, found.st_size
