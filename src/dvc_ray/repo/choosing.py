@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dvc_ray import settings
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import tasks
 from dvc_ray.repo.failures import ours
 from dvc_ray.values.run import Selection
-from dvc_ray.values.stage import StageKind
+from dvc_ray.values.stage import StageKind, StageSpec
 
 
 def ordered(repo: Any, selection: Selection) -> list[Any]:
@@ -61,6 +62,45 @@ def share_files(stages: Sequence[Any]) -> None:
     files: dict[str, Any] = {}
     for stage in stages:
         stage.dvcfile = files.setdefault(stage.path, stage.dvcfile)
+
+
+def spec(stage: Any, graph: Any, selection: Selection, order: Mapping[str, int]) -> StageSpec:
+    """Say what a plan has to know of a stage.
+
+    Args:
+        stage: The ``dvc.stage.Stage``.
+        graph: The project's graph, with an edge from each stage to those it depends on.
+        selection: What the run is about.
+        order: Place in the plan of each stage that is selected, by address.
+
+    Raises:
+        ConfigError: Its ``meta.ray`` is wrong.
+    """
+    single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
+    above, below = list(graph.successors(stage)), list(graph.predecessors(stage))
+    near: list[Any]
+    if single:  # no graph: one after the other as they were named, whatever became of the others
+        near, turns = [], [*above, *below]
+    elif stage.frozen:  # it waits for none, but sees of their outs what it would see in its turn
+        near, turns = [], above
+    else:
+        near, turns = above, [found for found in below if found.frozen]
+    return StageSpec(
+        address=stage.addressing,
+        kind=kind_of(stage),
+        cmd=tasks.commands(stage),
+        upstream=_before(stage, near, order),
+        after=_before(stage, turns, order),
+        settings=settings.parse(stage.addressing, stage.meta),
+        group=group_of(stage),
+    )
+
+
+def _before(stage: Any, others: Sequence[Any], order: Mapping[str, int]) -> tuple[str, ...]:
+    """Those of some stages that come before one, in plan order."""
+    place = order[stage.addressing]
+    names = (other.addressing for other in others)
+    return tuple(sorted((name for name in names if order.get(name, place) < place), key=order.__getitem__))
 
 
 def kind_of(stage: Any) -> StageKind:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import choosing, git, hashes, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
-from dvc_ray.repo.ignores import Ignores
-from dvc_ray.repo.lock import Locks
+from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status
@@ -23,17 +21,6 @@ if TYPE_CHECKING:  # a run on one machine should not pay for what it does not ne
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
     from dvc_ray.values.task import StageTask
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merge:
-    """A finished attempt, its files at home already."""
-
-    task: StageTask
-    entry: dict[str, Any]
-    """The stage's entry of dvc.lock."""
-    edited: tuple[str, ...] = ()
-    """Deps that somebody may have edited since the attempt was given them; absolute."""
 
 
 def _nothing() -> None:
@@ -53,11 +40,8 @@ class Project:
         self._copy = copy
         self._stages: dict[str, Any] = {}
         self._order: dict[str, int] = {}
-        self._in_order: list[Any] = []
-        self._locks = Locks({})
+        self._record = Record(repo, [])
         self._apart: Apart | None = None
-        self._ignores = Ignores(repo.scm)
-        self._current = 0
         self._code: tuple[str, ...] | None = None
 
     @classmethod
@@ -166,20 +150,15 @@ class Project:
                 choosing.share_files(found)
         except ProjectError as error:
             raise choosing.with_nearest(self._repo, error, selection.targets) from error
-        self._repo.scm_context.ignore = self._ignore
+        self._record = Record(self._repo, found)
+        self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
-        self._in_order = found
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
-        self._locks = Locks(
-            {
-                (stage.dvcfile._lockfile.path, stage.name): place
-                for place, stage in enumerate(found)
-                if getattr(stage, "name", None)
-            }
-        )
-        return tuple(self._spec(stage, graph, selection) for stage in found)
+        for stage in found:
+            self._refuse_unsupported(stage)
+        return tuple(choosing.spec(stage, graph, selection, self._order) for stage in found)
 
     def scatter(self, options: RunOptions, *, dry: bool = False) -> None:
         """Have the selected stages run on machines that share no disk with this one: see `Apart`.
@@ -284,7 +263,7 @@ class Project:
             ProjectError: DVC rejects it: data is missing, an out is tracked by Git, …
         """
         stage = self._stages[address]
-        self._current = self._order[address]
+        self._record.turn(self._order[address])
         if self._apart is not None and choosing.kind_of(stage) is StageKind.COMMAND:
             return self._settle_apart(self._apart, stage, options, force=force)
         if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
@@ -308,7 +287,7 @@ class Project:
                     )
             except upto.WorkerNeededError:
                 return False
-            self._dump([stage])
+            self._record.dump([stage])
         return True
 
     def _settle_apart(self, apart: Apart, stage: Any, options: RunOptions, *, force: bool) -> bool:
@@ -317,10 +296,10 @@ class Project:
             entry = apart.settle(stage, options, force=force)
             if entry is None:
                 return False
-            self._take(stage, entry)
+            self._record.take(stage, entry)
             if why := apart.bring_home(stage, options):
                 raise ProjectError(why, "Run the same command again.")
-            self._dump([stage])
+            self._record.dump([stage])
         return True
 
     def restorable(self, address: str, options: RunOptions) -> bool:
@@ -396,7 +375,7 @@ class Project:
             for merge in sorted(merges, key=lambda merge: self._order[merge.task.address]):
                 self._fill(merge)
                 edited[merge.task.address] = self._look_again(merge)
-            self._dump([self._stages[merge.task.address] for merge in merges])
+            self._record.dump([self._stages[merge.task.address] for merge in merges])
         return edited
 
     def bring_outs(self, task: StageTask) -> str:
@@ -419,64 +398,23 @@ class Project:
         Returns:
             Files for the user to ``git add``, relative to the working directory.
         """
-        from dvc.scm import NoSCM
+        return self._record.finish(ok=ok)
 
-        context = self._repo.scm_context
-        if not ok:
-            self._ignores.undo()
-        elif context.files_to_track and context.autostage:
-            context.track_changed_files()
-        elif not isinstance(self._repo.scm, NoSCM):
-            return tuple(sorted(context.files_to_track))
-        return ()
-
-    def _spec(self, stage: Any, graph: Any, selection: Selection) -> StageSpec:
-        address = stage.addressing
+    def _refuse_unsupported(self, stage: Any) -> None:
         kind = choosing.kind_of(stage)
         if kind is StageKind.COMMAND:
             choosing.refuse_unsupported(stage, self.tree)
         elif kind is StageKind.IMPORT and self._copy:
             choosing.refuse_relative_import(stage, self.tree)
-        single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
-        above, below = list(graph.successors(stage)), list(graph.predecessors(stage))
-        near: list[Any]
-        if single:  # no graph: one after the other as they were named, whatever became of the others
-            near, turns = [], [*above, *below]
-        elif stage.frozen:  # it waits for none, but sees of their outs what it would see in its turn
-            near, turns = [], above
-        else:
-            near, turns = above, [found for found in below if found.frozen]
-        return StageSpec(
-            address=address,
-            kind=kind,
-            cmd=tasks.commands(stage),
-            upstream=self._before(address, near),
-            after=self._before(address, turns),
-            settings=settings.parse(address, stage.meta),
-            group=choosing.group_of(stage),
-        )
-
-    def _before(self, address: str, stages: Sequence[Any]) -> tuple[str, ...]:
-        """Those of some stages that come before one, in plan order."""
-        place = self._order[address]
-        names = (found.addressing for found in stages)
-        return tuple(sorted((name for name in names if self._order.get(name, place) < place), key=self.place))
 
     def _fill(self, merge: Merge) -> None:
-        from dvc.stage.loader import StageLoader
-
         stage = self._stages[merge.task.address]
-        self._current = self._order[merge.task.address]
+        self._record.turn(self._order[merge.task.address])
         if self._apart is not None and merge.task.elsewhere is not None:
-            self._take(stage, merge.entry)
+            self._record.take(stage, merge.entry)
             self._apart.take(stage, merge.task)
-            return
-        StageLoader.fill_from_lock(stage, merge.entry)
-        stage.cmd_changed = False
-        tasks.carry_home(self._repo, merge.task)
-        if merge.task.commit:
-            hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
-        stage.ignore_outs()
+        else:
+            self._record.take_here(stage, merge)
 
     def _look_again(self, merge: Merge) -> dict[str, bool]:
         if not merge.edited:
@@ -484,37 +422,3 @@ class Project:
         stage = self._stages[merge.task.address]
         away = {dep.fs_path for dep in stage.deps if self._apart is not None and self._apart.is_away(dep)}
         return look_again(stage, set(merge.edited) - away)
-
-    def _take(self, stage: Any, entry: Mapping[str, Any]) -> None:
-        """Take hashes into a stage whose data may be elsewhere."""
-        from dvc.stage.loader import StageLoader
-
-        StageLoader.fill_from_lock(stage, entry)
-        stage.cmd_changed = False
-        for out in stage.outs:  # its .gitignore goes where the out would be
-            if out.use_scm_ignore:
-                os.makedirs(os.path.dirname(out.fs_path), exist_ok=True)
-        stage.ignore_outs()
-
-    def _dump(self, stages: Sequence[Any]) -> None:
-        from dvc.stage import PipelineStage
-
-        pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
-        self._repo.scm_context.track_file(self._locks.write(pipeline))
-        for stage in stages:
-            if stage not in pipeline:
-                stage.dump(update_pipeline=False)
-
-    def _ignore(self, path: str) -> None:
-        """Stands in for ``SCMContext.ignore``: the same entries, in plan order."""
-        from dvc.scm import NoSCM
-        from dvc.utils import relpath
-
-        if isinstance(self._repo.scm, NoSCM):
-            return
-        stage = self._in_order[self._current]
-        place = next((number for number, out in enumerate(stage.outs) if out.fs_path == path), 0)
-        folder = bool(stage.outs[place].hash_info and stage.outs[place].hash_info.isdir)
-        written = self._ignores.add((self._current, place), path, folder=folder)
-        if written:
-            self._repo.scm_context.track_file(relpath(written))

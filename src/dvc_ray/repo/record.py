@@ -1,0 +1,117 @@
+"""What a run writes into a DVC project: dvc.lock, .gitignore, and what DVC remembers of files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dvc_ray.repo import hashes, tasks
+from dvc_ray.repo.ignores import Ignores
+from dvc_ray.repo.lock import Locks
+
+if TYPE_CHECKING:  # a run with nothing to do should not pay for what it does not need
+    from dvc_ray.values.task import StageTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """A finished attempt, its files at home already."""
+
+    task: StageTask
+    entry: dict[str, Any]
+    """The stage's entry of dvc.lock."""
+    edited: tuple[str, ...] = ()
+    """Deps that somebody may have edited since the attempt was given them; absolute."""
+
+
+class Record:
+    """The one writer of a run. To be called within ``ours()``, with DVC's lock held.
+
+    Args:
+        repo: The ``dvc.repo.Repo``.
+        stages: Stages of the run, in plan order.
+    """
+
+    def __init__(self, repo: Any, stages: Sequence[Any]) -> None:
+        self._repo = repo
+        self._stages = stages
+        self._locks = Locks(
+            {
+                (stage.dvcfile._lockfile.path, stage.name): place
+                for place, stage in enumerate(stages)
+                if getattr(stage, "name", None)
+            }
+        )
+        self._ignores = Ignores(repo.scm)
+        self._current = 0
+
+    def turn(self, place: int) -> None:
+        """Say which stage's outs DVC is going to ignore, by its place in the plan."""
+        self._current = place
+
+    def ignore(self, path: str) -> None:
+        """Stands in for ``SCMContext.ignore``: the same entries, in plan order."""
+        from dvc.scm import NoSCM
+        from dvc.utils import relpath
+
+        if isinstance(self._repo.scm, NoSCM):
+            return
+        stage = self._stages[self._current]
+        place = next((number for number, out in enumerate(stage.outs) if out.fs_path == path), 0)
+        folder = bool(stage.outs[place].hash_info and stage.outs[place].hash_info.isdir)
+        written = self._ignores.add((self._current, place), path, folder=folder)
+        if written:
+            self._repo.scm_context.track_file(relpath(written))
+
+    def take(self, stage: Any, entry: Mapping[str, Any]) -> None:
+        """Take hashes into a stage whose data may be elsewhere."""
+        self._fill(stage, entry)
+        for out in stage.outs:  # its .gitignore goes where the out would be
+            if out.use_scm_ignore:
+                os.makedirs(os.path.dirname(out.fs_path), exist_ok=True)
+        stage.ignore_outs()
+
+    def take_here(self, stage: Any, merge: Merge) -> None:
+        """Take hashes into a stage whose data is here, and what the worker knows of its files into DVC's memory."""
+        self._fill(stage, merge.entry)
+        tasks.carry_home(self._repo, merge.task)
+        if merge.task.commit:
+            hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
+        stage.ignore_outs()
+
+    def _fill(self, stage: Any, entry: Mapping[str, Any]) -> None:
+        from dvc.stage.loader import StageLoader
+
+        StageLoader.fill_from_lock(stage, entry)
+        stage.cmd_changed = False
+
+    def dump(self, stages: Sequence[Any]) -> None:
+        """Write the entries of finished stages."""
+        from dvc.stage import PipelineStage
+
+        pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
+        self._repo.scm_context.track_file(self._locks.write(pipeline))
+        for stage in stages:
+            if stage not in pipeline:
+                stage.dump(update_pipeline=False)
+
+    def finish(self, *, ok: bool) -> tuple[str, ...]:
+        """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.
+
+        Both as ``dvc repro`` does.
+
+        Returns:
+            Files for the user to ``git add``, relative to the working directory.
+        """
+        from dvc.scm import NoSCM
+
+        context = self._repo.scm_context
+        if not ok:
+            self._ignores.undo()
+        elif context.files_to_track and context.autostage:
+            context.track_changed_files()
+        elif not isinstance(self._repo.scm, NoSCM):
+            return tuple(sorted(context.files_to_track))
+        return ()
