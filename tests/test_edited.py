@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,29 @@ def test_dvc_lock_names_what_stock_dvc_names(
     assert told in locally.warnings
     assert "dvc-ray repro -sf one" in locally.warnings
     assert "stage 'after'" not in locally.warnings, "that was given the new one"
+
+
+def test_a_dep_of_many_stages_is_told_with_the_first_and_at_the_end(
+    project: Make, repro: Repro, tmp_path: Path
+) -> None:
+    both = until(f"test -e {tmp_path}/1 -a -e '{tmp_path}/a b'")
+    text = f"""
+stages:
+  each:
+    foreach: [1, a b]
+    do:
+      cmd: >-
+        cat code.py > '${{item}}.txt'; touch '{tmp_path}/${{item}}'; {both}; echo new > {tmp_path}/project/code.py
+      deps: [code.py]
+      outs: ["${{item}}.txt"]
+"""
+    root = project({"dvc.yaml": text, "code.py": "old\n"})
+    assert not repro(root).failed
+    told = [event.text for event in repro.events if isinstance(event, Notice) and "changed while" in event.text]
+    first, last = told
+    assert first.startswith("'code.py' changed while stage 'each@")
+    assert last.startswith("'code.py' changed while 2 stages ran, which were given the version before.")
+    assert sorted(shlex.split(last.split("dvc-ray ")[1])) == ["-sf", "each@1", "each@a b", "repro"]
 
 
 def test_as_much_where_no_disk_is_shared(

@@ -221,7 +221,7 @@ def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Sta
     (told,) = (event["text"] for event in run.events if "changed while stage" in event.get("text", ""))
     assert told.startswith("'in.txt' changed while stage 'one' ran, which was given the version before.")
     assert stock.status(root) == {}
-    advice = told.split("To run the stage on it: dvc-ray ")[1]
+    advice = told.split("To run it again: dvc-ray ")[1]
     assert cli(root, *advice.split()).returncode == 0
     assert (root / "out.txt").read_text() == "new\n"
 

@@ -92,6 +92,9 @@ class Driver:
         except BaseException:
             self._stop_all()
             raise
+        finally:
+            with contextlib.suppress(Exception):  # nobody may be listening any more
+                self._results.tell_edited()
         return RunResult(
             run_id=self._run_id,
             reports=tuple(stage.report for stage in self._table),

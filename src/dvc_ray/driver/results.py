@@ -27,6 +27,8 @@ class Results:
         self._listen = listen
         self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
         self._edits = Edits()
+        self._outdated: dict[str, list[str]] = {}
+        """Stages that were given another version of a dep than dvc.lock names, by that dep."""
 
     def given(self, task: StageTask) -> None:
         """Note what an attempt is given: the user may edit a dep while it runs."""
@@ -75,13 +77,24 @@ class Results:
             text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
             self._listen(Notice(text=text, level="warning"))
 
+    def tell_edited(self) -> None:
+        """Say at the end of the run what concerns more stages than the one that was named at once."""
+        for dep, addresses in self._outdated.items():
+            if len(addresses) > 1:
+                text = f"'{dep}' changed while {len(addresses)} stages ran, which were given the version before. "
+                self._listen(Notice(text=text + _new_named("them", addresses), level="warning"))
+
     def _tell_edited(self, address: str, deps: Mapping[str, bool]) -> None:
         for dep, taken in deps.items():
-            text = f"'{dep}' changed while stage '{address}' ran, which was given the version before. dvc.lock names "
+            text = f"'{dep}' changed while stage '{address}' ran, which was given the version before. "
             if taken:
-                text += f"the new one, as with dvc repro. To run the stage on it: dvc-ray repro -sf {quote(address)}"
+                outdated = self._outdated.setdefault(dep, [])
+                outdated.append(address)
+                if len(outdated) > 1:  # all of them are named at the end: it may be one file that each of many has
+                    continue
+                text += _new_named("it", [address])
             else:
-                text += "that one: the new one is not there, or cannot be read."
+                text += "dvc.lock names that one: the new one is not there, or cannot be read."
             self._listen(Notice(text=text, level="warning"))
 
     def _bring(self, task: StageTask, result: StageResult) -> None:
@@ -89,3 +102,8 @@ class Results:
             unpack(result.parcel, task.workspace, bring=self._project.bring_object)
         self._home.bring(task, result)
         self._edits.brought(task, result)
+
+
+def _new_named(what: str, addresses: Iterable[str]) -> str:
+    command = f"dvc-ray repro -sf {' '.join(quote(address) for address in addresses)}"
+    return f"dvc.lock names the new one, as with dvc repro. To run {what} again: {command}"
