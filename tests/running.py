@@ -45,7 +45,7 @@ class Running:
 
     def finish(self) -> tuple[int, str]:
         """Wait for its end; returns the exit code and what it said to stderr."""
-        out, err = self.process.communicate(timeout=90)
+        out, err = self.process.communicate(timeout=180)
         self.events += [json.loads(line) for line in out.splitlines()]
         return self.process.returncode, err
 

@@ -580,7 +580,7 @@ def test_two_at_the_same_time(project: Make, background: Callable[..., Backgroun
     assert {name for name, _ in running(root)} == {"one", "two"}
     flag.touch()
     for each in both:
-        _, err = each.process.communicate(timeout=60)
+        _, err = each.process.communicate(timeout=180)
         assert each.process.returncode == 0, err
     assert stock.sh(root, f"git show {commit(root, 'one')}:params.yaml") == "lr: 2\n"
     assert stock.sh(root, f"git show {commit(root, 'two')}:params.yaml") == "lr: 3\n"

@@ -141,14 +141,14 @@ def test_a_result_is_not_lost_between_its_end_and_its_merge(
     (root / "in.txt").write_text("")
     merge, merges = Project.merge, 0
 
-    def interrupted(self: Project, found: Sequence[Merge]) -> None:
+    def interrupted(self: Project, found: Sequence[Merge]) -> dict[str, dict[str, bool]]:
         nonlocal merges
         merges += 1
         if merges == 1:
             raise KeyboardInterrupt
         if ends == "later":
             raise OSError(28, "No space left on device")
-        merge(self, found)
+        return merge(self, found)
 
     monkeypatch.setattr(Project, "merge", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -204,7 +204,8 @@ def test_stock_dvc_beside_a_run(project: Make, start: Start, tmp_path: Path) -> 
     assert stock.sh(root, "cat dvc.lock").count("cmd:") == 2
 
 
-@pytest.mark.parametrize("way", ["replaced", pytest.param("in place", marks=pytest.mark.full)])
+@pytest.mark.full  # what is left is compared with stock DVC in each run: test_edited.py
+@pytest.mark.parametrize("way", ["replaced", "in place"])
 def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
     """As stock DVC has it (`tests/test_edited.py`), and the user is told what that means and what to do."""
     flag = tmp_path / "flag"

@@ -164,7 +164,7 @@ class Terminal:
     def read_until(self, text: str) -> str:
         found = ""
         while text not in found:
-            if not select.select([self._master], [], [], 60)[0]:
+            if not select.select([self._master], [], [], 180)[0]:
                 break
             try:
                 found += os.read(self._master, 4096).decode(errors="replace")
