@@ -253,8 +253,8 @@ class Project:
     def settle(self, address: str, options: RunOptions, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
-        DVC's own ``Stage.run`` goes up to the point where it would run the command. Like it, this removes the outs
-        of the last run first. Needs `locked`.
+        DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
+        it removes first, stay until there is something to put in their place. Needs `locked`.
 
         Returns:
             Whether the stage is finished; else a worker must run its command.
@@ -268,16 +268,18 @@ class Project:
             return self._settle_apart(self._apart, stage, options, force=force)
         if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
             return True
+        command = choosing.kind_of(stage) is StageKind.COMMAND
+        # With --ignore-errors what comes after must not find outs of the last run where this one failed, however it did.
+        lenient = options.on_error is OnError.IGNORE
         with ours():
-            if choosing.kind_of(stage) is StageKind.COMMAND:
+            if command:
                 if options.pull:
                     upto.pull_missing_deps(stage)
-                # With --ignore-errors what comes after must not find outs of the last run where this one failed.
-                if not options.allow_missing and options.on_error is not OnError.IGNORE:
+                if not options.allow_missing and not lenient:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
-                with upto.no_commands():
+                with upto.no_commands(), contextlib.nullcontext() if lenient else upto.outs_left(stage):
                     stage.run(
                         force=force,
                         run_cache=options.run_cache,

@@ -172,6 +172,8 @@ class StageResult:
     """Files of the snapshot that the command deleted, relative to the tree."""
     created: tuple[str, ...] = ()
     """New files that no out declares."""
+    stale: tuple[str, ...] = ()
+    """Outs that the command has not made, of which the user's tree may have those of the last run; relative to it."""
     timed_out: bool = False
     unreachable: bool = False
     """Whether its node could not reach a remote, before the command ran."""

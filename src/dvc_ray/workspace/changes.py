@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -42,18 +43,28 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
 
 def misplaced_outs(task: StageTask) -> tuple[str, ...]:
     """Name outs that are not in the workspace but in the user's tree, written there by the command."""
-    removed = sorted(set(task.outs) - set(task.copies))
-    missing = [path for path in removed if not os.path.lexists(os.path.join(task.workspace, path))]
-    return tuple(path for path in missing if _written_at_home(task, path))
-
-
-def _written_at_home(task: StageTask, path: str) -> bool:
-    found = os.path.join(task.home, path)
-    if not os.path.lexists(found):
-        return False
-    # The run has removed it before, but for an experiment: that leaves the outs of the last run in the user's tree.
     made = os.stat(os.path.join(task.workspace, task.project, CODE_LIST)).st_mtime_ns
-    return task.home == task.tree or os.lstat(found).st_mtime_ns > made
+    return tuple(path for path in _missing(task) if _written_since(os.path.join(task.home, path), made))
+
+
+def stale_outs(task: StageTask) -> tuple[str, ...]:
+    """Name outs that the command has not made: those of the last run are no result of it."""
+    misplaced = set(misplaced_outs(task))
+    return tuple(path for path in _missing(task) if path not in misplaced)
+
+
+def _missing(task: StageTask) -> list[str]:
+    return [path for path in task.outs if not os.path.lexists(os.path.join(task.workspace, path))]
+
+
+def _written_since(path: str, when: int) -> bool:
+    """Whether a file, or something in a directory, has been written since; what the last run left there has not."""
+    with contextlib.suppress(OSError):
+        if os.lstat(path).st_ctime_ns > when:
+            return True
+        with os.scandir(path) as entries:
+            return any(_written_since(entry.path, when) for entry in entries)
+    return False
 
 
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:

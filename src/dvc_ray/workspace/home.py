@@ -52,6 +52,8 @@ class Home:
             source = os.path.join(result.workspace, path)
             if os.path.lexists(source):
                 move(source, os.path.join(task.tree, path))
+            elif path in result.stale:
+                remove(os.path.join(task.tree, path))
         for path in result.created:
             self._bring_created(task, path, result.workspace)
         for changed in result.changed:
@@ -130,6 +132,15 @@ class Home:
             f" what '{winner}' wrote. Declare it as an out of one of them, or make one depend on the other."
         )
         return theirs if later else ours
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory, if it is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def move(source: str, target: str) -> None:
