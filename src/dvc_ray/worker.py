@@ -95,6 +95,7 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         changed=found.changed,
         deleted=found.deleted,
         created=found.created,
+        replaced=found.replaced,
         stale=attempt.stale(),
         timed_out=attempt.why is command.End.TIMEOUT,
     )

@@ -12,6 +12,7 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
+from dvc_ray.repo.ignored import Ignored, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.values.run import OnError, RunOptions, Selection
@@ -21,6 +22,11 @@ if TYPE_CHECKING:  # a run on one machine should not pay for what it does not ne
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
     from dvc_ray.values.task import StageTask
+
+
+def _is_bare(request: tasks.Request) -> bool:
+    own = request.settings.bare_workspace
+    return request.options.bare_workspace if own is None else own
 
 
 def _nothing() -> None:
@@ -43,6 +49,7 @@ class Project:
         self._record = Record(repo, [])
         self._apart: Apart | None = None
         self._code: tuple[str, ...] | None = None
+        self._ignored: Ignored | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -120,6 +127,14 @@ class Project:
         if self._code is None:
             self._code = snapshot.files(self._repo)
         return self._code
+
+    def ignored(self) -> tuple[str, ...]:
+        """What Git ignores, relative to `tree`: files, and folders that are ignored with all that is in them.
+
+        Raises:
+            ProjectError: Git cannot list it.
+        """
+        return snapshot.ignored(self._repo)
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
@@ -324,13 +339,22 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        code = self.code()
+        around = self._surroundings(bare=self._apart is not None or _is_bare(request))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, code, request, self._copy)
+                return tasks.make(self._repo, stage, around, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            return self._apart.describe(tasks.make(self._repo, stage, code, lenient, self._copy), stage, request)
+            return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
+
+    def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
+        if bare:
+            return tasks.Surroundings(code=self.code())
+        if self._ignored is None:
+            home = self._copy.of if self._copy else self.tree
+            entries = self._copy.ignored() if self._copy else self.ignored()
+            self._ignored = split(home, entries, self.outs(), self.inputs())
+        return tasks.Surroundings(code=self.code(), ignored=self._ignored)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""

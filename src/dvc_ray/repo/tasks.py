@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports
+from dvc_ray.repo.ignored import Ignored, without
 from dvc_ray.settings import parse
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
@@ -45,15 +47,26 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
+    ignored: Callable[[], tuple[str, ...]] = tuple
+    """Names what Git ignores in the user's own tree, relative to it, as far as commands are to see it."""
 
 
-def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Copy | None = None) -> StageTask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a stage's workspace has beside what the stage declares."""
+
+    code: tuple[str, ...]
+    """Files of the snapshot, relative to the tree."""
+    ignored: Ignored = field(default_factory=Ignored)
+
+
+def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, copy: Copy | None = None) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
-        code: Files of the snapshot.
+        surroundings: What its workspace has beside what it declares.
         request: What the driver decides.
         copy: What an experiment's copy of a project is of; None: this is the user's own.
 
@@ -68,6 +81,17 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
     outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
     persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
     removed = set(outs) - set(persisted)
+    links = tuple(
+        _resolved(
+            root,
+            (
+                *_deps(stage, allow_missing=request.options.allow_missing),
+                *_includes(stage, request.settings),
+                *(copy.paths if copy else ()),
+            ),
+        )
+    )
+    ignored = without(surroundings.ignored, (*outs, *links))
     return StageTask(
         run_id=request.run_id,
         address=stage.addressing,
@@ -79,19 +103,12 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         home=home,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=tuple(path for path in code if not is_under(path, removed)),
-        links=tuple(
-            _resolved(
-                root,
-                (
-                    *_deps(stage, allow_missing=request.options.allow_missing),
-                    *_includes(stage, request.settings),
-                    *(copy.paths if copy else ()),
-                ),
-            )
-        ),
+        code=tuple(path for path in surroundings.code if not is_under(path, removed)),
+        links=links,
         deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
+        ignored=ignored.links,
+        folders=ignored.folders,
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
@@ -226,7 +243,9 @@ def touched(stage: Any) -> Iterator[str]:
     yield from (item.fs_path for item in (*stage.deps, *stage.outs) if item.protocol == "local")
     section = (stage.meta or {}).get("ray") if isinstance(stage.meta, dict) else None
     if section:
-        include = parse(stage.addressing, stage.meta).include
+        include: tuple[str, ...] = ()
+        with contextlib.suppress(ConfigError):  # it is told of stages that are to run
+            include = parse(stage.addressing, stage.meta).include
         yield from (os.path.normpath(os.path.join(stage.wdir, path)) for path in include)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import Changed, StageTask
-from dvc_ray.workspace.materialise import CODE_LIST, Materialised, stamps
+from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, stamps
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
 """What separates words of a message that may be relative paths."""
@@ -23,11 +23,13 @@ class Changes:
     changed: tuple[Changed, ...]
     deleted: tuple[str, ...]
     created: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
+    """Links to ignored files and folders that are not what they were."""
 
 
 def find_changes(task: StageTask, made: Materialised) -> Changes:
     """Compare a workspace with what was put there. Outs are not looked at."""
-    tops = set(task.outs)
+    tops = {*task.outs, *task.ignored}
     now = {path: stamp for path, stamp in stamps(made.root) if not is_under(path, tops)}
     before = {path: stamp for path, stamp in made.stamps.items() if not is_under(path, tops)}
     return Changes(
@@ -38,7 +40,14 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
         ),
         deleted=tuple(path for path in before if path not in now),
         created=tuple(path for path in now if path not in before),
+        replaced=tuple(path for path, made_as in made.shared.items() if _now(made.root, path) != made_as),
     )
+
+
+def _now(root: str, path: str) -> Identity | None:
+    with contextlib.suppress(OSError):
+        return identity(os.path.join(root, path))
+    return None
 
 
 def misplaced_outs(task: StageTask) -> tuple[str, ...]:
@@ -69,7 +78,7 @@ def _written_since(path: str, when: int) -> bool:
 
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
     """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
-    given = {*task.code, *task.links, *task.copies, *task.outs}
+    given = {*task.code, *task.links, *task.copies, *task.ignored, *task.outs}
     wdir = os.path.normpath(
         os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     )

@@ -54,6 +54,8 @@ class Home:
                 move(source, os.path.join(task.tree, path))
             elif path in result.stale:
                 remove(os.path.join(task.tree, path))
+        for path in result.replaced:
+            self._bring_replaced(task, path, result.workspace)
         for path in result.created:
             self._bring_created(task, path, result.workspace)
         for changed in result.changed:
@@ -86,6 +88,22 @@ class Home:
             if not later:
                 return
         move(source, target)
+        self._writer[path] = task.address
+
+    def _bring_replaced(self, task: StageTask, path: str, workspace: str) -> None:
+        """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
+        other = self._writer.get(path)
+        if other is not None and self._place(other) > self._place(task.address):
+            self._warn(
+                f"stages '{task.address}' and '{other}' both replaced '{path}', which no out declares; kept what"
+                f" '{other}' made. Give both the same 'mutex' under 'meta: ray:', or declare it as an out of one of them."
+            )
+            return
+        source, target = os.path.join(workspace, path), os.path.join(task.home, path)
+        if os.path.lexists(source):
+            move(source, target)
+        else:
+            remove(target)
         self._writer[path] = task.address
 
     def _keep_both(self, task: StageTask, path: str, source: str) -> None:
