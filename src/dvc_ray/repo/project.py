@@ -284,7 +284,7 @@ class Project:
         if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
             return True
         command = choosing.kind_of(stage) is StageKind.COMMAND
-        # With --ignore-errors what comes after must not find outs of the last run where this one failed, however it did.
+        # With --ignore-errors what comes after must not find outs of the last run where this one failed in any way.
         lenient = options.on_error is OnError.IGNORE
         with ours():
             if command:

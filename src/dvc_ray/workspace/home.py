@@ -96,7 +96,7 @@ class Home:
         if other is not None and self._place(other) > self._place(task.address):
             self._warn(
                 f"stages '{task.address}' and '{other}' both replaced '{path}', which no out declares; kept what"
-                f" '{other}' made. Give both the same 'mutex' under 'meta: ray:', or declare it as an out of one of them."
+                f" '{other}' made. Give both one 'mutex' under 'meta: ray:', or declare it as an out of one of them."
             )
             return
         source, target = os.path.join(workspace, path), os.path.join(task.home, path)
