@@ -348,12 +348,12 @@ class Project:
             return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
 
     def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
-        if bare:
+        ignored = self._copy.ignored if self._copy else self.ignored
+        if bare or ignored is None:
             return tasks.Surroundings(code=self.code())
         if self._ignored is None:
             home = self._copy.of if self._copy else self.tree
-            entries = self._copy.ignored() if self._copy else self.ignored()
-            self._ignored = split(home, entries, self.outs(), self.inputs())
+            self._ignored = split(home, ignored(), self.outs(), self.inputs())
         return tasks.Surroundings(code=self.code(), ignored=self._ignored)
 
     def add_code(self, paths: Sequence[str]) -> None:

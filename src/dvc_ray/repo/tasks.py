@@ -47,8 +47,8 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
-    ignored: Callable[[], tuple[str, ...]] = tuple
-    """Names what Git ignores in the user's own tree, relative to it, as far as commands are to see it."""
+    ignored: Callable[[], tuple[str, ...]] | None = None
+    """Names what Git ignores in the user's own tree, relative to it; None: commands do not see it (``--temp``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
         definition=definition(repo, stage),
         tree=root,
         home=home,
+        temporary=copy is not None and copy.ignored is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
         code=tuple(path for path in surroundings.code if not is_under(path, removed)),
