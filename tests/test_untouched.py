@@ -187,3 +187,20 @@ def everything(root: Path) -> dict[str, tuple[int, bytes]]:
         if path.is_file() and not part.startswith((".git/", ".dvc/tmp/", ".dvc/cache/")):
             found[part] = (path.stat().st_mode, path.read_bytes())
     return found
+
+
+REFUSED = {
+    "a missing dep": ("deps: [in.txt]", "dependency 'in.txt' does not exist"),
+    "a missing include": ("meta: {ray: {include: [no.txt]}}", "'no.txt' of 'meta.ray.include' does not exist"),
+    "an out of Git": ("outs: [of_git.txt]", "already tracked by SCM"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_dry_says_what_a_run_would_say(project: Make, cli: Cli, locally: Locally, kind: str) -> None:
+    field, text = REFUSED[kind]
+    root = project({"dvc.yaml": f"stages: {{one: {{cmd: echo, {field}}}}}", "of_git.txt": ""})
+    dry = cli(root, "repro", "--dry")
+    assert dry.returncode == 0
+    assert f"will fail: stage 'one': {text}" in dry.stdout or text in dry.stdout
+    assert text in locally(root).failed[0].error

@@ -319,6 +319,18 @@ class Project:
             self._record.dump([stage])
         return True
 
+    def refusal(self, address: str) -> str:
+        """Why `settle` would refuse a stage in the workspace as it is now; empty: it would not, as far as is known."""
+        stage = self._stages[address]
+        try:
+            with ours():
+                if self._apart is None:
+                    tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                tasks.check_outs(self._repo, stage)
+        except ProjectError as error:
+            return error.what
+        return ""
+
     def restorable(self, address: str, options: RunOptions) -> bool:
         """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
 
