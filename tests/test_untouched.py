@@ -32,8 +32,8 @@ stages:
 """
 
 STEPS = {
-    "the snapshot": "dvc_ray.repo.snapshot.files",
-    "ignored files": "dvc_ray.repo.snapshot.ignored",
+    "the snapshot": "dvc_ray.repo.snapshot.listing",
+    "ignored files": "dvc_ray.repo.project.split",
     "the task": "dvc_ray.repo.tasks.make",
     "the environment": "dvc_ray.repo.tasks._environment",
     "submitting": "dvc_ray.executors.local.LocalExecutor.submit",

@@ -48,7 +48,7 @@ class Project:
         self._order: dict[str, int] = {}
         self._record = Record(repo, [])
         self._apart: Apart | None = None
-        self._code: tuple[str, ...] | None = None
+        self._listing: snapshot.Listing | None = None
         self._ignored: Ignored | None = None
 
     @classmethod
@@ -122,19 +122,19 @@ class Project:
         """Files of the snapshot, relative to `tree`.
 
         Raises:
-            ProjectError: Git cannot list them.
+            ProjectError: They cannot be listed.
         """
-        if self._code is None:
-            self._code = snapshot.files(self._repo)
-        return self._code
+        return self.listing().code
 
-    def ignored(self) -> tuple[str, ...]:
-        """What Git ignores, relative to `tree`: files, and folders that are ignored with all that is in them.
+    def listing(self) -> snapshot.Listing:
+        """What is in the tree; as it was when that was asked first, and what stages have made since.
 
         Raises:
-            ProjectError: Git cannot list it.
+            ProjectError: It cannot be listed.
         """
-        return snapshot.ignored(self._repo)
+        if self._listing is None:
+            self._listing = snapshot.listing(self._repo)
+        return self._listing
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
@@ -360,18 +360,19 @@ class Project:
             return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
 
     def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
-        ignored = self._copy.ignored if self._copy else self.ignored
-        if bare or ignored is None:
+        listed = self._copy.listing if self._copy else self.listing
+        if bare or listed is None:
             return tasks.Surroundings(code=self.code())
         if self._ignored is None:
-            home = self._copy.of if self._copy else self.tree
-            self._ignored = split(home, ignored(), self.outs(), self.inputs())
+            home, found = self._copy.of if self._copy else self.tree, listed()
+            apart = split(home, found.ignored, self.outs(), self.inputs())
+            self._ignored = replace(apart, folders=(*apart.folders, *found.empty))
         return tasks.Surroundings(code=self.code(), ignored=self._ignored)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
-        if self._code is not None and paths:
-            self._code = tuple(sorted({*self._code, *paths}))
+        if self._listing is not None and paths:
+            self._listing = replace(self._listing, code=tuple(sorted({*self._listing.code, *paths})))
 
     def knows(self, address: str) -> bool:
         """Whether a stage is one of those selected."""

@@ -20,6 +20,7 @@ from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
+    from dvc_ray.repo.snapshot import Listing
     from dvc_ray.values.task import StageTask
 
 
@@ -47,8 +48,8 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
-    ignored: Callable[[], tuple[str, ...]] | None = None
-    """Names what Git ignores in the user's own tree, relative to it; None: commands do not see it (``--temp``)."""
+    listing: Callable[[], Listing] | None = None
+    """Says what is in the user's own tree; None: commands do not see what Git ignores there (``--temp``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
         definition=definition(repo, stage),
         tree=root,
         home=home,
-        temporary=copy is not None and copy.ignored is None,
+        temporary=copy is not None and copy.listing is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
         code=tuple(path for path in surroundings.code if not is_under(path, removed)),
