@@ -19,7 +19,7 @@ from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
-from dvc_ray.values.stage import Action, Plan, StageKind, StageState, Status
+from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
@@ -216,7 +216,7 @@ def _plan(
             if where.apart:
                 taken += take_over_from_remote(project, works, alone=where.alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
-        chosen = plan.make(specs, statuses, force=options.force)
+        chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
         if where.dry:
             chosen = _with_refusals(project, chosen, options)
         if where.apart:
@@ -236,6 +236,15 @@ def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
         refusal = project.refusal(step.spec.address) if first else ""
         steps.append(replace(step, reasons=(*step.reasons, f"will fail: {refusal}")) if refusal else step)
     return Plan(steps=tuple(steps))
+
+
+def _with_untracked(
+    project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunOptions
+) -> tuple[StageSpec, ...]:
+    """Find what stages read that one before them may write; looked for where one before them may run."""
+    first = plan.first_to_move(specs, statuses, force=options.force) + 1
+    later = (replace(spec, untracked=project.untracked(spec.address)) for spec in specs[first:])
+    return (*specs[:first], *later)
 
 
 def _joined(

@@ -133,7 +133,7 @@ class Trial:
         outs = self._lab.project.outs(fine)
         new = {*self._lab.project.outs(ran), *(path for path in outs if twin.misses(path))}
         # First: what the others move away would look removed.
-        for path in twin.bring(self._lab.leftovers(), outs, kept):
+        for path in twin.bring(self._lab.leftovers(), self._outs, kept):
             text = (
                 f"the experiment wrote '{path}', which Git ignores and no out declares; yours is left as it was,"
                 f" the new one is {os.path.relpath(os.path.join(kept, path), self._lab.home.tree)}."

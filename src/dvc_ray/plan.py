@@ -22,18 +22,32 @@ def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: b
         known when its deps are.
     """
     steps: dict[str, Step] = {}
+    last = 0  # wave of those before
     for spec in specs:
         status = statuses[spec.address]
         before = [steps[name] for name in (*spec.upstream, *spec.after) if name in steps]
         moving = [step.spec.address for step in before if step.action is not Action.SKIP]
+        serial = bool(spec.untracked and last)
+        wave = 1 + (last if serial else max((steps[name].wave for name in moving), default=0))
+        action = _action(status, moving=bool(moving) or serial, force=force)
         steps[spec.address] = Step(
             spec=spec,
-            action=_action(status, moving=bool(moving), force=force),
-            reasons=_reasons(status, moving, force=force),
-            wave=1 + max((steps[name].wave for name in moving), default=0),
+            action=action,
+            reasons=_reasons(status, moving, spec.untracked if serial else (), force=force),
+            wave=wave,
             judged=status.judged,
         )
+        last = last if action is Action.SKIP else max(last, wave)
     return Plan(steps=tuple(steps.values()))
+
+
+def first_to_move(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> int:
+    """Place of the first stage that a plan does not skip; how many there are if it skips all."""
+    place = -1
+    for place, spec in enumerate(specs):
+        if _action(statuses[spec.address], moving=False, force=force) is not Action.SKIP:
+            return place
+    return place + 1
 
 
 def with_runtime_env(specs: Iterable[StageSpec], common: Mapping[str, Any]) -> tuple[StageSpec, ...]:
@@ -66,9 +80,10 @@ def _action(status: Status, *, moving: bool, force: bool) -> Action:
     return Action.MAYBE if moving or not status.judged else Action.SKIP
 
 
-def _reasons(status: Status, moving: list[str], *, force: bool) -> tuple[str, ...]:
+def _reasons(status: Status, moving: list[str], untracked: tuple[str, ...], *, force: bool) -> tuple[str, ...]:
     if status.changed or not status.judged:
         return status.reasons
     if force:
         return ("forced",)
-    return (f"after {', '.join(moving)}",) if moving else ("unchanged",)
+    after = (f"after {', '.join(moving)}",) if moving else ()
+    return (*after, *(f"a stage before it may write '{dep}'" for dep in untracked)) or ("unchanged",)

@@ -209,7 +209,7 @@ class Driver:
         """Why the stage runs, in the workspace as it is now; None if it does not."""
         step = stage.step
         upstream_ran = any(state is not StageState.UNCHANGED for state in self._table.states_before(stage))
-        if (step.judged and not upstream_ran) or self._options.force:
+        if (step.judged and not upstream_ran and not step.spec.untracked) or self._options.force:
             return ", ".join(step.reasons) if step.action is Action.RUN else None
         status = self._project.status(step.spec.address, allow_missing=self._options.allow_missing)
         if not status.changed:

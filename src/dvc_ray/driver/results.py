@@ -25,7 +25,7 @@ class Results:
     def __init__(self, project: Project, listen: Callable[[Notice], None]) -> None:
         self._project = project
         self._listen = listen
-        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
+        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")), project.is_dep)
         self._edits = Edits()
         self._outdated: dict[str, list[str]] = {}
         """Stages that were given another version of a dep than dvc.lock names, by that dep."""

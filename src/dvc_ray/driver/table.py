@@ -73,6 +73,7 @@ class Table:
             {name: stage.state for name, stage in self._stages.items()},
             self.goes_on,
             {name: stage.step.spec.after for name, stage in self._stages.items()},
+            [name for name, stage in self._stages.items() if stage.step.spec.untracked],
         )
         self._flying: dict[str, Stage] = {}
         self._failed: int | None = None

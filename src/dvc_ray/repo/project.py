@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
+from dvc_ray.paths import is_under
 from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignored import Ignored, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
+from dvc_ray.repo.untracked import Untracked
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status
 
@@ -47,6 +50,9 @@ class Project:
         self._stages: dict[str, Any] = {}
         self._order: dict[str, int] = {}
         self._record = Record(repo, [])
+        self._untracked = Untracked(repo)
+        self._deps: set[str] | None = None
+        """What stages of the project depend on, relative to `tree`; None: not asked yet."""
         self._apart: Apart | None = None
         self._listing: snapshot.Listing | None = None
         self._ignored: Ignored | None = None
@@ -174,6 +180,19 @@ class Project:
         for stage in found:
             self._refuse_unsupported(stage)
         return tuple(choosing.spec(stage, graph, selection, self._order) for stage in found)
+
+    def is_dep(self, path: str) -> bool:
+        """Whether a stage of the project depends on a path relative to `tree`, or on a folder that it is in."""
+        if self._deps is None:
+            with ours():
+                paths = [dep.fs_path for stage in self._repo.index.stages for dep in stage.deps]
+            self._deps = {os.path.relpath(path, self.tree) for path in paths if path and os.path.isabs(path)}
+        return "." in self._deps or is_under(path, self._deps)
+
+    def untracked(self, address: str) -> tuple[str, ...]:
+        """Deps of a stage that no stage makes and neither Git nor DVC tracks; see `Untracked`."""
+        with ours():
+            return self._untracked.of(self._stages[address])
 
     def scatter(self, options: RunOptions, *, dry: bool = False) -> None:
         """Have the selected stages run on machines that share no disk with this one: see `Apart`.

@@ -79,6 +79,9 @@ class StageSpec:
     """Addresses of the stages of this plan whose outs it reads."""
     after: tuple[str, ...] = ()
     """Addresses of stages that only have their turn before: with ``--single-item`` none is for the sake of another."""
+    untracked: tuple[str, ...] = ()
+    """Deps that no stage makes and neither Git nor DVC tracks. A stage before it in the plan may write them without
+    declaring it, so that all of those have their turn before; empty as well where none of them can run."""
     settings: StageSettings = field(default_factory=StageSettings)
     group: str = ""
     """The address without what ``matrix`` or ``foreach`` has added: items of one stage share it."""

@@ -30,11 +30,13 @@ class Home:
     Args:
         place: Place of a stage in the plan.
         warn: Told about conflicts.
+        is_dep: Whether a stage of the project depends on a path, relative to the tree, or on a folder that it is in.
     """
 
-    def __init__(self, place: Callable[[str], int], warn: Callable[[str], None]) -> None:
+    def __init__(self, place: Callable[[str], int], warn: Callable[[str], None], is_dep: Callable[[str], bool]) -> None:
         self._place = place
         self._warn = warn
+        self._is_dep = is_dep
         self._versions: dict[str, dict[tuple[int, int], bytes]] = {}
         """Content that this run has replaced, by path and by modification time and size."""
         self._writer: dict[str, str] = {}
@@ -78,19 +80,17 @@ class Home:
             )
 
     def _bring_created(self, task: StageTask, path: str, workspace: str) -> None:
-        """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace."""
+        """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace.
+
+        But one that another stage reads must be what it would be after a serial run.
+        """
         source, target = os.path.join(workspace, path), os.path.join(task.tree, path)
         other = self._writer.get(path)
         if os.path.lexists(target) and "__pycache__" not in path and not _same_content(source, target):
-            if other is None:
+            if other is None and not self._is_dep(path):
                 self._keep_both(task, path, source)
                 return
-            later = self._place(task.address) > self._place(other)
-            self._warn(
-                f"stages '{other}' and '{task.address}' both wrote '{path}', which no out declares; kept what"
-                f" '{task.address if later else other}' wrote. Declare it as an out of one of them."
-            )
-            if not later:
+            if other is not None and not self._is_later(task, path, other):
                 return
         move(source, target)
         self._writer[path] = task.address
@@ -98,11 +98,8 @@ class Home:
     def _bring_replaced(self, task: StageTask, path: str, workspace: str) -> None:
         """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
         other = self._writer.get(path)
-        if other is not None and self._place(other) > self._place(task.address):
-            self._warn(
-                f"stages '{task.address}' and '{other}' both replaced '{path}', which no out declares; kept what"
-                f" '{other}' made. Give both one 'mutex' under 'meta: ray:', or declare it as an out of one of them."
-            )
+        overtaken = other is not None and self._place(other) > self._place(task.address)
+        if overtaken and not self._is_later(task, path, str(other)):
             return
         source, target = os.path.join(workspace, path), os.path.join(task.home, path)
         if os.path.lexists(source):
@@ -110,6 +107,15 @@ class Home:
         else:
             remove(target)
         self._writer[path] = task.address
+
+    def _is_later(self, task: StageTask, path: str, other: str) -> bool:
+        """Whether a stage is the later one of two that wrote a file; says so."""
+        later = self._place(task.address) > self._place(other)
+        self._warn(
+            f"stages '{other}' and '{task.address}' both wrote '{path}', which no out declares; kept what"
+            f" '{task.address if later else other}' wrote. Declare it as an out of one of them."
+        )
+        return later
 
     def _keep_both(self, task: StageTask, path: str, source: str) -> None:
         aside = os.path.join(task.kept, path)

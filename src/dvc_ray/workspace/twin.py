@@ -29,6 +29,8 @@ class Twin:
         self._tree = tree
         self._given: dict[str, _Stamp] = {}
         """Files that Git does not track, as they were given."""
+        self._lent: dict[str, _Stamp] = {}
+        """Files of the inputs, as they were linked."""
         self.linked: tuple[str, ...] = ()
         """Inputs that both trees share; relative paths."""
 
@@ -52,6 +54,7 @@ class Twin:
                 linked.append(path)
                 for file in files_under(self._home, path):
                     put(file, link_from=0)
+                    self._lent[file] = self._short(self._tree, file)
         self.linked = tuple(linked)
 
     def misses(self, path: str) -> bool:
@@ -82,22 +85,25 @@ class Twin:
 
         Args:
             paths: What there is of them now, relative; directories do not count.
-            outs: Brought by `move`.
+            outs: Brought by `move`, or left.
             kept: Directory for files that were made where the user has others, which were not given: as a stage of
                 ``repro`` must not replace them (`Home`).
 
         Returns:
             Those that were put there; relative paths.
         """
-        tops = set(outs) | set(self.linked)
-        gone = [path for path in self._given if not is_under(path, tops) and not _exists(self._tree, path)]
+        tops = set(outs)
+        taken = tops | set(self.linked)
+        gone = [path for path in self._given if not is_under(path, taken) and not _exists(self._tree, path)]
         aside = []
         for path in _checked(paths):
             internal = path.split("/", 1)[0] in {".dvc", ".git"} or "/.dvc/" in path
-            known = self._given.get(path)
+            known = self._given.get(path) or self._lent.get(path)
             if internal or is_under(path, tops) or (known is not None and known == self._short(self._tree, path)):
                 continue
             source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
+            if path in self._lent and _exists(self._home, path) and self._short(self._home, path) != known:
+                known = None  # somebody has changed the user's meanwhile
             if known is None and _exists(self._home, path) and "__pycache__" not in path and not _same(source, target):
                 target = os.path.join(kept, path)
                 aside.append(path)

@@ -90,6 +90,7 @@ def _step(step: Step) -> dict[str, Any]:
         "kind": step.spec.kind.value,
         "cmd": list(step.spec.cmd),
         "upstream": list(step.spec.upstream),
+        "untracked": list(step.spec.untracked),
         "resources": {
             "num_cpus": settings.num_cpus,
             "num_gpus": settings.num_gpus,

@@ -22,6 +22,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
         width = max(len(step.spec.address) for step in wave)
         for step in wave:
             _show_step(step, width)
+    for text in texts.untracked(plan):
+        print(text)
     skipped = [step.spec.address for step in plan.steps if step.action is Action.SKIP]
     if skipped:
         print(f"Unchanged: {', '.join(skipped)}")
