@@ -173,3 +173,10 @@ def test_folders_are_split_where_dvc_has_something_in_them(tmp_path: Path) -> No
     found = split(str(tmp_path), entries, outs, (*outs, "a/b/x", "no/where"))
     assert found == Ignored(links=("a/b/x", "a/y", "f.log", "whole"), folders=("a", "a/b", "a/b/c"))
     assert without(found, ["a/b"]) == Ignored(links=("a/y", "f.log", "whole"), folders=("a",))
+
+
+def test_absolute_paths_made_where_the_command_runs(project: Make, locally: Locally) -> None:
+    command = 'cp "$PWD/in.txt" "$(pwd)/out.txt" && cat "$DVC_ROOT/sub/x" >> $PWD/out.txt'
+    root = project({"dvc.yaml": one(command), "in.txt": "in\n", "sub/x": "x\n"})
+    other, _ = both(root, locally)
+    assert same_files(other, root)

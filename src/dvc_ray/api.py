@@ -223,6 +223,8 @@ def _plan(
             steps = (step for step in chosen.steps if step.action is not Action.SKIP)
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
             project.check_pushed(commands)
+            if commands:
+                chosen = replace(chosen, unseen=project.unseen(commands))
     return chosen, taken
 
 
@@ -235,7 +237,7 @@ def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
         first = step.wave == 1 and step.action is Action.RUN and step.spec.kind is StageKind.COMMAND
         refusal = project.refusal(step.spec.address) if first else ""
         steps.append(replace(step, reasons=(*step.reasons, f"will fail: {refusal}")) if refusal else step)
-    return Plan(steps=tuple(steps))
+    return replace(chosen, steps=tuple(steps))
 
 
 def _with_untracked(
@@ -346,6 +348,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
         @contextlib.contextmanager
         def drive(project: Project, chosen: Plan) -> Iterator[RunResult]:
             listen(Planned(run_id=run_id, plan=chosen))
+            if chosen.unseen:
+                listen(Notice(text=plan.say_unseen(chosen.unseen)))
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step
+from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step, Unseen
 
 
 def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:
@@ -72,6 +72,37 @@ def waves(plan: Plan) -> list[list[Step]]:
         if step.action is not Action.SKIP:
             grouped.setdefault(step.wave, []).append(step)
     return [grouped[wave] for wave in sorted(grouped)]
+
+
+def say_unseen(unseen: Sequence[Unseen]) -> str:
+    """Name what commands may miss on machines that share no disk with the head, and what ships or makes it there.
+
+    Args:
+        unseen: Not empty.
+    """
+    files = [found.path for found in unseen if not found.is_environment]
+    environments = [found.path for found in unseen if found.is_environment]
+    lines = ["The machines that stages run on do not have what Git ignores here."]
+    if files:
+        one = f'"{files[0]}"' if set(files[0]) & set(" ,[]{}:#&*'") else files[0]
+        lines.append(
+            f"  {_some(files)}: what a stage reads of that, name in dvc.yaml: meta: {{ray: {{include: [{one}]}}}}"
+        )
+    if environments:
+        lines.append(
+            f"  {_some(environments)}: have the same packages there: in the image or the setup_commands of the"
+            ' cluster, or by Ray, in .dvc/ray.toml: runtime_env = {uv = "requirements.txt"}'
+        )
+    return "\n".join(lines)
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(f"'{path}'" for path in paths[:_NAMED]) + more
+
+
+_NAMED: Final = 5
+"""Paths that are named; of more, how many there are."""
 
 
 def _action(status: Status, *, moving: bool, force: bool) -> Action:

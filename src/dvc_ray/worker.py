@@ -298,7 +298,8 @@ class _Attempt:
             error = (
                 f"{error} in the stage's own workspace, but '{found[0]}' was written to your project: by an absolute"
                 " path, or by a package that is installed editable in another Python than dvc-ray's. Use a path"
-                " relative to the stage's directory, or DVC_ROOT; of a package, name the folder:"
+                " relative to the stage's directory, or one that begins with $PWD or $DVC_ROOT; of a package, name the"
+                " folder:"
                 " 'meta: {ray: {env: {PYTHONPATH: src}}}'."
             )
         if self.site is not None and error.endswith("does not exist"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from dvc_ray.paths import is_under
 
@@ -63,6 +65,29 @@ def without(ignored: Ignored, given: Collection[str]) -> Ignored:
         links=tuple(path for path in ignored.links if not is_under(path, tops)),
         folders=tuple(path for path in ignored.folders if not is_under(path, tops)),
     )
+
+
+def notable(ignored: Ignored, included: Collection[str]) -> tuple[str, ...]:
+    """Name what a command may want to have, where it has none of it.
+
+    Args:
+        ignored: For all stages.
+        included: Paths that stages are given in another way; relative to the tree.
+    """
+    tops = set(included)
+    parents = {parent for path in tops for parent in _parents(path)}
+    return tuple(
+        path
+        for path in ignored.links
+        if not is_under(path, tops) and path not in parents and not _NEVER_READ.search(path)
+    )
+
+
+_NEVER_READ: Final = re.compile(
+    r"(^|/)(__pycache__|\.[a-z]+_cache|\.ipynb_checkpoints|\.idea|\.vscode|\.DS_Store|\.coverage[^/]*|\.tox|\.nox"
+    r"|[^/]*\.egg-info|[^/]*\.py[co]|[^/]*~|\.[^/]*\.sw[op])$"
+)
+"""What tools leave for themselves."""
 
 
 def _parents(path: str) -> Iterator[str]:

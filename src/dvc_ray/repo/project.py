@@ -14,12 +14,12 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
-from dvc_ray.repo.ignored import Ignored, split
+from dvc_ray.repo.ignored import Ignored, notable, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.untracked import Untracked
 from dvc_ray.values.run import OnError, RunOptions, Selection
-from dvc_ray.values.stage import StageKind, StageSpec, Status
+from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
     from dvc_ray.repo.apart import Apart
@@ -378,15 +378,33 @@ class Project:
             lenient = replace(request, options=replace(request.options, allow_missing=True))
             return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
 
+    def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
+        """Name what Git ignores here and stages may want to have, on machines that do not have it.
+
+        Raises:
+            ProjectError: The tree cannot be listed.
+        """
+        home = self._copy.of if self._copy else self.tree
+        with ours():
+            stages = [self._stages[address] for address in addresses]
+            given = tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
+        return tuple(
+            Unseen(path=path, is_environment=snapshot.is_environment(os.path.join(home, path)))
+            for path in notable(self._ignored_here(), given)
+        )
+
     def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
+        return tasks.Surroundings(code=self.code(), ignored=Ignored() if bare else self._ignored_here())
+
+    def _ignored_here(self) -> Ignored:
         listed = self._copy.listing if self._copy else self.listing
-        if bare or listed is None:
-            return tasks.Surroundings(code=self.code())
         if self._ignored is None:
-            home, found = self._copy.of if self._copy else self.tree, listed()
-            apart = split(home, found.ignored, self.outs(), self.inputs())
-            self._ignored = replace(apart, folders=(*apart.folders, *found.empty))
-        return tasks.Surroundings(code=self.code(), ignored=self._ignored)
+            self._ignored = Ignored()
+            if listed is not None:
+                home, found = self._copy.of if self._copy else self.tree, listed()
+                apart = split(home, found.ignored, self.outs(), self.inputs())
+                self._ignored = replace(apart, folders=(*apart.folders, *found.empty))
+        return self._ignored
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""

@@ -120,10 +120,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """An ignored file or folder of the user's tree that machines which share no disk with it do not have."""
+
+    path: str
+    """Relative to the tree."""
+    is_environment: bool = False
+    """Whether it is one of Python, conda or node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The stages of a run in DVC's order, each with its reason."""
 
     steps: tuple[Step, ...]
+    unseen: tuple[Unseen, ...] = ()
+    """What commands may miss where they run; none if that is here."""
 
     @property
     def nothing_to_do(self) -> bool:

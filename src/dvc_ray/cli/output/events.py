@@ -29,7 +29,8 @@ def error(what: DvcRayError) -> str:
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
     """A plan as JSON values."""
-    return {"stages": [_step(step) for step in plan.steps]}
+    unseen = [{"path": found.path, "environment": found.is_environment} for found in plan.unseen]
+    return {"stages": [_step(step) for step in plan.steps], **({"unseen": unseen} if unseen else {})}
 
 
 def _name(event: RunEvent) -> str:
