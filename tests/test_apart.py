@@ -291,10 +291,10 @@ stages:
         (root / path).write_text("")
     assert not apart(root).failed
     told = [text for text in apart.text.splitlines() if ".venv" in text or ".env" in text]
-    assert told == [
-        "  '.env', 'data/mine': what a stage reads of that, name in dvc.yaml: meta: {ray: {include: [.env]}}",
-        "  '.venv': have the same packages there: in the image or the setup_commands of the cluster, or by Ray, in "
-        + '.dvc/ray.toml: runtime_env = {uv = "requirements.txt"}',
-    ]
+    files_told, environments_told = told
+    assert files_told == (
+        "  '.env', 'data/mine': what a stage reads of that, name in dvc.yaml: meta: {ray: {include: [.env]}}"
+    )
+    assert environments_told.startswith("  '.venv': have the same packages there")
     assert not apart(root).failed
     assert ".env" not in apart.text, "nothing runs"
