@@ -673,6 +673,7 @@ SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
     "all": (["-P"], Selection(all_pipelines=True), RunOptions()),
     "pipeline": (["-p", "prepare"], Selection(targets=("prepare",), pipeline=True), RunOptions()),
     "single": (["-s", "train"], Selection(targets=("train",), single_item=True), RunOptions()),
+    "all singly": (["-s"], Selection(single_item=True), RunOptions()),
     "downstream": (["--downstream", "prepare"], Selection(targets=("prepare",), downstream=True), RunOptions()),
     "recursive": (["-R", "."], Selection(targets=(".",), recursive=True), RunOptions()),
     "forced downstream": (["--force-downstream"], Selection(), RunOptions(force_downstream=True)),

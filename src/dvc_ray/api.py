@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
-from dvc_ray.errors import BadArgumentError, ProjectError, RunInterruptedError
+from dvc_ray.errors import ProjectError, RunInterruptedError
 from dvc_ray.journal import dead_work, left_in_remote, open_run
 from dvc_ray.paths import locations
 from dvc_ray.repo import Project
@@ -202,8 +202,6 @@ def _plan(
         where: Where its stages run; None: here.
     """
     where = where or _Where()
-    if selection.single_item and not selection.targets:
-        raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:

@@ -160,7 +160,9 @@ def _add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="stages to reproduce, './dvc.yaml' by default: names of stages, paths to a dvc.yaml or .dvc file, or"
         " 'path/dvc.yaml:name'",
     )
-    group.add_argument("-s", "--single-item", action="store_true", help="only the targets, without what they depend on")
+    group.add_argument(
+        "-s", "--single-item", action="store_true", help="stages by themselves, without what they depend on"
+    )
     group.add_argument("-p", "--pipeline", action="store_true", help="the whole pipelines that the targets belong to")
     group.add_argument("-P", "--all-pipelines", action="store_true", help="all pipelines of the project")
     group.add_argument("-R", "--recursive", action="store_true", help="all stages in the given directories")

@@ -43,6 +43,7 @@ class Project:
         self._record = Record(repo, [])
         self._apart: Apart | None = None
         self._code: tuple[str, ...] | None = None
+        self._one_by_one = False
 
     @classmethod
     @contextlib.contextmanager
@@ -146,7 +147,7 @@ class Project:
         try:
             with ours():
                 found = choosing.ordered(self._repo, selection)
-                graph = self._repo.index.graph
+                graph = choosing.graph(self._repo, selection)
                 choosing.share_files(found)
         except ProjectError as error:
             raise choosing.with_nearest(self._repo, error, selection.targets) from error
@@ -154,6 +155,7 @@ class Project:
         self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
+        self._one_by_one = selection.one_by_one
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
         for stage in found:
@@ -213,7 +215,9 @@ class Project:
             with ours():
                 return self._apart.status(stage)
         with ours():
-            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not stage.frozen else []
+            # `dvc repro --single-item` knows of no graph.
+            alone = stage.frozen or self._one_by_one
+            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not alone else []
             return status.of(stage, allow_missing=allow_missing, upstream=upstream)
 
     def pull_run_cache(self) -> str:
