@@ -21,6 +21,8 @@ class Arguments(argparse.Namespace):
     """A parsed command line."""
 
     func: Callable[[Arguments], int]
+    prog: str = "dvc-ray"
+    """The command as it is called: ``dvc-ray exp run``."""
     verbose: bool = False
     quiet: bool = False
     json: bool = False
@@ -219,6 +221,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     much = group.add_mutually_exclusive_group()
     much.add_argument("-q", "--quiet", action="store_true", help="print only what goes wrong")
     much.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
+    parser.set_defaults(prog=parser.prog)
 
 
 def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -48,7 +48,7 @@ def confirm(arguments: Arguments) -> Callable[[str], bool]:
     if not arguments.interactive:
         return lambda _question: True
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadArgumentError("--interactive needs a terminal", "Look at the plan first: dvc-ray repro --dry")
+        raise BadArgumentError("--interactive needs a terminal", f"Look at the plan first: {arguments.prog} --dry")
     return ask
 
 

@@ -23,6 +23,7 @@ from dvc_ray.repo import Project, Request
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
 from dvc_ray.values.run import GRACE, RunOptions
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
+from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Lost, StageResult, StageTask, Started
 from dvc_ray.worker import forget, written_result
 from dvc_ray.workspace import missed_files
@@ -46,6 +47,7 @@ class Driver:
         listen: Told all that happens, in this thread.
         environ: The environment of commands.
         confirm: Asked before each stage that runs.
+        surroundings: What else they get from the caller.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
@@ -60,7 +62,9 @@ class Driver:
         listen: Callable[[RunEvent], None],
         environ: Mapping[str, str],
         confirm: Callable[[str], bool],
+        surroundings: Surroundings | None = None,
     ) -> None:
+        self._surroundings = surroundings
         self._confirm = confirm
         self._run_id = run_id
         self._paths = paths
@@ -254,6 +258,7 @@ class Driver:
             settings=settings,
             options=self._options,
             grace=self._grace,
+            surroundings=self._surroundings,
         )
         try:
             task = self._project.task(spec.address, request)

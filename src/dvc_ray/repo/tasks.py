@@ -18,6 +18,7 @@ from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
+    from dvc_ray.values.surroundings import Surroundings
     from dvc_ray.values.task import StageTask
 
 
@@ -35,6 +36,8 @@ class Request:
     settings: StageSettings
     options: RunOptions
     grace: float
+    surroundings: Surroundings | None = None
+    """Likewise the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         grace=request.grace,
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
+        surroundings=request.surroundings,
     )
 
 
