@@ -668,6 +668,14 @@ def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, 
     assert messages[0].startswith("dvc: commit experiment ")
 
 
+def test_what_dvc_writes_for_itself_is_not_said_to_be_lost(project: Make, exp: Exp) -> None:
+    text = "stages: {one: {cmd: 'echo > out.txt; echo > new.txt; echo > sub/b', outs: [out.txt, sub/b]}}"
+    root = project({"dvc.yaml": text, "sub/kept": ""})
+    exp(root, Experiment(name="one", temp=True))
+    lost = [event.text for event in exp.events if isinstance(event, Notice) and "gone with" in event.text]
+    assert lost == ["Not in the experiment, gone with its directory: new.txt"]
+
+
 SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
     "forced": (["-f"], Selection(), RunOptions(force=True)),
     "all": (["-P"], Selection(all_pipelines=True), RunOptions()),

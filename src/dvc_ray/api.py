@@ -19,7 +19,7 @@ from dvc_ray.paths import locations
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
-from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import GRACE, ActiveRun, Experiment, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState, Status
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def exp_run(
                 home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, given, alone=False
             )
             with _driver(setting) as drive, drive(trial.project, chosen) as result:
-                if result.failed and options.on_error is not OnError.IGNORE:
+                if not result.ok:
                     return result, None
                 saved = trial.save(result, chosen, taken)
                 listen(saved)
@@ -358,13 +358,12 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             except Exception:
                 project.finish(ok=False)
                 raise
-            ok = not result.failed or setting.options.on_error is OnError.IGNORE
-            changed = project.finish(ok=ok)
+            changed = project.finish(ok=result.ok)
             if changed and setting.alone:
                 listen(_to_add(changed))
             listen(result)
             yield result
-            if ok or setting.alone:  # of an experiment that failed nothing else is left
+            if result.ok or setting.alone:  # of an experiment that failed nothing else is left
                 forget_written(project, paths.work)
 
         yield drive

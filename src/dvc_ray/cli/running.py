@@ -52,13 +52,13 @@ def confirm(arguments: Arguments) -> Callable[[str], bool]:
     return ask
 
 
-def check(result: RunResult, options: RunOptions) -> None:
-    """Raise if a stage failed, unless errors are ignored.
+def check(result: RunResult) -> None:
+    """Raise if a run did not go well.
 
     Raises:
-        StageFailedError: One failed.
+        StageFailedError: A stage failed, and errors are not ignored.
     """
-    if not result.failed or options.on_error is OnError.IGNORE:
+    if result.ok:
         return
     names = ", ".join(f"'{report.address}'" for report in result.failed)
     raise StageFailedError(

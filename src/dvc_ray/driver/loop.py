@@ -21,7 +21,7 @@ from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
-from dvc_ray.values.run import GRACE, RunOptions
+from dvc_ray.values.run import GRACE, OnError, RunOptions
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
 from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Lost, StageResult, StageTask, Started
@@ -105,6 +105,7 @@ class Driver:
             seconds=time.monotonic() - begun,
             in_remote=self._project.store is not None,
             pulled=self._options.pull,
+            ignores_errors=self._options.on_error is OnError.IGNORE,
         )
 
     def _pull_run_cache(self) -> None:
@@ -198,7 +199,7 @@ class Driver:
         except RayDiedError:
             raise
         except DvcRayError as error:
-            self._fail(stage, str(error))
+            self._fail(stage, str(error), exception=error)
             return
         if not done:
             if told := self._executor.warm_up(self._options.jobs or 1):
@@ -263,7 +264,7 @@ class Driver:
         try:
             task = self._project.task(spec.address, request)
         except DvcRayError as error:
-            self._fail(stage, str(error))
+            self._fail(stage, str(error), exception=error)
             return
         stage.report = replace(stage.report, log=explain.shown(log))
         try:
@@ -347,7 +348,15 @@ class Driver:
         else:
             self._fail(stage, explain.lost(end))
 
-    def _fail(self, stage: Stage, error: str, result: StageResult | None = None, *, keep: bool = False) -> None:
+    def _fail(
+        self,
+        stage: Stage,
+        error: str,
+        result: StageResult | None = None,
+        *,
+        keep: bool = False,
+        exception: DvcRayError | None = None,
+    ) -> None:
         self._table.note_failure(stage)
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
@@ -363,6 +372,7 @@ class Driver:
             tail=tail,
             exit_code=result.exit_code if result else None,
             seconds=result.seconds if result else 0.0,
+            exception=exception,
         )
 
     def _release(self, stage: Stage, *, keep: bool = False) -> None:

@@ -77,6 +77,10 @@ class Ignores:
         self._outs.add(path)
         return str(gitignore)
 
+    def written(self) -> tuple[str, ...]:
+        """The files in which there are entries of the run."""
+        return tuple(self._files)
+
     def undo(self) -> None:
         """Take back what was added: what ``dvc repro`` does when it fails (``SCMContext.__call__``)."""
         for path in self._outs:

@@ -150,7 +150,7 @@ class Project:
                 graph = choosing.graph(self._repo, selection)
                 choosing.share_files(found)
         except ProjectError as error:
-            raise choosing.with_nearest(self._repo, error, selection.targets) from error
+            raise choosing.with_nearest(self._repo, error, selection.targets) from error.__cause__
         self._record = Record(self._repo, found)
         self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
@@ -393,6 +393,10 @@ class Project:
         with ours():
             stage = self._stages[task.address]
             return self._apart.bring([out for out in stage.outs if out.use_cache and not out.exists])
+
+    def ignore_files(self) -> tuple[str, ...]:
+        """The .gitignore files that the run has written, relative to `tree`."""
+        return tasks.inside(self.tree, self._record.ignore_files())
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
         """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.

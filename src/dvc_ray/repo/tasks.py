@@ -206,7 +206,7 @@ def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
                 "Make it, or bring it with `dvc pull` or `dvc checkout`.",
-            )
+            ) from dep.DoesNotExistError(dep)
 
 
 def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:

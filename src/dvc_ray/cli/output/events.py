@@ -57,7 +57,7 @@ def _fields(event: RunEvent) -> dict[str, Any]:
         return {"name": event.name, "rev": event.rev, "applied": event.applied, "why": event.why}
     return {
         "run": event.run_id,
-        "ok": not event.failed,
+        "ok": event.ok,
         "seconds": round(event.seconds, 3),
         "stages": [report(each) for each in event.reports],
     }
