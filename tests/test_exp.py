@@ -669,11 +669,20 @@ def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, 
     assert messages[0].startswith("dvc: commit experiment ")
 
 
+def test_what_dvc_writes_for_itself_is_not_said_to_be_lost(project: Make, exp: Exp) -> None:
+    text = "stages: {one: {cmd: 'echo > out.txt; echo > new.txt; echo > sub/b', outs: [out.txt, sub/b]}}"
+    root = project({"dvc.yaml": text, "sub/kept": ""})
+    exp(root, Experiment(name="one", temp=True))
+    lost = [event.text for event in exp.events if isinstance(event, Notice) and "gone with" in event.text]
+    assert lost == ["Not in the experiment, gone with its directory: new.txt"]
+
+
 SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
     "forced": (["-f"], Selection(), RunOptions(force=True)),
     "all": (["-P"], Selection(all_pipelines=True), RunOptions()),
     "pipeline": (["-p", "prepare"], Selection(targets=("prepare",), pipeline=True), RunOptions()),
     "single": (["-s", "train"], Selection(targets=("train",), single_item=True), RunOptions()),
+    "all singly": (["-s"], Selection(single_item=True), RunOptions()),
     "downstream": (["--downstream", "prepare"], Selection(targets=("prepare",), downstream=True), RunOptions()),
     "recursive": (["-R", "."], Selection(targets=(".",), recursive=True), RunOptions()),
     "forced downstream": (["--force-downstream"], Selection(), RunOptions(force_downstream=True)),

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
-from dvc_ray.errors import BadArgumentError, ProjectError, RunInterruptedError
+from dvc_ray.command import surroundings
+from dvc_ray.errors import ProjectError, RunInterruptedError
 from dvc_ray.journal import dead_work, left_in_remote, open_run
 from dvc_ray.paths import locations
 from dvc_ray.repo import Project
@@ -24,6 +25,7 @@ from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState,
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
     from dvc_ray.experiments import Trial
+    from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
@@ -72,7 +74,7 @@ def repro(
         RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
     """
     options = options or RunOptions()
-    environ = dict(os.environ)  # before Ray changes it
+    environ, given = dict(os.environ), surroundings.here()  # before Ray changes them
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
@@ -86,7 +88,7 @@ def repro(
                 listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ)
+        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ, given)
         with _driver(setting) as drive, drive(project, chosen) as result:
             return result
 
@@ -130,7 +132,7 @@ def exp_run(
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
     """
     options = options or RunOptions()
-    environ = dict(os.environ)
+    environ, given = dict(os.environ), surroundings.here()
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
@@ -140,10 +142,10 @@ def exp_run(
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
             setting = _Setting(
-                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
+                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, given, alone=False
             )
             with _driver(setting) as drive, drive(trial.project, chosen) as result:
-                if result.failed and options.on_error is not OnError.IGNORE:
+                if not result.ok:
                     return result, None
                 saved = trial.save(result, chosen, taken)
                 listen(saved)
@@ -202,8 +204,6 @@ def _plan(
         where: Where its stages run; None: here.
     """
     where = where or _Where()
-    if selection.single_item and not selection.targets:
-        raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:
@@ -323,6 +323,7 @@ class _Setting:
     confirm: Confirm
     executor: Executor | None
     environ: Mapping[str, str]
+    surroundings: Surroundings
     alone: bool = True
 
 
@@ -363,6 +364,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 listen=listen,
                 environ=setting.environ,
                 confirm=setting.confirm,
+                surroundings=setting.surroundings,
             )
             run = ActiveRun(
                 run_id=run_id,
@@ -383,13 +385,12 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             except Exception:
                 project.finish(ok=False)
                 raise
-            ok = not result.failed or setting.options.on_error is OnError.IGNORE
-            changed = project.finish(ok=ok)
+            changed = project.finish(ok=result.ok)
             if changed and setting.alone:
                 listen(_to_add(changed))
             listen(result)
             yield result
-            if ok or setting.alone:  # of an experiment that failed nothing else is left
+            if result.ok or setting.alone:  # of an experiment that failed nothing else is left
                 forget_written(project, paths.work)
 
         yield drive

@@ -104,7 +104,7 @@ def key_name(address: str) -> str:
 
 
 def is_under(path: str, tops: set[str]) -> bool:
-    """Whether a relative path is one of some others or lies under one of them."""
+    """Whether a path is one of some others or lies under one of them."""
     while path:
         if path in tops:
             return True

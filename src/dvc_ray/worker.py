@@ -244,6 +244,7 @@ class _Attempt:
                 log=self.task.log,
                 timeout=self.task.timeout,
                 grace=self.task.grace,
+                surroundings=self.task.surroundings,
             ),
             heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
             stopped=self.stopped,

@@ -21,8 +21,9 @@ from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
-from dvc_ray.values.run import GRACE, RunOptions
+from dvc_ray.values.run import GRACE, OnError, RunOptions
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
+from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Lost, StageResult, StageTask, Started
 from dvc_ray.worker import forget, written_result
 from dvc_ray.workspace import missed_files
@@ -46,6 +47,7 @@ class Driver:
         listen: Told all that happens, in this thread.
         environ: The environment of commands.
         confirm: Asked before each stage that runs.
+        surroundings: What else they get from the caller.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
@@ -60,7 +62,9 @@ class Driver:
         listen: Callable[[RunEvent], None],
         environ: Mapping[str, str],
         confirm: Callable[[str], bool],
+        surroundings: Surroundings | None = None,
     ) -> None:
+        self._surroundings = surroundings
         self._confirm = confirm
         self._run_id = run_id
         self._paths = paths
@@ -101,6 +105,7 @@ class Driver:
             seconds=time.monotonic() - begun,
             in_remote=self._project.store is not None,
             pulled=self._options.pull,
+            ignores_errors=self._options.on_error is OnError.IGNORE,
         )
 
     def _pull_run_cache(self) -> None:
@@ -194,7 +199,7 @@ class Driver:
         except RayDiedError:
             raise
         except DvcRayError as error:
-            self._fail(stage, str(error))
+            self._fail(stage, str(error), exception=error)
             return
         if not done:
             if told := self._executor.warm_up(self._options.jobs or 1):
@@ -254,11 +259,12 @@ class Driver:
             settings=settings,
             options=self._options,
             grace=self._grace,
+            surroundings=self._surroundings,
         )
         try:
             task = self._project.task(spec.address, request)
         except DvcRayError as error:
-            self._fail(stage, str(error))
+            self._fail(stage, str(error), exception=error)
             return
         stage.report = replace(stage.report, log=explain.shown(log))
         try:
@@ -342,7 +348,15 @@ class Driver:
         else:
             self._fail(stage, explain.lost(end))
 
-    def _fail(self, stage: Stage, error: str, result: StageResult | None = None, *, keep: bool = False) -> None:
+    def _fail(
+        self,
+        stage: Stage,
+        error: str,
+        result: StageResult | None = None,
+        *,
+        keep: bool = False,
+        exception: DvcRayError | None = None,
+    ) -> None:
         self._table.note_failure(stage)
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
@@ -358,6 +372,7 @@ class Driver:
             tail=tail,
             exit_code=result.exit_code if result else None,
             seconds=result.seconds if result else 0.0,
+            exception=exception,
         )
 
     def _release(self, stage: Stage, *, keep: bool = False) -> None:

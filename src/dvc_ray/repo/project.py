@@ -56,6 +56,7 @@ class Project:
         self._apart: Apart | None = None
         self._listing: snapshot.Listing | None = None
         self._ignored: Ignored | None = None
+        self._one_by_one = False
 
     @classmethod
     @contextlib.contextmanager
@@ -167,14 +168,15 @@ class Project:
         try:
             with ours():
                 found = choosing.ordered(self._repo, selection)
-                graph = self._repo.index.graph
+                graph = choosing.graph(self._repo, selection)
                 choosing.share_files(found)
         except ProjectError as error:
-            raise choosing.with_nearest(self._repo, error, selection.targets) from error
+            raise choosing.with_nearest(self._repo, error, selection.targets) from error.__cause__
         self._record = Record(self._repo, found)
         self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
+        self._one_by_one = selection.one_by_one
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
         for stage in found:
@@ -247,7 +249,9 @@ class Project:
             with ours():
                 return self._apart.status(stage)
         with ours():
-            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not stage.frozen else []
+            # `dvc repro --single-item` knows of no graph.
+            alone = stage.frozen or self._one_by_one
+            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not alone else []
             return status.of(stage, allow_missing=allow_missing, upstream=upstream)
 
     def pull_run_cache(self) -> str:
@@ -370,13 +374,13 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        around = self._surroundings(bare=self._apart is not None or _is_bare(request))
+        undeclared = self._undeclared(bare=self._apart is not None or _is_bare(request))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, around, request, self._copy)
+                return tasks.make(self._repo, stage, undeclared, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
+            return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
         """Name what Git ignores here and stages may want to have, on machines that do not have it.
@@ -393,8 +397,8 @@ class Project:
             for path in notable(self._ignored_here(), given)
         )
 
-    def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
-        return tasks.Surroundings(code=self.code(), ignored=Ignored() if bare else self._ignored_here())
+    def _undeclared(self, *, bare: bool) -> tasks.Undeclared:
+        return tasks.Undeclared(code=self.code(), ignored=Ignored() if bare else self._ignored_here())
 
     def _ignored_here(self) -> Ignored:
         listed = self._copy.listing if self._copy else self.listing
@@ -465,6 +469,10 @@ class Project:
         with ours():
             stage = self._stages[task.address]
             return self._apart.bring([out for out in stage.outs if out.use_cache and not out.exists])
+
+    def ignore_files(self) -> tuple[str, ...]:
+        """The .gitignore files that the run has written, relative to `tree`."""
+        return tasks.inside(self.tree, self._record.ignore_files())
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
         """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.

@@ -21,6 +21,7 @@ from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
     from dvc_ray.repo.snapshot import Listing
+    from dvc_ray.values.surroundings import Surroundings
     from dvc_ray.values.task import StageTask
 
 
@@ -38,6 +39,8 @@ class Request:
     settings: StageSettings
     options: RunOptions
     grace: float
+    surroundings: Surroundings | None = None
+    """Likewise the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Undeclared:
     """What a stage's workspace has beside what the stage declares."""
 
     code: tuple[str, ...]
@@ -61,13 +64,13 @@ class Surroundings:
     ignored: Ignored = field(default_factory=Ignored)
 
 
-def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, copy: Copy | None = None) -> StageTask:
+def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: Copy | None = None) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
-        surroundings: What its workspace has beside what it declares.
+        undeclared: What its workspace has beside what it declares.
         request: What the driver decides.
         copy: What an experiment's copy of a project is of; None: this is the user's own.
 
@@ -92,7 +95,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
             ),
         )
     )
-    ignored = without(surroundings.ignored, (*outs, *links))
+    ignored = without(undeclared.ignored, (*outs, *links))
     return StageTask(
         run_id=request.run_id,
         address=stage.addressing,
@@ -105,7 +108,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
         temporary=copy is not None and copy.listing is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=tuple(path for path in surroundings.code if not is_under(path, removed)),
+        code=tuple(path for path in undeclared.code if not is_under(path, removed)),
         links=links,
         deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
@@ -124,6 +127,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
         grace=request.grace,
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
+        surroundings=request.surroundings,
     )
 
 
@@ -221,7 +225,7 @@ def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
                 "Make it, or bring it with `dvc pull` or `dvc checkout`.",
-            )
+            ) from dep.DoesNotExistError(dep)
 
 
 def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:

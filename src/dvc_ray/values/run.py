@@ -33,6 +33,11 @@ class Selection:
     recursive: bool = False
     glob: bool = False
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether it is about stages by themselves, without a graph (``dvc.repo.reproduce.reproduce``, 3.67.1)."""
+        return self.single_item and not (self.all_pipelines or self.pipeline)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:

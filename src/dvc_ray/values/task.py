@@ -8,6 +8,7 @@ from typing import Any
 from dvc_ray.values.report import Output
 from dvc_ray.values.run import GRACE
 from dvc_ray.values.stage import StageState
+from dvc_ray.values.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,8 @@ class StageTask:
     """Whether deps and outs may be missing."""
     elsewhere: Elsewhere | None = None
     """None: the worker shares the head's disk."""
+    surroundings: Surroundings | None = None
+    """The caller's; None: those of the machine that it runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,9 @@ def dumps(event: RunEvent) -> str:
     return json.dumps({"event": _name(event), "version": VERSION, **_fields(event)}, ensure_ascii=False)
 
 
-def error(what: DvcRayError) -> str:
+def error(what: DvcRayError, hint: str) -> str:
     """What ended a command as a line of JSON."""
-    fields = {"kind": type(what).__name__, "what": what.what, "hint": what.hint, "exit_code": what.exit_code}
+    fields = {"kind": type(what).__name__, "what": what.what, "hint": hint, "exit_code": what.exit_code}
     return json.dumps({"event": "error", "version": VERSION, **fields}, ensure_ascii=False)
 
 
@@ -58,7 +58,7 @@ def _fields(event: RunEvent) -> dict[str, Any]:
         return {"name": event.name, "rev": event.rev, "applied": event.applied, "why": event.why}
     return {
         "run": event.run_id,
-        "ok": not event.failed,
+        "ok": event.ok,
         "seconds": round(event.seconds, 3),
         "stages": [report(each) for each in event.reports],
     }

@@ -126,7 +126,7 @@ def summary(result: RunResult) -> list[str]:
     ]
     stages = "stage" if len(result.reports) == 1 else "stages"
     lines = [f"{len(result.reports)} {stages} in {duration(result.seconds)}: {', '.join(counts)}."]
-    if not failed:
+    if result.ok:
         lines.append(_where(result))
     return lines
 
