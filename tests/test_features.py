@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -482,3 +483,43 @@ stages:
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
         assert same_files(other, root)
+
+
+DVC_2 = """
+stages:
+  folder:
+    cmd: mkdir -p dir && cat crlf.txt data/* > dir/a && echo {} > m.json && echo ${k} > dir/k
+    deps: [crlf.txt, data]
+    outs: [dir]
+    metrics: [m.json: {cache: false}]
+  text: {cmd: cat dir/a > text.txt, deps: [dir/a], outs: [text.txt]}
+  kept: {cmd: touch kept.txt, deps: [text.txt], outs: [kept.txt: {persist: true}]}
+  new: {cmd: cat other.txt > new.txt, deps: [other.txt], outs: [new.txt]}
+"""
+
+
+@pytest.mark.parametrize("change", ["", "sed -i 's/1/2/' params.yaml", "echo >> data/b", "echo >> other.txt"])
+def test_hashes_of_dvc_2_keep_their_form_where_nothing_has_changed(
+    project: Make, locally: Locally, change: str
+) -> None:
+    root = project(
+        {
+            "dvc.yaml": DVC_2,
+            "params.yaml": "k: 1\n",
+            "crlf.txt": "a\r\nb\r\n",
+            "data/b": "b\n",
+            "other.txt": "o\r\n",
+        }
+    )
+    assert stock.dvc(root, "repro", "folder", "text", "kept") == 0
+    dos2unix = hashlib.md5(b"a\nb\n").hexdigest()  # noqa: S324  as DVC 2 did
+    lock = (root / "dvc.lock").read_text().replace(hashlib.md5(b"a\r\nb\r\n").hexdigest(), dos2unix)  # noqa: S324
+    (root / "dvc.lock").write_text(lock.replace("      hash: md5\n", ""))
+    stock.sh(root, "cp -a .dvc/cache/files/md5/. .dvc/cache/ && git add -A && git commit -qm 2")
+    other = twin(root)
+    for flags in ([], ["--force"]):
+        for each in (root, other):
+            stock.sh(each, change if not flags else "")
+        assert stock.dvc(other, "repro", *flags) == 0
+        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []

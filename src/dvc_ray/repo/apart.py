@@ -113,7 +113,9 @@ class Apart:
     def describe(self, task: StageTask, stage: Any, request: tasks.Request) -> StageTask:
         """Add to a task what a worker needs beyond it; the environment is the node's, but for what is declared."""
         env = (*tasks.declared(request), *scattered.storage(self._data, request.run_id))
-        task = replace(task, env=env, surroundings=None, allow_missing=request.options.allow_missing)
+        # What is carried from machine to machine has hashes of today's form only.
+        lenient = request.options.allow_missing
+        task = replace(task, env=env, surroundings=None, allow_missing=lenient, legacy={})
         pull = self.pulls(stage, request.options)
         return scattered.describe(task, stage, self._data, pull=pull, options=request.options)
 

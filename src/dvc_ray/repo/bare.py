@@ -78,7 +78,7 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
         hashes.carry(task.state_dir, repo.state, pairs)
         hashes.know(repo.state, known)
         dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
-        stage = StageLoader.load_stage(dvcfile, task.name, task.definition)
+        stage = StageLoader.load_stage(dvcfile, task.name, task.definition, task.legacy)
         try:
             with repo.lock:
                 stage.run(force=True, no_commit=not task.commit, allow_missing=task.allow_missing)

@@ -128,6 +128,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
         surroundings=request.surroundings,
+        legacy=_legacy(stage),
     )
 
 
@@ -204,6 +205,16 @@ def definition(repo: Any, stage: Any) -> dict[str, Any]:
         if isinstance(found.get(key), list):
             found[key] = [_inside(repo, stage, item) for item in found[key]]
     return dict(found)
+
+
+def _legacy(stage: Any) -> dict[str, Any]:
+    """The entry of dvc.lock that the stage was loaded from, if it has hashes in DVC 2's form: without ``hash: md5``.
+
+    DVC keeps that form for what has not changed (``Output.update_legacy_hash_name``, 3.67.1).
+    """
+    entry = stage.dvcfile.lockfile_contents.get("stages", {}).get(stage.name) or {}
+    items = [item for key in ("deps", "outs") for item in entry.get(key) or ()]
+    return deepcopy(dict(entry)) if any("md5" in item and "hash" not in item for item in items) else {}
 
 
 def _inside(repo: Any, stage: Any, item: Any) -> Any:

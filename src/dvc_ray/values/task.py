@@ -143,6 +143,8 @@ class StageTask:
     """Whether outs and a run-cache entry go into the cache."""
     allow_missing: bool = False
     """Whether deps and outs may be missing."""
+    legacy: dict[str, Any] = field(default_factory=dict)
+    """The stage's entry of dvc.lock if DVC 2 wrote hashes of it, which stay as they are where they still hold."""
     elsewhere: Elsewhere | None = None
     """None: the worker shares the head's disk."""
     surroundings: Surroundings | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.paths import is_under
+from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
 
@@ -40,6 +41,7 @@ class Home:
         self._versions: dict[str, dict[tuple[int, int], bytes]] = {}
         """Content that this run has replaced, by path and by modification time and size."""
         self._writer: dict[str, str] = {}
+        self._dvcyamls: dict[str, DvcYaml] = {}
 
     def bring(self, task: StageTask, result: StageResult) -> None:
         """Take all that an attempt left: what it deleted, outs, what it made and changed.
@@ -64,9 +66,10 @@ class Home:
         for path in result.replaced:
             self._bring_replaced(task, path, result.workspace)
         for path in result.created:
-            self._bring_created(task, path, result.workspace)
+            if not self._bring_created_dvcyaml(task, result, path):
+                self._bring_created(task, path, result.workspace)
         for changed in result.changed:
-            self._bring_changed(task, changed, result.workspace)
+            self._bring_changed(task, result, changed)
 
     def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
         """Name deps that the command has changed; dvc.lock has their new hashes, as under ``dvc repro``."""
@@ -126,8 +129,24 @@ class Home:
             " have the stage work on it."
         )
 
-    def _bring_changed(self, task: StageTask, changed: Changed, workspace: str) -> None:
-        source, target = os.path.join(workspace, changed.path), os.path.join(task.tree, changed.path)
+    def _bring_created_dvcyaml(self, task: StageTask, result: StageResult, path: str) -> bool:
+        """Take a dvc.yaml that was not there when the stage began; False if it is a new file like any other."""
+        source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+        there = os.path.lexists(target)
+        if os.path.basename(path) != _DVCYAML or not _regular(source) or (there and path not in self._writer):
+            return False
+        ours = Path(target).read_bytes() if there else None
+        wrote = Path(source).read_bytes()
+        theirs = self._merged_dvcyaml(task, result, path, (None, ours, wrote), known=True)
+        if theirs != wrote:
+            Path(source).write_bytes(theirs)
+        if theirs != ours:
+            move(source, target)
+        self._writer[path] = task.address
+        return True
+
+    def _bring_changed(self, task: StageTask, result: StageResult, changed: Changed) -> None:
+        source, target = os.path.join(result.workspace, changed.path), os.path.join(task.tree, changed.path)
         if not _regular(source) or not _regular(target):  # a link is what it points to
             move(source, target)
             return
@@ -136,8 +155,11 @@ class Home:
         now = os.stat(target)
         stamp, ours = (now.st_mtime_ns, now.st_size), Path(target).read_bytes()
         wrote = theirs = Path(source).read_bytes()
-        if stamp != changed.base and ours != theirs:
-            theirs = self._merged(task, changed, ours, theirs)
+        base = ours if stamp == changed.base else self._versions.get(changed.path, {}).get(changed.base)
+        if os.path.basename(changed.path) == _DVCYAML:
+            theirs = self._merged_dvcyaml(task, result, changed.path, (base, ours, wrote), known=base is not None)
+        elif stamp != changed.base and ours != theirs:
+            theirs = self._merged(task, changed.path, ours, base, theirs)
         if theirs != ours:
             self._versions.setdefault(changed.path, {})[stamp] = ours
             if theirs != wrote:
@@ -147,20 +169,65 @@ class Home:
             shutil.copymode(source, target)
         self._writer[changed.path] = task.address
 
-    def _merged(self, task: StageTask, changed: Changed, ours: bytes, theirs: bytes) -> bytes:
-        other = self._writer.get(changed.path)
-        base = self._versions.get(changed.path, {}).get(changed.base)
+    def _merged_dvcyaml(
+        self,
+        task: StageTask,
+        result: StageResult,
+        path: str,
+        versions: tuple[bytes | None, bytes | None, bytes],
+        *,
+        known: bool,
+    ) -> bytes:
+        """Merge a dvc.yaml as a serial run would have left it: DVCLive rewrites it in each stage.
+
+        Args:
+            task: The attempt.
+            result: What it has left.
+            path: The file, relative to the tree.
+            versions: What the stage began with, what is there now, what the stage has made; None: no file.
+            known: Whether the first is what it began with.
+        """
+        base, ours, theirs = versions
+        wrote = {*task.outs, *result.created, *(changed.path for changed in result.changed)}
+        folder = os.path.dirname(path)
+
+        def touched(entry: str) -> bool:
+            full = os.path.normpath(os.path.join(folder, entry))
+            return is_under(full, wrote) or any(each.startswith(full + os.sep) for each in wrote)
+
+        merged, conflicts = self._dvcyamls.setdefault(path, DvcYaml(_merge_lines)).take(
+            ours,
+            Written(
+                place=self._place(task.address),
+                who=task.address,
+                base=base,
+                known=known,
+                result=theirs,
+                touched=touched,
+            ),
+        )
+        for conflict in conflicts:
+            self._warn_of_conflict(path, conflict.winner, conflict.loser, conflict.winner)
+        return merged
+
+    def _merged(self, task: StageTask, path: str, ours: bytes, base: bytes | None, theirs: bytes) -> bytes:
+        other = self._writer.get(path)
         merged = _merge_lines(ours, base, theirs) if base is not None else None
         if merged is not None:
             return merged
         later = other is None or self._place(task.address) > self._place(other)
-        winner = task.address if later else other
+        self._warn_of_conflict(path, task.address, other or "", task.address if later else other or "")
+        return theirs if later else ours
+
+    def _warn_of_conflict(self, path: str, stage: str, other: str, winner: str) -> None:
         who = repr(other) if other else "somebody else"
         self._warn(
-            f"'{changed.path}' was rewritten by stage '{task.address}' and by {who} in ways that do not merge; kept"
+            f"'{path}' was rewritten by stage '{stage}' and by {who} in ways that do not merge; kept"
             f" what '{winner}' wrote. Declare it as an out of one of them, or make one depend on the other."
         )
-        return theirs if later else ours
+
+
+_DVCYAML: Final = "dvc.yaml"
 
 
 def remove(path: str) -> None:
