@@ -38,6 +38,8 @@ class _Where:
     """Whether none of them will."""
     alone: bool = True
     """Whether they write to the user's workspace; else to that of an experiment."""
+    tell: Callable[[str], None] = lambda _text: None
+    """Told what the head does for them."""
 
 
 Listener = Callable[[RunEvent], None]
@@ -79,7 +81,8 @@ def repro(
         _look_over(executor, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        chosen, taken = _plan(project, selection or Selection(), options, works, where=_Where(apart=_apart(executor)))
+        where = _Where(apart=_apart(executor), tell=lambda text: listen(Notice(text=text)))
+        chosen, taken = _plan(project, selection or Selection(), options, works, where=where)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
@@ -135,7 +138,7 @@ def exp_run(
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         _look_over(executor, listen)
-        where = _Where(apart=_apart(executor), alone=False)
+        where = _Where(apart=_apart(executor), alone=False, tell=lambda text: listen(Notice(text=text)))
         with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
@@ -207,7 +210,7 @@ def _plan(
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:
-            project.scatter(options, dry=where.dry)
+            project.scatter(options, dry=where.dry, tell=where.tell)
         taken: tuple[str, ...] = ()
         if works and not options.force:
             from dvc_ray.driver.resume import take_over, take_over_from_remote
@@ -218,9 +221,9 @@ def _plan(
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(specs, statuses, force=options.force)
         if where.apart:
-            steps = (step for step in chosen.steps if step.action is not Action.SKIP)
+            steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
-            project.check_pushed(commands)
+            project.check_data(commands, [step.spec.address for step in steps])
     return chosen, taken
 
 
