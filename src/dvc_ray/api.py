@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from dvc_ray.values.stage import Action, Plan, StageKind, StageState, Status
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
     from dvc_ray.experiments import Trial
+    from dvc_ray.storage.shared import Reach
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
@@ -40,6 +41,8 @@ class _Where:
     """Whether they write to the user's workspace; else to that of an experiment."""
     tell: Callable[[str], None] = lambda _text: None
     """Told what the head does for them."""
+    reach: Reach | None = None
+    """Says who of them sees a folder of this one."""
 
 
 Listener = Callable[[RunEvent], None]
@@ -81,7 +84,7 @@ def repro(
         _look_over(executor, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        where = _Where(apart=_apart(executor), tell=lambda text: listen(Notice(text=text)))
+        where = _where(executor, stack, listen)
         chosen, taken = _plan(project, selection or Selection(), options, works, where=where)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
@@ -102,8 +105,8 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack, project.dvc_dir))
-        return _plan(project, selection or Selection(), options, where=_Where(apart=apart, dry=True))[0]
+        where = replace(_where(_joined(None, options, _silent, stack, project.dvc_dir), stack), dry=True)
+        return _plan(project, selection or Selection(), options, where=where)[0]
 
 
 def exp_run(
@@ -138,7 +141,7 @@ def exp_run(
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         _look_over(executor, listen)
-        where = _Where(apart=_apart(executor), alone=False, tell=lambda text: listen(Notice(text=text)))
+        where = replace(_where(executor, stack, listen), alone=False)
         with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
@@ -163,8 +166,8 @@ def make_exp_plan(
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack, home.dvc_dir))
-        with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen, _taken):
+        where = replace(_where(_joined(None, options, _silent, stack, home.dvc_dir), stack), dry=True)
+        with _trial(home, experiment, selection, options, where=where) as (_, chosen, _taken):
             return chosen
 
 
@@ -210,7 +213,7 @@ def _plan(
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:
-            project.scatter(options, dry=where.dry, tell=where.tell)
+            project.scatter(options, dry=where.dry, tell=where.tell, reach=where.reach)
         taken: tuple[str, ...] = ()
         if works and not options.force:
             from dvc_ray.driver.resume import take_over, take_over_from_remote
@@ -240,6 +243,20 @@ def _joined(
     if told := joined.warm_up(options.jobs or 1):
         listen(Notice(text=told))
     return joined
+
+
+def _silent(_event: RunEvent) -> None:
+    """Listen to a plan that is only shown."""
+
+
+def _where(executor: Executor | None, stack: contextlib.ExitStack, listen: Listener = _silent) -> _Where:
+    """Where a plan's stages run with an executor; what is left to find that out is gone at the end of the stack."""
+    if not _apart(executor):
+        return _Where()
+    from dvc_ray.executors.seeing import seeing
+
+    reach = stack.enter_context(seeing(executor))
+    return _Where(apart=True, tell=lambda text: listen(Notice(text=text)), reach=reach)
 
 
 def _apart(executor: Executor | None) -> bool:

@@ -14,6 +14,7 @@ from dvc_ray.repo.pushing import Remotes, needs
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
+from dvc_ray.storage.shared import Reach
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageKind, Status
 from dvc_ray.values.task import StageTask
@@ -28,6 +29,7 @@ class Apart:
         options: Of the run.
         dry: Nothing will run: the remote is only asked, not written to.
         tell: Told what the head pushes.
+        reach: Says who sees a folder of this machine.
 
     Raises:
         UnsupportedError: The options keep data on the machines, or a remote is one that not all of them can use.
@@ -36,14 +38,21 @@ class Apart:
     """
 
     def __init__(
-        self, repo: Any, stages: Mapping[str, Any], options: RunOptions, *, dry: bool, tell: Callable[[str], None]
+        self,
+        repo: Any,
+        stages: Mapping[str, Any],
+        options: RunOptions,
+        *,
+        dry: bool,
+        tell: Callable[[str], None],
+        reach: Reach,
     ) -> None:
         if not options.commit:
             raise UnsupportedError(
                 "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it.",
                 "Leave it out, or run on one machine: --address local",
             )
-        self._data = Virtual(repo, stages)
+        self._data = Virtual(repo, stages, reach, dry=dry)
         for name in {out.remote for stage in stages.values() for out in stage.outs if out.remote}:
             self._data.remote(name)  # one that other machines cannot use is refused here
         default = self._data.remote(self._data.default)

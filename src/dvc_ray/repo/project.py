@@ -20,6 +20,7 @@ from dvc_ray.values.stage import StageKind, StageSpec, Status
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
+    from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
 
 
@@ -161,17 +162,29 @@ class Project:
         return tuple(choosing.spec(stage, graph, selection, self._order) for stage in found)
 
     def scatter(
-        self, options: RunOptions, *, dry: bool = False, tell: Callable[[str], None] = lambda _text: None
+        self,
+        options: RunOptions,
+        *,
+        dry: bool = False,
+        tell: Callable[[str], None] = lambda _text: None,
+        reach: Reach | None = None,
     ) -> None:
         """Have the selected stages run on machines that share no disk with this one: see `Apart`.
+
+        Args:
+            options: Of the run.
+            dry: Nothing will run.
+            tell: Told what the head pushes.
+            reach: Says who sees a folder of this machine; None: nobody.
 
         Raises:
             DvcRayError: As `Apart`.
         """
         from dvc_ray.repo.apart import Apart
+        from dvc_ray.storage.shared import nobody
 
         with ours():
-            self._apart = Apart(self._repo, self._stages, options, dry=dry, tell=tell)
+            self._apart = Apart(self._repo, self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
 
     @property
     def store(self) -> Objects | None:

@@ -12,6 +12,7 @@ from dvc_ray import env
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo.pushing import is_cached
+from dvc_ray.repo.remotes import folder_of
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import FOLDER, Item, Objects, download
 from dvc_ray.storage.s3 import credentials, variables
@@ -229,9 +230,10 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
 
 
 def storage(data: Virtual, run_id: str) -> tuple[tuple[str, str], ...]:
-    """The variable that says where checkpoints go: beside the data, if it is in S3, which Ray's storage knows, too."""
-    url = data.remote(data.default).url
-    return ((env.STORAGE, f"{url.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if url.startswith("s3://") else ()
+    """The variable that says where checkpoints go: beside the data, in S3 or a folder, as Ray's storage has it."""
+    remote = data.remote(data.default)
+    place = remote.url if remote.url.startswith("s3://") else folder_of(remote)
+    return ((env.STORAGE, f"{place.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if place else ()
 
 
 def _files(tree: str, path: str) -> Iterator[str]:

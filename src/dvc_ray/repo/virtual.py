@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import remotes
 from dvc_ray.storage import Item, download
+from dvc_ray.storage.shared import Reach
 from dvc_ray.values.task import Remote, Stored
 
 
@@ -22,14 +24,18 @@ class Virtual:
     Args:
         repo: The ``dvc.repo.Repo``.
         stages: Stages of the run, by address; what they know of their outs counts.
+        reach: Says who sees a folder of this machine.
+        dry: Nothing may be written to a remote.
 
     Raises:
         ProjectError: The project has no default remote.
         UnsupportedError: It has one that no other machine can use.
     """
 
-    def __init__(self, repo: Any, stages: Mapping[str, Any]) -> None:
+    def __init__(self, repo: Any, stages: Mapping[str, Any], reach: Reach, *, dry: bool) -> None:
         self._repo = repo
+        self._reach = reach
+        self._dry = dry
         default = remotes.find(repo)
         if default is None:
             raise ProjectError(
@@ -37,13 +43,8 @@ class Virtual:
                 " between them.",
                 "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
             )
-        if _is_path(default):
-            raise UnsupportedError(
-                f"the stages would run on machines that share no disk, and remote '{default.name}' is a path of this"
-                f" one: {default.url}",
-                "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
-            )
-        self._remotes: dict[str, Remote] = {default.name: default}
+        add = "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH"
+        self._remotes: dict[str, Remote] = {default.name: self._reachable(default, "", add)}
         self.default = default.name
         self._outs = {out.fs_path: out for stage in repo.index.stages for out in _outs(stage)}
         self._outs |= {out.fs_path: out for stage in stages.values() for out in _outs(stage)}
@@ -243,14 +244,34 @@ class Virtual:
         if name not in self._remotes:
             found = remotes.find(self._repo, name)
             assert found is not None  # noqa: S101
-            if _is_path(found):
-                raise UnsupportedError(
-                    f"the stages would run on machines that share no disk, and remote '{name}' of an out is a path of"
-                    f" this one: {found.url}",
-                    "Give the out a remote that all of them reach, or leave its 'remote' out.",
-                )
-            self._remotes[name] = found
+            hint = "Give the out a remote that all of them reach, or leave its 'remote' out."
+            self._remotes[name] = self._reachable(found, " of an out", hint)
         return self._remotes[name]
+
+    def _reachable(self, remote: Remote, whose: str, hint: str) -> Remote:
+        """A remote as other machines may use it.
+
+        Raises:
+            UnsupportedError: It is a path, and they do not see it.
+        """
+        if remote.url.startswith("file://"):
+            raise UnsupportedError(
+                f"remote '{remote.name}'{whose} is a path of this one, {remote.url}, in a form that DVC (3.67.1) takes"
+                " for a folder called 'file:'.",
+                f"Write the path alone: dvc remote modify {remote.name} url {remote.url.removeprefix('file://')}",
+            )
+        folder = remotes.folder_of(remote)
+        if folder is None:
+            return remote
+        seen = self._reach(folder, not self._dry)
+        if seen.lacking:
+            who = "; ".join(f"{name} {why}" for name, why in sorted(seen.lacking.items()))
+            raise UnsupportedError(
+                f"the stages would run on machines that share no disk, and remote '{remote.name}'{whose} is a path of"
+                f" this one: {remote.url} ({who})",
+                f"{hint}. Or mount that folder on all of them, in the same place.".replace("..", "."),
+            )
+        return replace(remote, mark=seen.mark)
 
     def remote_of(self, out: Any) -> str:
         """Name of the remote that an out's data is in."""
@@ -284,7 +305,3 @@ def _is_params(dep: Any) -> bool:
     from dvc.dependency import ParamsDependency
 
     return isinstance(dep, ParamsDependency)
-
-
-def _is_path(remote: Remote) -> bool:
-    return "://" not in remote.url or remote.url.startswith("file://")
