@@ -149,6 +149,7 @@ def test_a_change_runs_what_depends_on_it(made: Path, apart: Apart, cloud: Calla
 
 
 def test_data_that_nobody_pushed_is_named_before_anything_runs(made: Path, apart: Apart) -> None:
+    forget_data(made)
     with pytest.raises(ProjectError, match="data") as caught:
         apart(made)
     assert "dvc push" in caught.value.hint

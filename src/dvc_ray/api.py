@@ -25,6 +25,7 @@ from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState,
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
     from dvc_ray.experiments import Trial
+    from dvc_ray.storage.shared import Reach
     from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
@@ -40,6 +41,10 @@ class _Where:
     """Whether none of them will."""
     alone: bool = True
     """Whether they write to the user's workspace; else to that of an experiment."""
+    tell: Callable[[str], None] = lambda _text: None
+    """Told what the head does for them."""
+    reach: Reach | None = None
+    """Says who of them sees a folder of this one."""
 
 
 Listener = Callable[[RunEvent], None]
@@ -81,7 +86,8 @@ def repro(
         _look_over(executor, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        chosen, taken = _plan(project, selection or Selection(), options, works, where=_Where(apart=_apart(executor)))
+        where = _where(executor, stack, listen)
+        chosen, taken = _plan(project, selection or Selection(), options, works, where=where)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
@@ -101,8 +107,8 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack, project.dvc_dir))
-        return _plan(project, selection or Selection(), options, where=_Where(apart=apart, dry=True))[0]
+        where = replace(_where(_joined(None, options, _silent, stack, project.dvc_dir), stack), dry=True)
+        return _plan(project, selection or Selection(), options, where=where)[0]
 
 
 def exp_run(
@@ -137,7 +143,7 @@ def exp_run(
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         _look_over(executor, listen)
-        where = _Where(apart=_apart(executor), alone=False)
+        where = replace(_where(executor, stack, listen), alone=False)
         with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
@@ -162,8 +168,8 @@ def make_exp_plan(
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack, home.dvc_dir))
-        with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen, _taken):
+        where = replace(_where(_joined(None, options, _silent, stack, home.dvc_dir), stack), dry=True)
+        with _trial(home, experiment, selection, options, where=where) as (_, chosen, _taken):
             return chosen
 
 
@@ -207,7 +213,7 @@ def _plan(
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:
-            project.scatter(options, dry=where.dry)
+            project.scatter(options, dry=where.dry, tell=where.tell, reach=where.reach)
         taken: tuple[str, ...] = ()
         if works and not options.force:
             from dvc_ray.driver.resume import take_over, take_over_from_remote
@@ -220,9 +226,9 @@ def _plan(
         if where.dry:
             chosen = _with_refusals(project, chosen, options)
         if where.apart:
-            steps = (step for step in chosen.steps if step.action is not Action.SKIP)
+            steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
-            project.check_pushed(commands)
+            project.check_data(commands, [step.spec.address for step in steps])
             if commands:
                 chosen = replace(chosen, unseen=project.unseen(commands))
     return chosen, taken
@@ -262,6 +268,20 @@ def _joined(
     if told := joined.warm_up(options.jobs or 1):
         listen(Notice(text=told))
     return joined
+
+
+def _silent(_event: RunEvent) -> None:
+    """Listen to a plan that is only shown."""
+
+
+def _where(executor: Executor | None, stack: contextlib.ExitStack, listen: Listener = _silent) -> _Where:
+    """Where a plan's stages run with an executor; what is left to find that out is gone at the end of the stack."""
+    if not _apart(executor):
+        return _Where()
+    from dvc_ray.executors.seeing import seeing
+
+    reach = stack.enter_context(seeing(executor))
+    return _Where(apart=True, tell=lambda text: listen(Notice(text=text)), reach=reach)
 
 
 def _apart(executor: Executor | None) -> bool:

@@ -24,6 +24,7 @@ from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
+    from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
 
 
@@ -196,16 +197,30 @@ class Project:
         with ours():
             return self._untracked.of(self._stages[address])
 
-    def scatter(self, options: RunOptions, *, dry: bool = False) -> None:
+    def scatter(
+        self,
+        options: RunOptions,
+        *,
+        dry: bool = False,
+        tell: Callable[[str], None] = lambda _text: None,
+        reach: Reach | None = None,
+    ) -> None:
         """Have the selected stages run on machines that share no disk with this one: see `Apart`.
+
+        Args:
+            options: Of the run.
+            dry: Nothing will run.
+            tell: Told what the head pushes.
+            reach: Says who sees a folder of this machine; None: nobody.
 
         Raises:
             DvcRayError: As `Apart`.
         """
         from dvc_ray.repo.apart import Apart
+        from dvc_ray.storage.shared import nobody
 
         with ours():
-            self._apart = Apart(self._repo, self._stages, options, dry=dry)
+            self._apart = Apart(self._repo, self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
 
     @property
     def store(self) -> Objects | None:
@@ -223,17 +238,22 @@ class Project:
         assert self.store is not None  # noqa: S101
         download(self.store, [Item(key=key, path=path)])
 
-    def check_pushed(self, addresses: Sequence[str]) -> None:
-        """See that what these stages read, and no other of them makes, is where other machines find it.
+    def check_data(self, commands: Sequence[str], moving: Sequence[str]) -> None:
+        """See that what stages read is where other machines find it, or can be brought there: see `Apart`.
+
+        Args:
+            commands: Addresses of those that run a command.
+            moving: Of all that may run: what they make is not there yet.
 
         Raises:
-            ProjectError: Some of it is not.
+            ProjectError: Some of it is nowhere.
             StorageError: A remote cannot be asked.
         """
         assert self._apart is not None  # noqa: S101
-        running = {id(self._stages[address]) for address in addresses}
         with ours():
-            self._apart.check_pushed((self._stages[address] for address in addresses), running)
+            running = [self._stages[address] for address in moving]
+            running = [stage for stage in running if self._apart.makes(stage)]
+            self._apart.check_data((self._stages[address] for address in commands), {id(stage) for stage in running})
 
     def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Outs of stages that ``dvc push`` would leave out, but that the remote carries from machine to machine."""
@@ -304,8 +324,11 @@ class Project:
         self._record.turn(self._order[address])
         if self._apart is not None and choosing.kind_of(stage) is StageKind.COMMAND:
             return self._settle_apart(self._apart, stage, options, force=force)
-        if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
-            return True
+        if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA:
+            with ours():
+                if self._apart.verify(stage):
+                    self._record.dump([stage])
+                    return True
         command = choosing.kind_of(stage) is StageKind.COMMAND
         # With --ignore-errors what comes after must not find outs of the last run where this one failed in any way.
         lenient = options.on_error is OnError.IGNORE

@@ -19,6 +19,8 @@ class Remote:
     url: str
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     """DVC's own; may hold secrets."""
+    mark: str = ""
+    """By which a machine finds that it sees the folder that this is, as the head does; empty: it need not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

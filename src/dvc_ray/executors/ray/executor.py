@@ -172,6 +172,11 @@ class RayExecutor:
         self._ray.wait()
         return nodes.look_over(self._ray.head)
 
+    def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
+        """Ask the nodes; those that come later are asked by the attempts that come to them."""
+        self._ray.wait()
+        return nodes.lacking(self._ray.head, folder, mark)
+
     def announced(self, run: ActiveRun) -> contextlib.AbstractContextManager[None]:
         """Let others on the cluster see a run; a local Ray has no others, and need not be there."""
         if self._ray.address is None:
