@@ -215,7 +215,7 @@ def open_lab(
             _, given = executor._repro_args(inner)
         yield Lab(
             home=home,
-            project=Project(inner, Copy(of=home.tree, paths=_copied(inner, experiment))),
+            project=Project(inner, Copy(of=home.tree, paths=_copied(inner, experiment), temp=experiment.temp)),
             name=entry.name,
             environ={key: str(value) for key, value in given["run_env"].items()},
             _executor=executor,

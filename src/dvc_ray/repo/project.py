@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, managers, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.record import Merge, Record
@@ -43,6 +43,7 @@ class Project:
         self._record = Record(repo, [])
         self._apart: Apart | None = None
         self._code: tuple[str, ...] | None = None
+        self._ask = managers.Asker()
 
     @classmethod
     @contextlib.contextmanager
@@ -326,7 +327,7 @@ class Project:
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, code, request, self._copy)
+                return tasks.make(self._repo, stage, code, request, self._copy, self._ask)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
             return self._apart.describe(tasks.make(self._repo, stage, code, lenient, self._copy), stage, request)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import hashes, imports
+from dvc_ray.repo import hashes, imports, managers
 from dvc_ray.settings import parse
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
@@ -45,9 +45,18 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
+    temp: bool = False
+    """Whether it has nothing of what Git ignores in the user's tree, environments included."""
 
 
-def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Copy | None = None) -> StageTask:
+def make(
+    repo: Any,
+    stage: Any,
+    code: Collection[str],
+    request: Request,
+    copy: Copy | None = None,
+    ask: managers.Ask | None = None,
+) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
@@ -56,6 +65,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         code: Files of the snapshot.
         request: What the driver decides.
         copy: What an experiment's copy of a project is of; None: this is the user's own.
+        ask: Asks managers where environments are; None: the stage does not run where the user's are.
 
     Raises:
         ProjectError: A dep or an include is missing.
@@ -95,7 +105,7 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
-        env=_environment((root, home), request),
+        env=_environment((root, home), request, _ground(stage, code, outs, root if copy and copy.temp else home), ask),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
@@ -268,11 +278,41 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
     return {"core": core, "cache": cache}
 
 
-def _environment(trees: tuple[str, ...], request: Request) -> tuple[tuple[str, str], ...]:
+def _environment(
+    trees: tuple[str, ...], request: Request, ground: managers.Ground, ask: managers.Ask | None
+) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
     environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
-    if path := imports.python_path(trees, request.workspace, environ):
-        environ["PYTHONPATH"] = path
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
-    return tuple({**environ, **from_runtime_env, **dict(request.settings.env)}.items())
+    declared = {**from_runtime_env, **dict(request.settings.env)}
+    used: tuple[str, ...] = ()
+    if ask is not None:
+        ground = replace(ground, environ={**environ, **declared})
+        environ |= managers.variables(ground, ask)
+        used = imports.environments(managers.folders(ground), {**environ, **declared})
+    if path := imports.python_path(trees, request.workspace, environ, used):
+        environ["PYTHONPATH"] = path
+    return tuple({**environ, **declared}.items())
+
+
+def _ground(stage: Any, code: Collection[str], outs: Iterable[str], home: str) -> managers.Ground:
+    """What the command of a stage runs on, as far as managers of environments look at it."""
+    from dvc_ray.repo.snapshot import tree
+
+    wdir = os.path.relpath(stage.wdir, tree(stage.repo))
+    folders = managers.upwards(wdir)
+    near = (os.path.normpath(os.path.join(folder, name)) for folder in folders for name in managers.FILES)
+    return managers.Ground(
+        home=home,
+        wdir=wdir,
+        commands=commands(stage),
+        files=frozenset(
+            (
+                *(path for path in code if os.path.basename(path) in managers.MARKERS),
+                *(path for path in near if os.path.exists(os.path.join(home, path))),  # Git may ignore them
+            )
+        ),
+        outs=frozenset(outs),
+        environ={},
+    )
