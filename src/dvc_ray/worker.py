@@ -36,6 +36,7 @@ from dvc_ray.workspace import (
     look,
     materialise,
     misplaced_outs,
+    stale_outs,
     written_in_place,
 )
 
@@ -95,6 +96,8 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         changed=found.changed,
         deleted=found.deleted,
         created=found.created,
+        replaced=found.replaced,
+        stale=attempt.stale(),
         timed_out=attempt.why is command.End.TIMEOUT,
     )
 
@@ -268,6 +271,12 @@ class _Attempt:
         if self.made is None or self.has_lost_its_workspace():
             return Changes(changed=(), deleted=(), created=())
         return find_changes(self.task, self.made)
+
+    def stale(self) -> tuple[str, ...]:
+        """Outs of the last run that are to go from the user's tree, as DVC removes them before it runs a command."""
+        if self.code is None or self.has_lost_its_workspace():
+            return ()  # as long as no command has run, nothing of the user's is touched
+        return stale_outs(self.task)
 
     def _check_cache(self, before: Mapping[str, Content]) -> None:
         """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""

@@ -155,7 +155,7 @@ class Driver:
     def _advance(self) -> None:
         """Take each stage whose upstream is done as far as the head can, and hand it to a worker if it needs one.
 
-        A stage is begun only when there is room for it: DVC removes its outs first.
+        A stage is begun only when there is room for it.
         """
         due = [stage for stage in self._table.between_tries() if stage.not_before <= time.monotonic()]
         taken = Taken.by(stage.claim for stage in self._table.in_flight())

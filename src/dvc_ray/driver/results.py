@@ -69,7 +69,12 @@ class Results:
         return ends
 
     def leave_partial(self, task: StageTask, result: StageResult) -> None:
-        """Leave what a failed command wrote where a command run in the workspace would have left it."""
+        """Leave what a failed command wrote where a command run in the workspace would have left it.
+
+        If none was started, the workspace stays as it is: nothing that failed before may cost the user a file.
+        """
+        if result.exit_code is None:
+            return
         try:
             with self.locked():
                 self._bring(task, result)

@@ -13,7 +13,7 @@ from dvc_ray.repo import remotes, scattered, status, tasks
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import OnError, RunOptions
 from dvc_ray.values.stage import Status
 from dvc_ray.values.task import StageTask
 
@@ -85,7 +85,7 @@ class Apart:
         return all(out.hash_info and not os.path.lexists(out.fs_path) for out in stage.outs)
 
     def settle(self, stage: Any, options: RunOptions, *, force: bool) -> Mapping[str, Any] | None:
-        """Find a stage's result in a remote's run cache, else remove its outs, as DVC does before it runs.
+        """Find a stage's result in a remote's run cache; then the outs of its last run are removed, as DVC does.
 
         Raises:
             ProjectError: A dep is missing, here or in the remote.
@@ -94,7 +94,8 @@ class Apart:
         entry = None if force or not options.run_cache else self._cached(stage)
         if entry is None:
             self.check_pushed([stage])  # what was made on the head meanwhile, or has turned out unchanged, is asked now
-        stage.remove_outs(ignore_remove=False, force=False)
+        if entry is not None or options.on_error is OnError.IGNORE:
+            stage.remove_outs(ignore_remove=False, force=False)
         return entry
 
     def restorable(self, stage: Any, options: RunOptions) -> bool:

@@ -215,7 +215,7 @@ def open_lab(
             _, given = executor._repro_args(inner)
         yield Lab(
             home=home,
-            project=Project(inner, Copy(of=home.tree, paths=_copied(inner, experiment), temp=experiment.temp)),
+            project=Project(inner, _copy(home, inner, experiment)),
             name=entry.name,
             environ={key: str(value) for key, value in given["run_env"].items()},
             _executor=executor,
@@ -257,6 +257,14 @@ def _keep_remotes(theirs: Any, config: Any) -> None:
         with config.edit("local") as local:
             for name, url in moved.items():
                 local.setdefault("remote", {}).setdefault(name, {})["url"] = str(url)
+
+
+def _copy(home: Project, repo: Any, experiment: Experiment) -> Copy:
+    """Commands see ignored files as under ``dvc exp run``: those of the workspace, but with ``--temp``."""
+    paths = _copied(repo, experiment)
+    if experiment.temp:
+        return Copy(of=home.tree, paths=paths, temp=True)
+    return Copy(of=home.tree, paths=paths, ignored=home.ignored)
 
 
 def _copied(repo: Any, experiment: Experiment) -> tuple[str, ...]:

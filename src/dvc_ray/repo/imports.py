@@ -27,7 +27,11 @@ _MAPPING: Final = re.compile(r"^MAPPING\b[^=\n]*=\s*(\{.*\})\s*$", re.MULTILINE)
 
 
 def python_path(
-    trees: tuple[str, ...], workspace: str, environ: Mapping[str, str], environments: Iterable[str] = ()
+    trees: tuple[str, ...],
+    workspace: str,
+    environ: Mapping[str, str],
+    environments: Collection[str] = (),
+    projects: Iterable[str] = (),
 ) -> str:
     """PYTHONPATH of a command in a workspace.
 
@@ -37,12 +41,15 @@ def python_path(
         workspace: The workspace.
         environ: The caller's environment.
         environments: Python environments that the command may use, beside the one that runs this.
+        projects: Folders in the trees that a manager will install editable, if no environment has them yet.
 
     Returns:
         Empty if nothing leads into the trees and the caller has not set it.
     """
     given = environ.get("PYTHONPATH", "")
     others = [path for folder in environments for path in _editable_in(folder, trees)]
+    if not others and not _editable(trees):
+        others = [path for folder in projects for path in _will_be(folder)]
     entries = [*_editable(trees), *others, *(given.split(os.pathsep) if given else [])]
     prefixes = {sys.prefix, *environments}
     return os.pathsep.join(dict.fromkeys(_moved(entry, trees, workspace, prefixes) for entry in entries))
@@ -93,6 +100,15 @@ def _editable_in(environment: str, trees: tuple[str, ...]) -> tuple[str, ...]:
         for file in sorted(folder.glob(f"{_FINDER}*_finder.py")):
             found += map(os.path.dirname, _mapping(file).values())
     return _of(trees, found, environment)
+
+
+def _will_be(project: str) -> Iterator[str]:
+    """What an environment will lead to that a manager makes of a project: mostly ``src``, else the project."""
+    with contextlib.suppress(OSError):
+        text = Path(project, "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+        if "[build-system]" in text:  # without, managers do not install it
+            src = os.path.join(project, "src")
+            yield src if os.path.isdir(src) else project
 
 
 def _of(trees: tuple[str, ...], paths: Iterable[str], environment: str) -> tuple[str, ...]:

@@ -116,6 +116,13 @@ def variables(ground: Ground, ask: Ask) -> dict[str, str]:
     return {**found, **_by_path_hash(ground, ask)}
 
 
+def projects(ground: Ground) -> tuple[str, ...]:
+    """Python projects of the user's tree that a command works in; absolute."""
+    known = {os.path.dirname(path) for path in ground.files if os.path.basename(path) == "pyproject.toml"}
+    found = (_nearest(_start(ground.wdir, command)[0], known) for command in ground.commands)
+    return tuple(dict.fromkeys(os.path.join(ground.home, part) for part in found if part is not None))
+
+
 def folders(ground: Ground) -> tuple[str, ...]:
     """Directories of the user's tree in which a command may find an environment of the project; absolute."""
     starts = dict.fromkeys([ground.wdir, *(_start(ground.wdir, command)[0] for command in ground.commands)])

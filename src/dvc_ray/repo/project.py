@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
+from dvc_ray.paths import is_under
 from dvc_ray.repo import choosing, git, managers, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
+from dvc_ray.repo.ignored import Ignored, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.values.run import OnError, RunOptions, Selection
@@ -21,6 +23,11 @@ if TYPE_CHECKING:  # a run on one machine should not pay for what it does not ne
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
     from dvc_ray.values.task import StageTask
+
+
+def _is_bare(request: tasks.Request) -> bool:
+    own = request.settings.bare_workspace
+    return request.options.bare_workspace if own is None else own
 
 
 def _nothing() -> None:
@@ -43,7 +50,10 @@ class Project:
         self._record = Record(repo, [])
         self._apart: Apart | None = None
         self._code: tuple[str, ...] | None = None
+        self._added: set[str] = set()
+        """Files that stages of this run have made and nobody declares."""
         self._ask = managers.Asker()
+        self._ignored: Ignored | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -121,6 +131,14 @@ class Project:
         if self._code is None:
             self._code = snapshot.files(self._repo)
         return self._code
+
+    def ignored(self) -> tuple[str, ...]:
+        """What Git ignores, relative to `tree`: files, and folders that are ignored with all that is in them.
+
+        Raises:
+            ProjectError: Git cannot list it.
+        """
+        return snapshot.ignored(self._repo)
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
@@ -254,8 +272,8 @@ class Project:
     def settle(self, address: str, options: RunOptions, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
-        DVC's own ``Stage.run`` goes up to the point where it would run the command. Like it, this removes the outs
-        of the last run first. Needs `locked`.
+        DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
+        it removes first, stay until there is something to put in their place. Needs `locked`.
 
         Returns:
             Whether the stage is finished; else a worker must run its command.
@@ -269,16 +287,18 @@ class Project:
             return self._settle_apart(self._apart, stage, options, force=force)
         if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
             return True
+        command = choosing.kind_of(stage) is StageKind.COMMAND
+        # With --ignore-errors what comes after must not find outs of the last run where this one failed, however it did.
+        lenient = options.on_error is OnError.IGNORE
         with ours():
-            if choosing.kind_of(stage) is StageKind.COMMAND:
+            if command:
                 if options.pull:
                     upto.pull_missing_deps(stage)
-                # With --ignore-errors what comes after must not find outs of the last run where this one failed.
-                if not options.allow_missing and options.on_error is not OnError.IGNORE:
+                if not options.allow_missing and not lenient:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
-                with upto.no_commands():
+                with upto.no_commands(), contextlib.nullcontext() if lenient else upto.outs_left(stage):
                     stage.run(
                         force=force,
                         run_cache=options.run_cache,
@@ -323,18 +343,33 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        code = self.code()
+        around = self._surroundings(bare=self._apart is not None or _is_bare(request))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, code, request, self._copy, self._ask)
+                return tasks.make(self._repo, stage, around, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            return self._apart.describe(tasks.make(self._repo, stage, code, lenient, self._copy), stage, request)
+            return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
+
+    def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
+        if bare:
+            return tasks.Surroundings(code=self.code())
+        if self._ignored is None:
+            home = self._copy.of if self._copy else self.tree
+            entries = self._copy.ignored() if self._copy else self.ignored()
+            self._ignored = split(home, entries, self.outs(), self.inputs())
+        links = set(self._ignored.links) if self._added else set()
+        linked = {path for path in self._added if is_under(path, links)}
+        code = tuple(path for path in self.code() if path not in linked) if linked else self.code()
+        return tasks.Surroundings(code=code, ignored=self._ignored, ask=self._ask)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
         if self._code is not None and paths:
             self._code = tuple(sorted({*self._code, *paths}))
+            self._added.update(paths)
+            if any("__pycache__" not in path for path in paths):  # Git may ignore some of it, a new environment for one
+                self._ignored = None
 
     def knows(self, address: str) -> bool:
         """Whether a stage is one of those selected."""

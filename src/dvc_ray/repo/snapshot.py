@@ -29,6 +29,22 @@ def files(repo: Any) -> tuple[str, ...]:
     return tuple(sorted(path for path in named if not _internal(path) and os.path.lexists(os.path.join(root, path))))
 
 
+def ignored(repo: Any) -> tuple[str, ...]:
+    """Name what Git ignores: files, and folders that are ignored with all that is in them.
+
+    Returns:
+        Paths relative to `tree(repo)`.
+
+    Raises:
+        ProjectError: Git cannot list the files.
+    """
+    root = tree(repo)
+    if not _has_git(repo):
+        return ()
+    found = git.paths(root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+    return tuple(sorted(path.rstrip("/") for path in found if not _internal(path)))
+
+
 def tree(repo: Any) -> str:
     """Root of what a stage workspace mirrors: Git's work tree, or the DVC project where there is no Git."""
     return os.path.realpath(repo.scm.root_dir) if _has_git(repo) else str(repo.root_dir)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports, managers
+from dvc_ray.repo.ignored import Ignored, without
 from dvc_ray.settings import parse
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
@@ -45,27 +47,32 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
+    ignored: Callable[[], tuple[str, ...]] = tuple
+    """Names what Git ignores in the user's own tree, relative to it, as far as commands are to see it."""
     temp: bool = False
-    """Whether it has nothing of what Git ignores in the user's tree, environments included."""
+    """Whether it has nothing of what Git ignores in the user's own tree, environments included."""
 
 
-def make(
-    repo: Any,
-    stage: Any,
-    code: Collection[str],
-    request: Request,
-    copy: Copy | None = None,
-    ask: managers.Ask | None = None,
-) -> StageTask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a stage's workspace has beside what the stage declares."""
+
+    code: tuple[str, ...]
+    """Files of the snapshot, relative to the tree."""
+    ignored: Ignored = field(default_factory=Ignored)
+    ask: managers.Ask | None = None
+    """Asks managers where environments are; None: the command is to find none of the user's."""
+
+
+def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, copy: Copy | None = None) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
-        code: Files of the snapshot.
+        surroundings: What its workspace has beside what it declares.
         request: What the driver decides.
         copy: What an experiment's copy of a project is of; None: this is the user's own.
-        ask: Asks managers where environments are; None: the stage does not run where the user's are.
 
     Raises:
         ProjectError: A dep or an include is missing.
@@ -78,6 +85,18 @@ def make(
     outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
     persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
     removed = set(outs) - set(persisted)
+    links = tuple(
+        _resolved(
+            root,
+            (
+                *_deps(stage, allow_missing=request.options.allow_missing),
+                *_includes(stage, request.settings),
+                *(copy.paths if copy else ()),
+            ),
+        )
+    )
+    ground = _ground(stage, surroundings.code, outs, root if copy and copy.temp else home)
+    ignored = without(surroundings.ignored, (*outs, *links))
     return StageTask(
         run_id=request.run_id,
         address=stage.addressing,
@@ -89,23 +108,16 @@ def make(
         home=home,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=tuple(path for path in code if not is_under(path, removed)),
-        links=tuple(
-            _resolved(
-                root,
-                (
-                    *_deps(stage, allow_missing=request.options.allow_missing),
-                    *_includes(stage, request.settings),
-                    *(copy.paths if copy else ()),
-                ),
-            )
-        ),
+        code=tuple(path for path in surroundings.code if not is_under(path, removed)),
+        links=links,
         deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
+        ignored=ignored.links,
+        folders=ignored.folders,
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
-        env=_environment((root, home), request, _ground(stage, code, outs, root if copy and copy.temp else home), ask),
+        env=_environment((root, home), request, ground, surroundings.ask),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
@@ -236,7 +248,9 @@ def touched(stage: Any) -> Iterator[str]:
     yield from (item.fs_path for item in (*stage.deps, *stage.outs) if item.protocol == "local")
     section = (stage.meta or {}).get("ray") if isinstance(stage.meta, dict) else None
     if section:
-        include = parse(stage.addressing, stage.meta).include
+        include: tuple[str, ...] = ()
+        with contextlib.suppress(ConfigError):  # it is told of stages that are to run
+            include = parse(stage.addressing, stage.meta).include
         yield from (os.path.normpath(os.path.join(stage.wdir, path)) for path in include)
 
 
@@ -287,11 +301,14 @@ def _environment(
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
     declared = {**from_runtime_env, **dict(request.settings.env)}
     used: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
     if ask is not None:
         ground = replace(ground, environ={**environ, **declared})
-        environ |= managers.variables(ground, ask)
+        if added := managers.variables(ground, ask):
+            environ |= added
+            projects = managers.projects(ground)
         used = imports.environments(managers.folders(ground), {**environ, **declared})
-    if path := imports.python_path(trees, request.workspace, environ, used):
+    if path := imports.python_path(trees, request.workspace, environ, used, projects):
         environ["PYTHONPATH"] = path
     return tuple({**environ, **declared}.items())
 

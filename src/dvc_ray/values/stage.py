@@ -47,6 +47,8 @@ class StageSettings:
     """Added to the environment of the command."""
     include: tuple[str, ...] = ()
     """Files and folders the command reads but does not declare; relative to the stage's working directory."""
+    bare_workspace: bool | None = None
+    """Whether the command sees nothing but code and what the stage declares; None: as the run has it."""
     runtime_env: dict[str, Any] | None = None
     """Handed to Ray as it is."""
     retries: Retries = field(default_factory=Retries)

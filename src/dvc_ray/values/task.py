@@ -112,6 +112,10 @@ class StageTask:
     """Of the links, those that are deps: files or directories of the tree."""
     copies: tuple[str, ...]
     """Outs that persist: the command may change them in place; relative to the tree."""
+    ignored: tuple[str, ...] = ()
+    """Ignored files and folders of the user's own tree that the workspace has as links; relative to it."""
+    folders: tuple[str, ...] = ()
+    """Folders that Git ignores and the workspace has without all that is in them; relative to the tree."""
     outs: tuple[str, ...]
     """All outs of the stage, relative to the tree."""
     config: dict[str, dict[str, Any]]
@@ -172,6 +176,10 @@ class StageResult:
     """Files of the snapshot that the command deleted, relative to the tree."""
     created: tuple[str, ...] = ()
     """New files that no out declares."""
+    replaced: tuple[str, ...] = ()
+    """Ignored files and folders in whose place the command has put something else, or nothing."""
+    stale: tuple[str, ...] = ()
+    """Outs that the command has not made, of which the user's tree may have those of the last run; relative to it."""
     timed_out: bool = False
     unreachable: bool = False
     """Whether its node could not reach a remote, before the command ran."""

@@ -3,7 +3,7 @@
 `materialise` and `find_changes` run on the worker, `Home`, `Twin` and `missed_files` on the head.
 """
 
-from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files
+from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
 from dvc_ray.workspace.environments import Environments
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
@@ -36,6 +36,7 @@ __all__ = [
     "misplaced_outs",
     "missed_files",
     "pack",
+    "stale_outs",
     "stamps_of",
     "stamps_of_pack",
     "unpack",

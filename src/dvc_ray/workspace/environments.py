@@ -93,9 +93,8 @@ class Environments:
         for project in dict.fromkeys(self._env[name] for name in _PROJECTS if name in self._env):
             part = os.path.relpath(os.path.join(project, ".venv"), self._task.home)
             link = os.path.join(self._task.workspace, part)
-            there = os.path.lexists(link) or os.path.lexists(os.path.join(self._task.home, part))
-            wanted = not part.startswith(os.pardir) and not there and not is_under(part, outs)
-            if wanted and os.path.isdir(os.path.dirname(link)):
+            wanted = not part.startswith(os.pardir) and not is_under(part, outs)
+            if wanted and not os.path.lexists(link) and os.path.isdir(os.path.dirname(link)):
                 yield link
 
     def _folders(self) -> tuple[str, ...]:

@@ -55,6 +55,10 @@ class Home:
             source = os.path.join(result.workspace, path)
             if os.path.lexists(source):
                 move(source, os.path.join(task.tree, path))
+            elif path in result.stale:
+                remove(os.path.join(task.tree, path))
+        for path in result.replaced:
+            self._bring_replaced(task, path, result.workspace)
         folders = set(self._bring_folders(task, result))
         for path in result.created:
             if not is_under(path, folders):
@@ -78,7 +82,7 @@ class Home:
     def _bring_folders(self, task: StageTask, result: StageResult) -> Iterator[str]:
         """Take new folders whole, at once: an environment has thousands of files, and is one thing."""
         created = set(result.created)
-        for path in _tops(result.created, task.tree, set(task.outs) | set(result.deleted)):
+        for path in _tops(result.created, task.tree, task.outs):
             source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
             if not created.issuperset(_files(result.workspace, path)):
                 continue
@@ -88,9 +92,8 @@ class Home:
                     os.rename(source, target)
                     self._folders[path] = task.address
                     yield path
-            elif is_environment(source) and (path in result.deleted or path in self._folders):
-                other = self._folders.get(path)
-                if other is None or self._place(task.address) > self._place(other):
+            elif is_environment(source) and path in self._folders:
+                if self._place(task.address) > self._place(self._folders[path]):
                     move(source, target)
                     self._folders[path] = task.address
                 yield path
@@ -111,6 +114,22 @@ class Home:
             if not later:
                 return
         move(source, target)
+        self._writer[path] = task.address
+
+    def _bring_replaced(self, task: StageTask, path: str, workspace: str) -> None:
+        """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
+        other = self._writer.get(path)
+        if other is not None and self._place(other) > self._place(task.address):
+            self._warn(
+                f"stages '{task.address}' and '{other}' both replaced '{path}', which no out declares; kept what"
+                f" '{other}' made. Give both the same 'mutex' under 'meta: ray:', or declare it as an out of one of them."
+            )
+            return
+        source, target = os.path.join(workspace, path), os.path.join(task.home, path)
+        if os.path.lexists(source):
+            move(source, target)
+        else:
+            remove(target)
         self._writer[path] = task.address
 
     def _keep_both(self, task: StageTask, path: str, source: str) -> None:
@@ -159,16 +178,16 @@ class Home:
         return theirs if later else ours
 
 
-def _tops(created: Iterable[str], tree: str, apart: set[str]) -> Iterator[str]:
+def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[str]:
     """Folders of new files, the topmost that are new themselves or environments; none that an out lies in.
 
     Args:
         created: New files, relative to the tree.
         tree: Root of the user's tree.
-        apart: What comes home by itself, relative to the tree.
+        outs: Outs of the stage, relative to the tree.
     """
     found: set[str] = set()
-    around = {folder for path in apart for folder in _parents(path)}
+    around = {folder for path in outs for folder in _parents(path)}
     for path in created:
         if not is_under(path, found):
             for folder in reversed(_parents(path)):
@@ -193,6 +212,15 @@ def _parents(path: str) -> list[str]:
     while path := os.path.dirname(path):
         found.append(path)
     return found
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory, if it is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def move(source: str, target: str) -> None:

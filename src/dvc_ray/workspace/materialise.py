@@ -28,6 +28,10 @@ Stamp = tuple[int, int, int, int]
 """Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
 
 
+Identity = tuple[int, int]
+"""Device and inode: a link with the same ones is the link that was made."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Materialised:
     """A workspace that a command can run in."""
@@ -37,6 +41,8 @@ class Materialised:
     """What it shares with the user's tree; relative to both."""
     stamps: dict[str, Stamp] = field(repr=False)
     """Of each file put there, by path relative to the root."""
+    shared: dict[str, Identity] = field(repr=False)
+    """Of each link to an ignored file or folder, by path relative to the root."""
 
 
 def materialise(
@@ -46,7 +52,8 @@ def materialise(
 
     Files of the snapshot are copied, because a command may rewrite them; deps and includes are hard-linked to the
     user's (a dep that a command changes in place is changed for the user, as under ``dvc repro``), or copied where
-    the file system refuses a link.
+    the file system refuses a link. Of ignored files and folders there is a link each: what a command writes there, it
+    writes to the user's.
 
     Args:
         task: The attempt.
@@ -71,6 +78,7 @@ def materialise(
     for path in task.links:
         for file in files_under(task.tree, path):
             put(file, link_from=0)
+    shared = _share(task, root)
     _make_folders(task, root)
     project = root / task.project
     bare.configure(str(project), task.config)
@@ -80,7 +88,7 @@ def materialise(
         (root / ".git").write_text(_NO_GIT, encoding="ascii")
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
     reuse.record(str(root), task.code)
-    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))))
+    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))), shared=shared)
 
 
 def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
@@ -179,6 +187,28 @@ def _link_target(tree: str, source: str) -> str:
     target = os.readlink(source)
     resolved = os.path.normpath(os.path.join(os.path.dirname(source), target))
     return target if os.path.isabs(target) or resolved.startswith(tree + os.sep) else resolved
+
+
+def _share(task: StageTask, root: Path) -> dict[str, Identity]:
+    """Link the user's ignored files and folders; a folder of any size is one link."""
+    shared = {}
+    for path in task.folders:
+        (root / path).mkdir(parents=True, exist_ok=True)
+    for path in task.ignored:
+        target = os.path.join(root, path)
+        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+            found = os.lstat(os.path.join(task.home, path))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if not stat.S_ISREG(found.st_mode) or not _linked(os.path.join(task.home, path), target):
+                os.symlink(os.path.join(task.home, path), target)
+            shared[path] = identity(target)
+    return shared
+
+
+def identity(path: str) -> Identity:
+    """Tell a file or link from others; a symbolic link itself, not what it leads to."""
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
 
 
 def _make_folders(task: StageTask, root: Path) -> None:

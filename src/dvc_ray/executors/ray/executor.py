@@ -93,9 +93,9 @@ class RayExecutor:
         capacity = self._ray.capacity()
         if capacity is not None:
             return capacity
+        self._ray.wait()  # first: two threads that import Ray at once may see half of it
         import ray
 
-        self._ray.wait()
         return float(ray.cluster_resources().get("CPU", 0))
 
     def capacity(self) -> float | None:
@@ -192,9 +192,9 @@ class RayExecutor:
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
+        self._ray.wait()
         import ray
 
-        self._ray.wait()
         sent: list[Any] = list(packs)
         if sent:  # what many attempts need, a node fetches once
             known = self._sent.get(packs[0].id)
