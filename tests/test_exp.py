@@ -340,6 +340,7 @@ def test_the_project_imported_by_path_is_the_experiments(
 def test_an_undeclared_input_is_named(project: Make, exp: Exp) -> None:
     text = "stages: {one: {cmd: cat secret/key.txt > out.txt, outs: [out.txt]}}"
     root = project({"dvc.yaml": text, ".gitignore": "/secret\n"})
+    (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
     (root / "secret").mkdir()
     (root / "secret/key.txt").write_text("key")
     result, _ = exp(root)

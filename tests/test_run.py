@@ -214,6 +214,7 @@ def test_an_out_that_is_not_written(project: Make, repro: Repro) -> None:
 def test_undeclared_inputs(project: Make, repro: Repro) -> None:
     files = {"dvc.yaml": one("cat secret/key > out.txt"), "in.txt": "", ".gitignore": "secret\n", "secret/key": "k\n"}
     root = project(files)
+    (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
     error = report(repro(root), "one").error
     assert "'secret/key', in your project but not in the stage's workspace" in error
     (root / "dvc.yaml").write_text(one("cat secret/key > out.txt", "{include: [secret]}"))

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,11 +217,25 @@ def _plan(
                 taken += take_over_from_remote(project, works, alone=where.alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(specs, statuses, force=options.force)
+        if where.dry:
+            chosen = _with_refusals(project, chosen, options)
         if where.apart:
             steps = (step for step in chosen.steps if step.action is not Action.SKIP)
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
             project.check_pushed(commands)
     return chosen, taken
+
+
+def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
+    """Have a plan that is only shown say what the run would say of the stages that it begins with."""
+    if options.allow_missing or options.pull or options.on_error is OnError.IGNORE:
+        return chosen  # a run looks at it later
+    steps = []
+    for step in chosen.steps:
+        first = step.wave == 1 and step.action is Action.RUN and step.spec.kind is StageKind.COMMAND
+        refusal = project.refusal(step.spec.address) if first else ""
+        steps.append(replace(step, reasons=(*step.reasons, f"will fail: {refusal}")) if refusal else step)
+    return Plan(steps=tuple(steps))
 
 
 def _joined(

@@ -205,9 +205,9 @@ class _Attempt:
     def run(self) -> tuple[StageState, dict[str, object] | None, str]:
         """Run the stage: its end, its entry of dvc.lock, an error."""
         task = self.task
-        Path(task.log).parent.mkdir(parents=True, exist_ok=True)
         _leave_what_is_gone()
         try:
+            Path(task.log).parent.mkdir(parents=True, exist_ok=True)
             with _dvc_variables(dict(task.env)):
                 self.made = self._materialise()
                 known = self.site.placed() if self.site else ()

@@ -262,9 +262,7 @@ def _keep_remotes(theirs: Any, config: Any) -> None:
 def _copy(home: Project, repo: Any, experiment: Experiment) -> Copy:
     """Commands see ignored files as under ``dvc exp run``: those of the workspace, but with ``--temp``."""
     paths = _copied(repo, experiment)
-    if experiment.temp:
-        return Copy(of=home.tree, paths=paths, temp=True)
-    return Copy(of=home.tree, paths=paths, ignored=home.ignored)
+    return Copy(of=home.tree, paths=paths) if experiment.temp else Copy(of=home.tree, paths=paths, ignored=home.ignored)
 
 
 def _copied(repo: Any, experiment: Experiment) -> tuple[str, ...]:

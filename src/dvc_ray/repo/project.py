@@ -288,7 +288,7 @@ class Project:
         if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
             return True
         command = choosing.kind_of(stage) is StageKind.COMMAND
-        # With --ignore-errors what comes after must not find outs of the last run where this one failed, however it did.
+        # With --ignore-errors what comes after must not find outs of the last run where this one failed in any way.
         lenient = options.on_error is OnError.IGNORE
         with ours():
             if command:
@@ -323,6 +323,18 @@ class Project:
             self._record.dump([stage])
         return True
 
+    def refusal(self, address: str) -> str:
+        """Why `settle` would refuse a stage in the workspace as it is now; empty: it would not, as far as is known."""
+        stage = self._stages[address]
+        try:
+            with ours():
+                if self._apart is None:
+                    tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                tasks.check_outs(self._repo, stage)
+        except ProjectError as error:
+            return error.what
+        return ""
+
     def restorable(self, address: str, options: RunOptions) -> bool:
         """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
 
@@ -352,12 +364,12 @@ class Project:
             return self._apart.describe(tasks.make(self._repo, stage, around, lenient, self._copy), stage, request)
 
     def _surroundings(self, *, bare: bool) -> tasks.Surroundings:
-        if bare:
-            return tasks.Surroundings(code=self.code())
+        ignored = self._copy.ignored if self._copy else self.ignored
+        if bare or ignored is None:
+            return tasks.Surroundings(code=self.code(), ask=None if bare else self._ask)
         if self._ignored is None:
             home = self._copy.of if self._copy else self.tree
-            entries = self._copy.ignored() if self._copy else self.ignored()
-            self._ignored = split(home, entries, self.outs(), self.inputs())
+            self._ignored = split(home, ignored(), self.outs(), self.inputs())
         links = set(self._ignored.links) if self._added else set()
         linked = {path for path in self._added if is_under(path, links)}
         code = tuple(path for path in self.code() if path not in linked) if linked else self.code()

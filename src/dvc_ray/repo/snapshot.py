@@ -1,19 +1,52 @@
-"""The files of the code snapshot: what a stage may read without declaring it."""
+"""The files of a project: its code, which a stage may read without declaring it, and what is left out of that."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 
-from dvc_ray.repo import git
+from dvc_ray.errors import ProjectError
+from dvc_ray.paths import is_under
+from dvc_ray.repo import git, unasked
+
+_INTERNAL: Final = frozenset({".git", ".dvc"})
+_PACKAGES: Final = "node_modules"
+_MARKS: Final = ("pyvenv.cfg", "conda-meta")
+"""What lies in the root of an environment, of Python's venv and of conda."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What is in the tree of a project; all relative to `tree`, sorted."""
+
+    code: tuple[str, ...] = field(repr=False)
+    """Files that are tracked, or are not ignored."""
+    ignored: tuple[str, ...] = ()
+    """What is left out. A folder without any code is one entry, and nobody looks into it; else each file."""
+    empty: tuple[str, ...] = ()
+    """Folders without any file under them, that are not ignored; the innermost."""
+    repositories: tuple[str, ...] = ()
+    """Git repositories within the tree, submodules and others, whose files are among the code."""
+
+
+@dataclass(slots=True)
+class _Found:
+    code: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    """What is not code, and not to be offered either: outs where there is no Git, tracked files that are gone."""
+    repositories: list[str] = field(default_factory=list)
+    """Those within the tree."""
 
 
 def files(repo: Any) -> tuple[str, ...]:
     """Name the snapshot's files: tracked by Git, and untracked but not ignored.
 
-    Without Git: all files but DVC's outs and what .dvcignore leaves out.
+    Without Git: all files but DVC's outs and what .dvcignore leaves out. An environment that nobody has ignored is none
+    of it: nobody wants a copy.
 
     Args:
         repo: A ``dvc.repo.Repo``.
@@ -22,11 +55,32 @@ def files(repo: Any) -> tuple[str, ...]:
         Paths relative to `tree(repo)`, sorted.
 
     Raises:
-        ProjectError: Git cannot list the files.
+        ProjectError: The files cannot be listed.
     """
-    root = tree(repo)
-    named = _listed(root) if _has_git(repo) else _walk(repo)
-    return tuple(sorted(path for path in named if not _internal(path) and os.path.lexists(os.path.join(root, path))))
+    return _shared(_found(repo))
+
+
+def listing(repo: Any) -> Listing:
+    """Name the snapshot's files, as `files`, and what is beside them.
+
+    What Git ignores is what it does not list as anything else: it is not asked once more, and folders without code cost
+    one look, however much is in them.
+
+    Args:
+        repo: A ``dvc.repo.Repo``.
+
+    Raises:
+        ProjectError: The files cannot be listed.
+    """
+    root, found = tree(repo), _found(repo)
+    rest = _Rest(root, found, _rule(repo, found.repositories))
+    rest.look()
+    return Listing(
+        code=_shared(found),
+        ignored=tuple(sorted(rest.ignored)),
+        empty=tuple(sorted(rest.empty)),
+        repositories=tuple(sorted(found.repositories)),
+    )
 
 
 def ignored(repo: Any) -> tuple[str, ...]:
@@ -56,31 +110,104 @@ def _has_git(repo: Any) -> bool:
     return not isinstance(repo.scm, NoSCM)
 
 
-def _listed(root: str) -> Iterable[str]:
-    found = set(git.paths(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"))
-    nested = {name for name in found if os.path.isdir(os.path.join(root, name)) and _is_repository(root, name)}
-    inside = (os.path.join(name, path) for name in nested for path in _listed(os.path.join(root, name)))
-    return {*(found - nested), *inside}
+def _found(repo: Any) -> _Found:
+    found = _Found()
+    if _has_git(repo):
+        _add_listed(found, tree(repo), "")
+    else:
+        _add_walked(found, repo)
+    return found
 
 
-def _is_repository(root: str, name: str) -> bool:
-    """Whether a name that Git lists like a file is a submodule that is there, or a repository of its own."""
-    full = os.path.join(root, name)
-    return not os.path.islink(full) and os.path.lexists(os.path.join(full, ".git"))
+def _shared(found: _Found) -> tuple[str, ...]:
+    return tuple(sorted(path for path in found.code if not _internal(path)))
 
 
-def _walk(repo: Any) -> Iterator[str]:
+def _add_listed(found: _Found, root: str, part: str) -> None:
+    """Take up a Git work tree.
+
+    Args:
+        found: Where to.
+        root: Of the tree.
+        part: The work tree within it, with a slash at its end.
+    """
+    here = os.path.join(root, part)
+    names = _names(here)
+    listed = {name.rstrip("/") for name in names.tracked | (names.others - _in_environments(here, names))}
+    there = _there(here, listed)
+    found.kept |= {part + name for name in listed - there.keys()}
+    for name, is_folder in there.items():
+        if not is_folder or not os.listdir(os.path.join(here, name)):
+            found.code.add(part + name)
+            continue
+        if unasked.git_dir(os.path.join(here, name)) is not None:
+            found.repositories.append(part + name)
+        _add_listed(found, root, f"{part}{name}/")
+
+
+def _there(here: str, names: Iterable[str]) -> dict[str, bool]:
+    """Those of some names that are there, and whether they are folders: a look at each folder, not at each file."""
+    wanted: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        wanted.setdefault(folder, set()).add(base)
+    found: dict[str, bool] = {}
+    for folder, bases in wanted.items():
+        with contextlib.suppress(OSError), os.scandir(os.path.join(here, folder)) as entries:
+            found |= {
+                f"{folder}/{entry.name}" if folder else entry.name: entry.is_dir(follow_symlinks=False)
+                for entry in entries
+                if entry.name in bases
+            }
+    return found
+
+
+def _names(here: str) -> unasked.Names:
+    """Ask Git, or look without it: where there is none, it refuses, or this is a submodule without its ``.git``."""
+    if unasked.git_dir(here) is None:
+        return unasked.names(here)
+    try:
+        listed = git.paths(here, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
+    except ProjectError as refused:
+        try:
+            return unasked.names(here)
+        except Exception:  # noqa: BLE001 -- whatever dulwich stumbles over, Git has said it better
+            raise refused from None
+    others = frozenset(entry[2:] for entry in listed if entry.startswith("? "))
+    return unasked.Names(frozenset(entry[2:] for entry in listed) - others, others)
+
+
+def _in_environments(here: str, names: unasked.Names) -> frozenset[str]:
+    """Of the files that Git does not track, those in folders that are environments."""
+    tracked = unasked.ancestors(names.tracked)
+    folders = unasked.ancestors((*names.others, "")) - tracked
+    found = {folder for folder in folders if _is_environment(os.path.join(here, folder))}
+    return frozenset(path for path in names.others if is_under(path.rstrip("/"), found)) if found else frozenset()
+
+
+def _is_environment(folder: str) -> bool:
+    return os.path.basename(folder) == _PACKAGES or any(os.path.lexists(os.path.join(folder, mark)) for mark in _MARKS)
+
+
+def _add_walked(found: _Found, repo: Any) -> None:
+    root = str(repo.root_dir)
     outs = {out.fs_path for out in repo.index.outs if out.is_in_repo}
-    for folder, names, found in repo.dvcignore.walk(repo.fs, repo.root_dir):
+    found.kept |= {os.path.relpath(path, root) for path in outs}
+    for folder, names, listed in repo.dvcignore.walk(repo.fs, root):
+        part = "" if folder == root else os.path.relpath(folder, root) + "/"
+        if part and _is_environment(folder):
+            names[:] = []
+            continue
         names[:] = [name for name in names if os.path.join(folder, name) not in outs]
-        for name in found:
-            path = os.path.join(folder, name)
-            if path not in outs:
-                yield os.path.relpath(path, repo.root_dir)
+        found.code |= {part + name for name in listed if os.path.join(folder, name) not in outs}
+    inner = unasked.ancestors(found.code)
+    found.repositories += [folder for folder in inner if unasked.git_dir(os.path.join(root, folder)) is not None]
 
 
 def _internal(path: str) -> bool:
     """DVC's own files, but for the configuration that is meant to be shared."""
+    if ".git" not in path and ".dvc" not in path:  # of thousands of paths, few are worth the next line
+        return False
     parts = PurePosixPath(path).parts
     if ".git" in parts:
         return True
@@ -88,3 +215,61 @@ def _internal(path: str) -> bool:
         return False
     inside = parts[parts.index(".dvc") + 1 :]
     return inside[:1] in {("tmp",), ("cache",), ("config.local",), ("ray.local.toml",)}
+
+
+def _rule(repo: Any, repositories: Sequence[str]) -> Callable[[str], bool]:
+    """What says of a folder without files, relative to the tree, whether it is ignored."""
+    root = tree(repo)
+    if not _has_git(repo):
+        return lambda path: bool(repo.dvcignore.is_ignored_dir(os.path.join(root, path)))
+    rules: dict[str, unasked.Rules] = {}
+
+    def ignore(path: str) -> bool:
+        within = max((inner for inner in repositories if is_under(path, {inner})), key=len, default="")
+        if within not in rules:
+            rules[within] = unasked.Rules(os.path.join(root, within))
+        return rules[within].ignore_folder(path.removeprefix(within).lstrip("/"))
+
+    return ignore
+
+
+class _Rest:
+    """What is in a tree beside its code.
+
+    Args:
+        root: Of the tree.
+        found: Its code.
+        ignore: Whether a folder without files is ignored; relative to the tree.
+    """
+
+    def __init__(self, root: str, found: _Found, ignore: Callable[[str], bool]) -> None:
+        self._root = root
+        self._known = found.code | found.kept
+        self._folders = unasked.ancestors((*self._known, *found.repositories)) | set(found.repositories)
+        self._ignore = ignore
+        self.ignored: list[str] = []
+        self.empty: list[str] = []
+
+    def look(self, base: str = "") -> None:
+        """Look into a folder with code, named with a slash at its end, and those in it."""
+        with contextlib.suppress(PermissionError), os.scandir(os.path.join(self._root, base)) as entries:
+            for entry in entries:
+                path = base + entry.name
+                if entry.name in _INTERNAL or path in self._known:
+                    continue
+                if path in self._folders and entry.is_dir(follow_symlinks=False):
+                    self.look(path + "/")
+                elif not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) or self._ignore(path):
+                    self.ignored.append(path)
+                elif os.listdir(entry.path):
+                    self.look(path + "/")
+                else:
+                    self.empty.append(path)
+
+
+def _holds_any(folder: str) -> bool:
+    """Whether there is anything but folders under a folder; what cannot be read may hold something."""
+    try:
+        return any(not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) for entry in os.scandir(folder))
+    except OSError:
+        return True

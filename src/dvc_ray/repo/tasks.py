@@ -47,10 +47,8 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
-    ignored: Callable[[], tuple[str, ...]] = tuple
-    """Names what Git ignores in the user's own tree, relative to it, as far as commands are to see it."""
-    temp: bool = False
-    """Whether it has nothing of what Git ignores in the user's own tree, environments included."""
+    ignored: Callable[[], tuple[str, ...]] | None = None
+    """Names what Git ignores in the user's own tree, relative to it; None: commands do not see it (``--temp``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
             ),
         )
     )
-    ground = _ground(stage, surroundings.code, outs, root if copy and copy.temp else home)
+    ground = _ground(stage, surroundings.code, outs, root if copy and copy.ignored is None else home)
     ignored = without(surroundings.ignored, (*outs, *links))
     return StageTask(
         run_id=request.run_id,
@@ -106,6 +104,7 @@ def make(repo: Any, stage: Any, surroundings: Surroundings, request: Request, co
         definition=definition(repo, stage),
         tree=root,
         home=home,
+        temporary=copy is not None and copy.ignored is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
         code=tuple(path for path in surroundings.code if not is_under(path, removed)),

@@ -31,8 +31,8 @@ def no_commands() -> Iterator[None]:
 def outs_left(stage: Any) -> Iterator[None]:
     """Leave the outs of a stage's last run where they are, until DVC checks out others in their place.
 
-    ``Stage.run`` removes them first of all (3.67.1). But there is much that can fail before a command runs elsewhere, and
-    an out that is in no cache would be lost for nothing.
+    ``Stage.run`` removes them first of all (3.67.1). But there is much that can fail before a command runs elsewhere,
+    and an out that is in no cache would be lost for nothing.
 
     Args:
         stage: The ``dvc.stage.Stage`` that runs in the block.

@@ -100,6 +100,8 @@ class StageTask:
     """Root of the tree (Git's, else DVC's) that code and data are taken from and results are brought to."""
     home: str
     """Root of the user's own tree: the same, but for an experiment, which runs in a copy."""
+    temporary: bool = False
+    """Whether it is of an experiment that sees nothing of the user's tree beside its copy (``--temp``)."""
     project: str
     """The DVC project, relative to the tree; ``.`` mostly."""
     cwd: str

@@ -6,15 +6,20 @@ import contextlib
 import filecmp
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
 from dvc_ray.workspace.environments import is_environment
+
+_FILE: Any = 0o100644
+"""A plain file's mode, as Git has it."""
+_TOP: Final = b"\1\n"
+"""A line that texts begin with while they are merged."""
 
 
 class Home:
@@ -122,7 +127,7 @@ class Home:
         if other is not None and self._place(other) > self._place(task.address):
             self._warn(
                 f"stages '{task.address}' and '{other}' both replaced '{path}', which no out declares; kept what"
-                f" '{other}' made. Give both the same 'mutex' under 'meta: ray:', or declare it as an out of one of them."
+                f" '{other}' made. Give both one 'mutex' under 'meta: ray:', or declare it as an out of one of them."
             )
             return
         source, target = os.path.join(workspace, path), os.path.join(task.home, path)
@@ -252,19 +257,20 @@ def _same_content(one: str, other: str) -> bool:
 
 
 def _merge_lines(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
-    """Merge two versions of a text with Git's three-way merge; None if they conflict."""
-    with _as_files(ours, base, theirs) as files:
-        try:
-            done = subprocess.run(["git", "merge-file", "-p", "-q", *files], capture_output=True, check=False)
-        except OSError:
-            return None
-    return done.stdout if done.returncode == 0 else None
+    """Merge two versions of a text as ``git merge-file`` does; None if they conflict, or are no text.
 
+    By libgit2, which comes with DVC: there may be no git program.
+    """
+    import pygit2
 
-@contextlib.contextmanager
-def _as_files(*contents: bytes) -> Iterator[list[str]]:
+    if any(b"\0" in text for text in (ours, base, theirs)):
+        return None
     with tempfile.TemporaryDirectory(prefix="dvc-ray-") as folder:
-        names = [os.path.join(folder, str(number)) for number in range(len(contents))]
-        for name, content in zip(names, contents, strict=True):
-            Path(name).write_bytes(content)
-        yield names
+        repo = pygit2.init_repository(folder, bare=True)
+        # Latin-1 has a letter for each byte, and pygit2 fails on a result without any.
+        blobs = [repo.create_blob((_TOP + text).decode("latin-1").encode()) for text in (base, ours, theirs)]
+        first, one, other = (pygit2.IndexEntry(os.path.basename(folder), blob, _FILE) for blob in blobs)
+        merged: Any = repo.merge_file_from_index(first, one, other)
+    said = str(merged if isinstance(merged, str) else merged.contents)  # older ones give the text
+    # A conflict is seen by its marks: they have the name, which stands in no text.
+    return None if os.path.basename(folder) in said else said.encode("latin-1").removeprefix(_TOP)

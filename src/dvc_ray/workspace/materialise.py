@@ -28,8 +28,9 @@ Stamp = tuple[int, int, int, int]
 """Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
 
 
-Identity = tuple[int, int]
-"""Device and inode: a link with the same ones is the link that was made."""
+Identity = tuple[int, int, int]
+"""Device, inode, and of a symbolic link when it was made: the inode of one that is removed may be used again. That of a
+hard link may not, as long as the user's file is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +209,7 @@ def _share(task: StageTask, root: Path) -> dict[str, Identity]:
 def identity(path: str) -> Identity:
     """Tell a file or link from others; a symbolic link itself, not what it leads to."""
     found = os.lstat(path)
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_mtime_ns if stat.S_ISLNK(found.st_mode) else 0
 
 
 def _make_folders(task: StageTask, root: Path) -> None:
@@ -220,12 +221,13 @@ def _make_folders(task: StageTask, root: Path) -> None:
         os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     )
     folders = {task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)}
+    home = task.tree if task.temporary else task.home  # an experiment's copy has no folders without files
     for base in {task.project, wdir}:
-        full = os.path.join(task.home, base)  # an experiment's copy has no folders without files
+        full = os.path.join(home, base)
         if os.path.isdir(full):
             found = [entry.name for entry in os.scandir(full) if entry.is_dir(follow_symlinks=False)]
             folders |= {os.path.join(base, name) for name in found if not name.startswith(".")}
     for folder in folders - set(task.outs):
-        there = any(os.path.isdir(os.path.join(tree, folder)) for tree in (task.tree, task.home))
+        there = any(os.path.isdir(os.path.join(tree, folder)) for tree in (task.tree, home))
         if there and not os.path.lexists(root / folder):
             (root / folder).mkdir(parents=True)

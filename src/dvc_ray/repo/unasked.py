@@ -1,0 +1,201 @@
+"""The files of a Git work tree, read without the git program.
+
+There may be none, as in a slim image; and it refuses a repository of another owner, as root of a container is for the
+user's. That it is asked not to refuse is no way: it would run programs that the repository's configuration names.
+Nothing here does more than read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dvc_ray.repo import gitignore
+
+_LINK: Final = "gitdir: "
+_NAME: Final = ".gitignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What ``git ls-files`` lists of a work tree, relative to it."""
+
+    tracked: frozenset[str] = field(repr=False)
+    """In the index, there or not."""
+    others: frozenset[str] = field(repr=False)
+    """Not in the index and not ignored; a repository of its own is one name, with a slash at its end."""
+
+
+def git_dir(tree: str) -> str | None:
+    """Git's own folder of a work tree; None if it has none that works."""
+    found = os.path.join(tree, ".git")
+    if os.path.isfile(found):
+        with contextlib.suppress(OSError):
+            text = os.fsdecode(Path(found).read_bytes())
+            if text.startswith(_LINK):
+                found = os.path.join(tree, text.removeprefix(_LINK).rstrip("\r\n"))
+    common = common_dir(found)
+    works = os.path.lexists(os.path.join(found, "HEAD")) and all(
+        os.path.isdir(os.path.join(common, part)) for part in ("objects", "refs")
+    )
+    return os.path.realpath(found) if works else None
+
+
+def common_dir(directory: str) -> str:
+    """Where Git keeps what is not of one work tree alone.
+
+    Args:
+        directory: Git's own folder of a work tree.
+    """
+    with contextlib.suppress(OSError):
+        said = os.fsdecode(Path(directory, "commondir").read_bytes()).rstrip("\r\n")
+        return os.path.realpath(os.path.join(directory, said))
+    return directory
+
+
+def names(tree: str) -> Names:
+    """List a work tree.
+
+    Args:
+        tree: Its root. If it is no repository, though it should be one (a submodule without its ``.git``), nothing of
+            it is tracked.
+
+    Raises:
+        Exception: The index cannot be read; of dulwich's many kinds.
+    """
+    tracked = _tracked(git_dir(tree))
+    return Names(tracked, frozenset(_Walk(Rules(tree), tracked, ancestors(tracked)).found("")))
+
+
+def ancestors(paths: Iterable[str]) -> frozenset[str]:
+    """All folders that some relative paths lie in, but the root."""
+    found: set[str] = set()
+    for path in paths:
+        end = path.rfind("/")
+        while end > 0 and path[:end] not in found:
+            found.add(path[:end])
+            end = path.rfind("/", 0, end)
+    return frozenset(found)
+
+
+class Rules:
+    """What Git ignores in a work tree; each .gitignore is read once.
+
+    Args:
+        tree: Its root.
+
+    Raises:
+        Exception: Git's configuration cannot be read; of dulwich's many kinds.
+    """
+
+    def __init__(self, tree: str) -> None:
+        self.tree = tree
+        directory = git_dir(tree)
+        general, self._case = _of_repository(tree, directory) if directory else ((), True)
+        self._files: dict[str, tuple[gitignore.Patterns, ...]] = {"": self._with(general, "")}
+
+    def ignore(self, path: str, *, folder: bool) -> bool:
+        """Whether a path is ignored, none of whose parents is.
+
+        Args:
+            path: Relative to the tree.
+            folder: Whether it is a folder, not a link to one.
+        """
+        return gitignore.ignored(self._for(os.path.dirname(path)), os.fsencode(path), folder=folder)
+
+    def ignore_folder(self, path: str) -> bool:
+        """Whether a folder is ignored, or lies in one that is.
+
+        Args:
+            path: Relative to the tree.
+        """
+        parent = os.path.dirname(path)
+        return bool(parent and self.ignore_folder(parent)) or self.ignore(path, folder=True)
+
+    def _for(self, folder: str) -> tuple[gitignore.Patterns, ...]:
+        """The files with patterns that count in a folder, the one that counts most last."""
+        if folder not in self._files:
+            self._files[folder] = self._with(self._for(os.path.dirname(folder)), folder + "/")
+        return self._files[folder]
+
+    def _with(self, files: tuple[gitignore.Patterns, ...], base: str) -> tuple[gitignore.Patterns, ...]:
+        own = _read(os.path.join(self.tree, base, _NAME), base, case=self._case)
+        return (*files, own) if own else files
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Through a work tree, for what is in it beside what is tracked; never into a folder that is ignored."""
+
+    rules: Rules
+    tracked: frozenset[str]
+    folders: frozenset[str]
+    """Those with something tracked in them."""
+
+    def found(self, base: str) -> Iterator[str]:
+        """What is in one folder and is not ignored.
+
+        Args:
+            base: The folder, with a slash at its end.
+        """
+        with contextlib.suppress(PermissionError), os.scandir(os.path.join(self.rules.tree, base)) as entries:
+            for entry in entries:
+                path = base + entry.name
+                if entry.name != ".git" and path not in self.tracked:
+                    yield from self._of(entry, path)
+
+    def _of(self, entry: os.DirEntry[str], path: str) -> Iterator[str]:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if not is_folder and not entry.is_symlink() and not entry.is_file():
+            return  # a socket is nothing to Git
+        if self.rules.ignore(path, folder=is_folder):
+            return
+        if not is_folder:
+            yield path
+        elif path not in self.folders and git_dir(entry.path) is not None:
+            yield path + "/"
+        else:
+            yield from self.found(path + "/")
+
+
+def _tracked(directory: str | None) -> frozenset[str]:
+    from dulwich.index import Index
+
+    file = os.path.join(directory or "", "index")
+    return frozenset(map(os.fsdecode, Index(file))) if directory and os.path.exists(file) else frozenset()
+
+
+def _of_repository(tree: str, directory: str) -> tuple[tuple[gitignore.Patterns, ...], bool]:
+    """Patterns that are not in the work tree, the ones that count most last; and whether case matters."""
+    from dulwich.repo import Repo
+
+    with contextlib.closing(Repo(tree)) as repo:
+        config = repo.get_config_stack()
+    try:
+        named = os.path.expanduser(os.fsdecode(config.get((b"core",), b"excludesFile")))
+    except KeyError:
+        named = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "ignore")
+    case = not config.get_boolean((b"core",), b"ignoreCase", default=False)
+    found = (
+        _read(os.path.join(tree, named), "", case=case),
+        _read(os.path.join(common_dir(directory), "info", "exclude"), "", case=case),
+    )
+    return tuple(patterns for patterns in found if patterns), case
+
+
+def _read(file: str, base: str, *, case: bool) -> gitignore.Patterns | None:
+    """Read a file with patterns; a link in the work tree is none to Git."""
+    flags = os.O_RDONLY | (os.O_NOFOLLOW if os.path.basename(file) == _NAME else 0)
+    try:
+        number = os.open(file, flags)
+    except OSError:
+        return None
+    with open(number, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            return None
+        return gitignore.parse(stream.read(), os.fsencode(base), case=case)
