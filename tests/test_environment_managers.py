@@ -78,10 +78,10 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def need(tool: str) -> None:
-    """Skip where a tool is missing; those of the extra `test` must be there in CI."""
+    """Skip where a tool is missing; those of the extra `dev` must be there in CI."""
     if shutil.which(tool) is None:
         if os.environ.get("CI") and tool in {"uv", "poetry"}:
-            pytest.fail(f"no {tool}: pip install 'dvc-ray[test]'")
+            pytest.fail(f"no {tool}: pip install 'dvc-ray[dev]'")
         pytest.skip(f"no {tool}")
 
 
@@ -297,7 +297,7 @@ def test_a_new_folder_of_many_files(project: Make, locally: Locally) -> None:
 # poetry
 
 
-@pytest.mark.parametrize("fresh", ["", "fresh"])
+@pytest.mark.parametrize("fresh", ["", pytest.param("fresh", marks=pytest.mark.full)])
 @pytest.mark.parametrize("in_project", ["true", "false"])
 def test_poetry(twins: Twins, locally: Locally, monkeypatch: pytest.MonkeyPatch, fresh: str, in_project: str) -> None:
     """The environment that it has for the user's project, outside of it or within; not one for each stage."""
