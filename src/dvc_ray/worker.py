@@ -24,6 +24,7 @@ from dvc_ray.workspace import (
     CODE_LIST,
     Changes,
     Content,
+    Environments,
     Materialised,
     Site,
     at_work,
@@ -236,23 +237,28 @@ class _Attempt:
             ProjectError: It has written to an object of DVC's cache.
         """
         before = look(self.task.workspace, self.task.links)
-        done = command.run(
-            command.Command(
-                argv=argv,
-                cwd=cwd,
-                env=self._environment(cwd, dvc_env),
-                log=self.task.log,
-                timeout=self.task.timeout,
-                grace=self.task.grace,
-                surroundings=self.task.surroundings,
-            ),
-            heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
-            stopped=self.stopped,
-        )
+        with self._environments():
+            done = command.run(
+                command.Command(
+                    argv=argv,
+                    cwd=cwd,
+                    env=self._environment(cwd, dvc_env),
+                    log=self.task.log,
+                    timeout=self.task.timeout,
+                    grace=self.task.grace,
+                    surroundings=self.task.surroundings,
+                ),
+                heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
+                stopped=self.stopped,
+            )
         self.why, self.code = done.why, done.code
         self._check_cache(before)
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
+
+    def _environments(self) -> contextlib.AbstractContextManager[object]:
+        """Keep environments of the user's in order; on another machine they are the machine's own."""
+        return Environments(self.task) if self.site is None else contextlib.nullcontext()
 
     def has_lost_its_workspace(self) -> bool:
         """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, managers, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignored import Ignored, notable, split
@@ -56,6 +56,9 @@ class Project:
         """What stages of the project depend on, relative to `tree`; None: not asked yet."""
         self._apart: Apart | None = None
         self._listing: snapshot.Listing | None = None
+        self._added: set[str] = set()
+        """Files that stages of this run have made and nobody declares; relative to `tree`."""
+        self._ask = managers.Asker()
         self._ignored: Ignored | None = None
         self._one_by_one = False
 
@@ -421,7 +424,11 @@ class Project:
         )
 
     def _undeclared(self, *, bare: bool) -> tasks.Undeclared:
-        return tasks.Undeclared(code=self.code(), ignored=Ignored() if bare else self._ignored_here())
+        ignored = Ignored() if bare else self._ignored_here()
+        links = set(ignored.links)
+        added = {path for path in self._added if not is_under(path, links)}
+        code = tuple(sorted(added.union(self.code()))) if added else self.code()
+        return tasks.Undeclared(code=code, ignored=ignored, ask=None if bare else self._ask)
 
     def _ignored_here(self) -> Ignored:
         listed = self._copy.listing if self._copy else self.listing
@@ -435,8 +442,9 @@ class Project:
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
-        if self._listing is not None and paths:
-            self._listing = replace(self._listing, code=tuple(sorted({*self._listing.code, *paths})))
+        self._added.update(paths)
+        if snapshot.are_of_environment(paths):  # a new one is a link like the others
+            self._listing = self._ignored = None
 
     def knows(self, address: str) -> bool:
         """Whether a stage is one of those selected."""

@@ -17,6 +17,7 @@ _INTERNAL: Final = frozenset({".git", ".dvc"})
 _PACKAGES: Final = "node_modules"
 _MARKS: Final = ("pyvenv.cfg", "conda-meta")
 """What lies in the root of an environment, of Python's venv and of conda."""
+_OF_ENVIRONMENT: Final = frozenset({_PACKAGES, *_MARKS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +168,11 @@ def _in_environments(here: str, names: unasked.Names) -> frozenset[str]:
     folders = unasked.ancestors((*names.others, "")) - tracked
     found = {folder for folder in folders if is_environment(os.path.join(here, folder))}
     return frozenset(path for path in names.others if is_under(path.rstrip("/"), found)) if found else frozenset()
+
+
+def are_of_environment(paths: Iterable[str]) -> bool:
+    """Whether some files are those of an environment, as far as their names tell."""
+    return any(not _OF_ENVIRONMENT.isdisjoint(path.split("/")) for path in paths)
 
 
 def is_environment(folder: str) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import hashes, imports
+from dvc_ray.repo import hashes, imports, managers
 from dvc_ray.repo.ignored import Ignored, without
 from dvc_ray.settings import parse
 from dvc_ray.values.run import RunOptions
@@ -62,6 +62,8 @@ class Undeclared:
     code: tuple[str, ...]
     """Files of the snapshot, relative to the tree."""
     ignored: Ignored = field(default_factory=Ignored)
+    ask: managers.Ask | None = None
+    """Asks managers where environments are; None: the command is to find none of the user's."""
 
 
 def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: Copy | None = None) -> StageTask:
@@ -95,6 +97,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
             ),
         )
     )
+    ground = _ground(stage, undeclared.code, outs, root if copy and copy.listing is None else home)
     ignored = without(undeclared.ignored, (*outs, *links))
     return StageTask(
         run_id=request.run_id,
@@ -117,7 +120,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
-        env=_environment((root, home), request),
+        env=_environment((root, home), request, ground, undeclared.ask),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
@@ -304,11 +307,44 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
     return {"core": core, "cache": cache}
 
 
-def _environment(trees: tuple[str, ...], request: Request) -> tuple[tuple[str, str], ...]:
+def _environment(
+    trees: tuple[str, ...], request: Request, ground: managers.Ground, ask: managers.Ask | None
+) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
     environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
-    if path := imports.python_path(trees, request.workspace, environ):
-        environ["PYTHONPATH"] = path
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
-    return tuple({**environ, **from_runtime_env, **dict(request.settings.env)}.items())
+    declared = {**from_runtime_env, **dict(request.settings.env)}
+    used: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    if ask is not None:
+        ground = replace(ground, environ={**environ, **declared})
+        if added := managers.variables(ground, ask):
+            environ |= added
+            projects = managers.projects(ground)
+        used = imports.environments(managers.folders(ground), {**environ, **declared})
+    if path := imports.python_path(trees, request.workspace, environ, used, projects):
+        environ["PYTHONPATH"] = path
+    return tuple({**environ, **declared}.items())
+
+
+def _ground(stage: Any, code: Collection[str], outs: Iterable[str], home: str) -> managers.Ground:
+    """What the command of a stage runs on, as far as managers of environments look at it."""
+    from dvc_ray.repo.snapshot import tree
+
+    wdir = os.path.relpath(stage.wdir, tree(stage.repo))
+    folders = managers.upwards(wdir)
+    near = (os.path.normpath(os.path.join(folder, name)) for folder in folders for name in managers.FILES)
+    return managers.Ground(
+        home=home,
+        wdir=wdir,
+        commands=commands(stage),
+        files=frozenset(
+            (
+                *(path for path in code if os.path.basename(path) in managers.MARKERS),
+                *(path for path in near if os.path.exists(os.path.join(home, path))),  # Git may ignore them
+            )
+        ),
+        outs=frozenset(outs),
+        environ={},
+    )

@@ -4,6 +4,7 @@
 """
 
 from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
+from dvc_ray.workspace.environments import Environments
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
@@ -17,6 +18,7 @@ __all__ = [
     "CODE_LIST",
     "Changes",
     "Content",
+    "Environments",
     "Home",
     "Materialised",
     "Site",

@@ -7,7 +7,7 @@ import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
+from dvc_ray.workspace.environments import is_environment
 
 _FILE: Any = 0o100644
 """A plain file's mode, as Git has it."""
@@ -42,6 +43,8 @@ class Home:
         """Content that this run has replaced, by path and by modification time and size."""
         self._writer: dict[str, str] = {}
         self._dvcyamls: dict[str, DvcYaml] = {}
+        self._folders: dict[str, str] = {}
+        """Stages of this run that have made whole folders."""
 
     def bring(self, task: StageTask, result: StageResult) -> None:
         """Take all that an attempt left: what it deleted, outs, what it made and changed.
@@ -57,16 +60,14 @@ class Home:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(task.tree, path))
                 _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
-        for path in task.outs:
-            source = os.path.join(result.workspace, path)
-            if os.path.lexists(source):
-                move(source, os.path.join(task.tree, path))
-            elif path in result.stale:
-                remove(os.path.join(task.tree, path))
+        _bring_outs(task, result)
         for path in result.replaced:
             self._bring_replaced(task, path, result.workspace)
+        folders = set(self._bring_folders(task, result))
         for path in result.created:
-            if not self._bring_created_dvcyaml(task, result, path):
+            if is_under(path, folders):
+                self._writer[path] = task.address
+            elif not self._bring_created_dvcyaml(task, result, path):
                 self._bring_created(task, path, result.workspace)
         for changed in result.changed:
             self._bring_changed(task, result, changed)
@@ -81,6 +82,25 @@ class Home:
                 f"stage '{task.address}' wrote to its own dep: {named}. As with dvc repro, dvc.lock records"
                 " it as it is now; the stage may run again next time. Let the command write to an out instead."
             )
+
+    def _bring_folders(self, task: StageTask, result: StageResult) -> Iterator[str]:
+        """Take new folders whole, at once: an environment has thousands of files, and is one thing."""
+        created = set(result.created)
+        for path in _tops(result.created, task.tree, task.outs):
+            source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+            if not created.issuperset(_files(result.workspace, path)):
+                continue
+            if not os.path.lexists(target):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with contextlib.suppress(OSError):  # another file system: file by file
+                    os.rename(source, target)
+                    self._folders[path] = task.address
+                    yield path
+            elif is_environment(source) and path in self._folders:
+                if self._place(task.address) > self._place(self._folders[path]):
+                    move(source, target)
+                    self._folders[path] = task.address
+                yield path
 
     def _bring_created(self, task: StageTask, path: str, workspace: str) -> None:
         """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace.
@@ -228,6 +248,51 @@ class Home:
 
 
 _DVCYAML: Final = "dvc.yaml"
+
+
+def _bring_outs(task: StageTask, result: StageResult) -> None:
+    for path in task.outs:
+        source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+        if os.path.lexists(source):
+            move(source, target)
+        elif path in result.stale:
+            remove(target)
+
+
+def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[str]:
+    """Folders of new files, the topmost that are new themselves or environments; none that an out lies in.
+
+    Args:
+        created: New files, relative to the tree.
+        tree: Root of the user's tree.
+        outs: Outs of the stage, relative to the tree.
+    """
+    found: set[str] = set()
+    around = {folder for path in outs for folder in _parents(path)}
+    for path in created:
+        if not is_under(path, found):
+            for folder in reversed(_parents(path)):
+                full = os.path.join(tree, folder)
+                if folder not in around and (not os.path.lexists(full) or is_environment(full)):
+                    found.add(folder)
+                    yield folder
+                    break
+
+
+def _files(root: str, path: str) -> Iterator[str]:
+    """The files and links under a folder, relative to the root."""
+    for folder, names, files in os.walk(os.path.join(root, path)):
+        part = os.path.relpath(folder, root)
+        links = (name for name in names if os.path.islink(os.path.join(folder, name)))
+        yield from (os.path.join(part, name) for name in (*files, *links))
+
+
+def _parents(path: str) -> list[str]:
+    """The folders that a relative path lies in, the innermost first."""
+    found = []
+    while path := os.path.dirname(path):
+        found.append(path)
+    return found
 
 
 def remove(path: str) -> None:
