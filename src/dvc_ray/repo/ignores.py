@@ -41,7 +41,7 @@ class Ignores:
     def __init__(self, scm: Any) -> None:
         self._scm = scm
         self._files: dict[str, _File] = {}
-        self._outs: list[str] = []
+        self._outs: dict[str, None] = {}
         self._rules = _Rules(scm)
 
     def add(self, order: tuple[int, int], path: str, *, folder: bool = False) -> str | None:
@@ -55,6 +55,8 @@ class Ignores:
         Returns:
             The .gitignore that was written; None if Git ignored the out already.
         """
+        if path in self._outs:  # of a stage that has run before in this run; `_Rules` does not know our own entries
+            return None
         if self._rules.ignore(path + os.sep if folder else path):
             return None
         entry, gitignore = self._scm._get_gitignore(path)
@@ -71,7 +73,7 @@ class Ignores:
             file.entries.append((order, line))
         file.stamp = _stamp(gitignore)
         self._rules.wrote(gitignore)
-        self._outs.append(path)
+        self._outs[path] = None
         return str(gitignore)
 
     def undo(self) -> None:
