@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from dvc_ray import api, plan
 from dvc_ray.cli.output import events, texts
 from dvc_ray.driver.board import Board
 from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.values.report import Notice, RunEvent, StageReport
 from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
+from dvc_ray.values.task import WorkerEvent
 from tests import stock
 from tests.conftest import Locally
 
@@ -232,3 +234,108 @@ def test_a_stage_that_is_last_waits_for_all_before_it() -> None:
         assert "s3" not in board.ready()
         board.move(name, StageState.FAILED if name == "s0" else StageState.DONE)
     assert board.ready() == ["s3", "s4"]
+
+
+class Late(LocalExecutor):
+    """All attempts that are queued begin before any has ended; the last ends first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended: list[WorkerEvent] = []
+
+    def events(self, timeout: float) -> Sequence[WorkerEvent]:
+        """Run one, or tell how the last one has ended."""
+        if not self._queue:
+            return [self._ended.pop()] if self._ended else []
+        seen = list(super().events(timeout))
+        self._ended.append(seen.pop())
+        return seen
+
+
+LATE = {
+    "a tracked file": (
+        "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
+        "  two: {cmd: cat in.txt > two.txt, deps: [in.txt], params: [lr], outs: [two.txt]}\n"
+        "  three: {cmd: cat two.txt > three.txt, deps: [two.txt], outs: [three.txt]}"
+    ),
+    "in a folder": (
+        "one: {cmd: cat params.yaml > data/new, params: [lr]}\n"
+        "  two: {cmd: cat data/* > two.txt, deps: [data], outs: [two.txt]}"
+    ),
+    "a file less in a folder": (
+        "one: {cmd: 'rm -f data/a', params: [lr]}\n"
+        "  two: {cmd: ls data > two.txt, deps: [data], params: [lr], outs: [two.txt]}"
+    ),
+    "an out that persists": (
+        "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
+        "  two: {cmd: cat in.txt >> two.txt, deps: [in.txt], params: [lr], outs: [two.txt: {persist: true}]}"
+    ),
+    "more that is not declared": (
+        "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
+        "  two: {cmd: 'cat in.txt > \"$(cat in.txt)\"', deps: [in.txt], params: [lr]}"
+    ),
+    "each other's": (
+        "one: {cmd: cat b.txt params.yaml > in.txt; cp b.txt one.txt, deps: [b.txt], params: [lr], outs: [one.txt]}\n"
+        "  two: {cmd: cat in.txt params.yaml > b.txt; cp in.txt two.txt, deps: [in.txt], params: [lr], outs: [two.txt]}"
+    ),
+    "its own": (
+        "one: {cmd: cat in.txt > one.txt; echo >> in.txt, deps: [in.txt], params: [lr], outs: [one.txt]}\n"
+        "  two: {cmd: cat in.txt > two.txt; echo >> in.txt, deps: [in.txt], params: [lr], outs: [two.txt]}"
+    ),
+    "what the one before reads": (
+        "zero: {cmd: cat params.yaml > zero.txt, params: [lr], outs: [zero.txt]}\n"
+        "  one: {cmd: cat zero.txt in.txt > one.txt, deps: [zero.txt, in.txt], outs: [one.txt]}\n"
+        "  two: {cmd: cat params.yaml > in.txt, params: [lr]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", LATE)
+def test_a_stage_that_had_begun_too_early_has_its_turn_again(way: str, project: Make, tmp_path: Path) -> None:
+    ours = project(
+        {
+            "dvc.yaml": f"stages:\n  {LATE[way]}\n",
+            "params.yaml": "lr: 0\n",
+            "in.txt": "in\n",
+            "b.txt": "b\n",
+            "data/a": "a\n",
+            "data/b": "b\n",
+        }
+    )
+    theirs = tmp_path / "stock" / "project"
+    shutil.copytree(ours, theirs, symlinks=True)
+    for step in range(1, 4):
+        for root in (theirs, ours):
+            change(root, min(step, 2))
+        assert stock.dvc(theirs, "repro") == 0
+        with stock.in_directory(ours):
+            assert not api.repro(executor=Late()).failed
+        expected, found = stock.snapshot(theirs), stock.snapshot(ours)
+        early = {name for name in found.keys() - expected.keys() if name.startswith(".dvc/cache")}
+        different = stock.differences(expected, {name: text for name, text in found.items() if name not in early})
+        assert not different, "\n".join(different)
+
+
+def test_it_is_told_and_stopped(project: Make, tmp_path: Path) -> None:
+    root = project({"dvc.yaml": f"stages:\n  {LATE['a tracked file']}\n", "params.yaml": "lr: 0\n", "in.txt": "in\n"})
+    heard: list[RunEvent] = []
+    with stock.in_directory(root):
+        result = api.repro(executor=Late(), listen=heard.append)
+    assert [report.state for report in result.reports] == [StageState.DONE] * 3
+    [told] = [event.text for event in heard if isinstance(event, Notice) and event.level == "warning"]
+    assert told.startswith("stage 'one' wrote 'in.txt' without declaring it, and stages after it had begun on the")
+    states = [event.state.value for event in heard if isinstance(event, StageReport) and event.address == "two"]
+    assert states == ["waiting", "queued", "running", "done", "waiting", "queued", "running", "done"]
+
+
+def test_a_failure_on_what_was_too_old_is_none(project: Make) -> None:
+    text = (
+        "stages:\n  one: {cmd: echo good > in.txt, params: [lr]}\n"
+        "  two: {cmd: grep good in.txt > two.txt, deps: [in.txt], outs: [two.txt]}\n"
+        "  three: {cmd: cat two.txt > three.txt, deps: [two.txt], outs: [three.txt]}\n"
+    )
+    root = project({"dvc.yaml": text, "params.yaml": "lr: 0\n", "in.txt": "bad\n"})
+    with stock.in_directory(root):
+        result = api.repro(executor=Late())
+    assert [report.state for report in result.reports] == [StageState.DONE] * 3
+    assert stock.status(root) == {}

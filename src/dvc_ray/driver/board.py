@@ -52,7 +52,12 @@ class Board:
         self._pass_ended()
         waiting = self._members[StageState.WAITING]
         self._ready = [self._place[name] for name in upstream if name in waiting and not self._unmet[name]]
-        self._doomed: list[str] = []
+        self._doomed = [
+            below
+            for name in upstream
+            if states[name].is_terminal and not goes_on(states[name])
+            for below in self._downstream[name]
+        ]
 
     def move(self, name: str, state: StageState) -> None:
         """Note that a stage has come to a state."""
@@ -92,6 +97,10 @@ class Board:
     def members(self, state: StageState) -> list[str]:
         """The stages in a state, in plan order."""
         return sorted(self._members[state], key=self._place.__getitem__)
+
+    def first_open(self) -> str:
+        """The first stage that has not ended; empty if all have."""
+        return self._names[self._first] if self._first < len(self._names) else ""
 
     def ready(self) -> list[str]:
         """The stages that wait for no other, in plan order."""

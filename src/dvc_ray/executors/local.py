@@ -81,6 +81,7 @@ class LocalExecutor:
         task, packs = self._queue.popleft()
         seen: list[WorkerEvent] = []
         if task.address in self._stopped:
+            self._stopped.discard(task.address)
             return [Lost(address=task.address, attempt=task.attempt, why="stopped")]
         nested = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
         stopped = self._stopped

@@ -195,6 +195,11 @@ class Project:
             self._deps = {os.path.relpath(path, self.tree) for path in paths if path and os.path.isabs(path)}
         return "." in self._deps or is_under(path, self._deps)
 
+    def concerns(self) -> dict[str, tuple[str, ...]]:
+        """What each selected stage reads and makes, declared, relative to `tree`; by address."""
+        with ours():
+            return {address: tuple(tasks.concerns(self.tree, stage)) for address, stage in self._stages.items()}
+
     def untracked(self, address: str) -> tuple[str, ...]:
         """Deps of a stage that no stage makes and neither Git nor DVC tracks; see `Untracked`."""
         with ours():
@@ -470,6 +475,22 @@ class Project:
             if self._apart is not None:
                 return self._apart.would_fit(tried.deps)
             return not any(dep.status() for dep in tried.deps)
+
+    def forget_run(self, address: str, entry: Mapping[str, Any] | None, since: float) -> None:
+        """Take out of the run cache what an attempt has put there; needs `locked`.
+
+        What has run on something that is not its dep any more would be found again for the wrong deps, if it writes to
+        them: DVC hashes deps after the command. What was in the run cache before stays.
+
+        Args:
+            address: The stage.
+            entry: What it would have in dvc.lock; None: what it has now.
+            since: When the attempt was begun (`time.time`).
+        """
+        stage = self._stages[address]
+        if choosing.kind_of(stage) is StageKind.COMMAND:
+            with ours():
+                runcache.forget(self._repo, stage, entry, since)
 
     def place(self, address: str) -> int:
         """Place of a stage in the plan."""

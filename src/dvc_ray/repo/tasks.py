@@ -269,6 +269,13 @@ def touched(stage: Any) -> Iterator[str]:
         yield from (os.path.normpath(os.path.join(stage.wdir, path)) for path in include)
 
 
+def concerns(root: str, stage: Any) -> Iterator[str]:
+    """What decides whether a stage runs: its outs, and its deps unless it is frozen; relative to the tree."""
+    items = stage.outs if stage.frozen else [*stage.deps, *stage.outs]
+    paths = [item.fs_path for item in items if item.fs_path and os.path.isabs(item.fs_path)]
+    yield from _relative(root, {*paths, *map(os.path.realpath, paths)})
+
+
 def _relative(root: str, paths: Iterable[str]) -> Iterator[str]:
     """Paths relative to the tree; what lies outside is reached where it is and needs no link."""
     yield from (os.path.relpath(path, root) for path in paths if not is_outside(root, path))

@@ -12,6 +12,7 @@ from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results
 from dvc_ray.workspace.twin import Twin, stamps_of
+from dvc_ray.workspace.undo import Undo
 from dvc_ray.workspace.upkeep import at_work
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Materialised",
     "Site",
     "Twin",
+    "Undo",
     "at_work",
     "detach",
     "discard",

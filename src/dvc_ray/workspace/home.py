@@ -72,6 +72,10 @@ class Home:
         for changed in result.changed:
             self._bring_changed(task, result, changed)
 
+    def forget(self, address: str) -> None:
+        """Forget that a stage has written anything: it has been taken back."""
+        self._writer = {path: writer for path, writer in self._writer.items() if writer != address}
+
     def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
         """Name deps that the command has changed; dvc.lock has their new hashes, as under ``dvc repro``."""
         touched = (*(changed.path for changed in result.changed), *result.deleted, *result.created)
@@ -113,7 +117,7 @@ class Home:
             if other is None and not self._is_dep(path):
                 self._keep_both(task, path, source)
                 return
-            if other is not None and not self._is_later(task, path, other):
+            if other not in {None, task.address} and not self._is_later(task, path, other):
                 return
         move(source, target)
         self._writer[path] = task.address
