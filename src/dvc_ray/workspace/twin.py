@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import is_under
+from dvc_ray.paths import is_under, remove_tree
 from dvc_ray.workspace.home import move
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
 
@@ -127,7 +126,7 @@ class Twin:
             if _exists(self._tree, path) or not os.path.lexists(target):
                 continue
             if os.path.isdir(target) and not os.path.islink(target):
-                shutil.rmtree(target)
+                remove_tree(target)
             else:
                 os.unlink(target)
 
