@@ -752,6 +752,51 @@ def test_submodules_are_in_the_experiment(project: Make, exp: Exp, tmp_path: Pat
     assert (root / "lib/lib.txt").read_text() == "lib\n"
 
 
+@pytest.mark.parametrize("dep", ["../lib", "."])
+def test_a_submodule_as_a_dep_and_as_the_place_to_work(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, tmp_path: Path, dep: str
+) -> None:
+    """With one of its own in it; the command rewrites a file there, removes one, and leaves one nobody tracks."""
+    inner, library = tmp_path / "inner", tmp_path / "library"
+    for made in (inner, library):
+        made.mkdir()
+        stock.sh(made, "git init -q && echo text > text.txt && echo > gone && git add . && git commit -qm lib")
+    add = "git -c protocol.file.allow=always submodule --quiet add"
+    stock.sh(library, f"{add} {inner} deep/inner && git commit -qm inner")
+    cmd = (
+        "cat text.txt deep/inner/text.txt ../params.yaml > ../out.txt; rm gone; sed -i s/t/T/ text.txt; echo > new.tmp"
+    )
+    rest = f"wdir: lib, deps: [{dep}], params: [../params.yaml: [lr]], outs: [../out.txt]"
+    text = f"stages: {{one: {{cmd: '{cmd}', {rest}}}}}"
+    update = "git -c protocol.file.allow=always submodule --quiet update --init --recursive"
+    theirs, ours = twins({"dvc.yaml": text, "params.yaml": "lr: 1\n", "setup.sh": f"{add} {library} lib && {update}"})
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    result, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert saved.applied, saved.why
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+    told = [stock.sh(each, "git -C lib status --porcelain; git -C lib/deep/inner status") for each in (theirs, ours)]
+    assert told[0] == told[1]
+    assert "160000 commit" in stock.sh(ours, f"git ls-tree {commit(ours, 'one')} lib")
+
+
+def test_a_dep_that_git_tracks_in_part(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    """What is ignored in it, or not added yet, counts for DVC as all else does."""
+    cmd = "find data -type f | sort | xargs cat > out.txt; echo ${lr}"
+    text = f"stages: {{one: {{cmd: '{cmd}', deps: [data], params: [lr], outs: [out.txt]}}}}"
+    files = {"data/a": "a\n", "data/sub/b": "b\n", ".gitignore": "*.log\n", "params.yaml": "lr: 1\n", "dvc.yaml": text}
+    theirs, ours = twins(files)
+    for each in (theirs, ours):
+        stock.sh(each, "echo new > data/new; echo log > data/sub/x.log; mkdir data/more; echo m > data/more/m.log")
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    result, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert saved.applied, saved.why
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
 def test_pull_from_a_relative_remote(project: Make, exp: Exp) -> None:
     text = "stages: {read: {cmd: 'cat raw.txt > out.txt; echo ${lr}', deps: [raw.txt], params: [lr], outs: [out.txt]}}"
     setup = (

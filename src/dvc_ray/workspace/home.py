@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.paths import is_under
+from dvc_ray.paths import is_under, open_up, remove_tree
 from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
@@ -309,16 +309,46 @@ def remove(path: str) -> None:
 
 
 def move(source: str, target: str) -> None:
-    """Put a file or directory in place of another; atomic for a file on the same file system."""
-    if os.path.isdir(target) and not os.path.islink(target):
-        shutil.rmtree(target)
+    """Put a file or directory in place of another; atomic for a file on the same file system.
+
+    A folder that its owner may not write to, which a command has left so, stays as it is.
+    """
+    if _is_folder(target):
+        remove_tree(target)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
         os.replace(source, target)
+    except PermissionError:
+        with _opened(source) as mode:
+            _move_slowly(source, target)
+        if mode is not None:
+            os.chmod(target, mode)
     except OSError:
-        if os.path.isdir(source) and not os.path.islink(source) and os.path.lexists(target):
-            os.unlink(target)
-        shutil.move(source, target)
+        _move_slowly(source, target)
+
+
+def _move_slowly(source: str, target: str) -> None:
+    if _is_folder(source) and os.path.lexists(target):
+        os.unlink(target)
+    shutil.move(source, target)
+
+
+@contextlib.contextmanager
+def _opened(source: str) -> Iterator[int | None]:
+    """Let a folder be moved, which is to write to it and to the one that it is in; yields its own mode."""
+    parent = os.path.dirname(source)
+    before = open_up(parent)
+    mode = open_up(source) if _is_folder(source) else None
+    try:
+        yield mode
+    finally:
+        os.chmod(parent, before)
+        if mode is not None and os.path.lexists(source):
+            os.chmod(source, mode)
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _remove_emptied(folder: str, workspace: str, tree: str) -> None:
