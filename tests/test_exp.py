@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -28,6 +29,7 @@ from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import Twin
 from tests import stock
 from tests.conftest import Cli
+from tests.serving import Serving
 from tests.test_run import Make, states
 
 pytestmark = pytest.mark.core
@@ -819,3 +821,58 @@ def test_a_stage_that_writes_to_its_dep(twins: Callable[..., tuple[Path, Path]],
     assert saved.applied, saved.why
     assert tree(ours, "one") == tree(theirs, "one")
     assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """A server that takes what DVC Studio is told; nothing else is of interest."""
+    told: list[dict[str, Any]] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        told.append(json.loads(await reader.readexactly(int(length[1]) if length else 0)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    server = Serving(take)
+    for name, text in {
+        "URL": f"http://127.0.0.1:{server.port}",
+        "TOKEN": "t",
+        "REPO_URL": "git@example.com:a/b",
+    }.items():
+        monkeypatch.setenv(f"DVC_STUDIO_{name}", text)
+    yield told
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["applied", "temp", "not applied", "failed"])
+def test_studio_is_told_once_what_the_experiment_has_measured(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, studio: list[dict[str, Any]], kind: str
+) -> None:
+    text = """
+stages:
+  one:
+    cmd: mkdir -p eval && echo '{"acc":${lr}}' | tee eval/m.json > n.json; exit ${code}
+    outs: [eval]
+    metrics: [n.json: {cache: false}]
+metrics: [eval/m.json]
+"""
+    theirs, ours = twins({"dvc.yaml": text, "params.yaml": "lr: 1\ncode: 0\n", "busy.txt": ""})
+    code = ["-S", "code=3"] if kind == "failed" else []
+    stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2", *code, *(["--temp"] if kind == "temp" else []))
+    expected = [(event["type"], event.get("metrics")) for event in studio]
+    studio.clear()
+
+    def work(event: RunEvent) -> None:
+        if kind == "not applied" and isinstance(event, StageReport) and event.state is StageState.DONE:
+            (ours / "busy.txt").write_text("somebody works")
+
+    params = ("lr=2", *(["code=3"] if code else []))
+    exp(ours, Experiment(params=params, name="one", temp=kind == "temp"), listen=work)
+    assert [(event["type"], event.get("metrics")) for event in studio] == expected
+    assert [kind for kind, _ in expected] == ["start", "done"]
+    if kind != "failed":
+        assert expected[-1][1] == {"eval/m.json": {"data": {"acc": 2}}, "n.json": {"data": {"acc": 2}}}
+        assert studio[-1]["experiment_rev"] == commit(ours, "one")

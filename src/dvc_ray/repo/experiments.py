@@ -47,6 +47,8 @@ class Lab:
     _checkout: Mapping[str, Any]
     _given: dict[str, tuple[int, int]]
     """Files with the bytes of the user's tree, which filters make others of; as they were given."""
+    _metrics: dict[str, Any]
+    """What `_told_as_saved` tells."""
 
     @property
     def tree(self) -> str:
@@ -79,6 +81,7 @@ class Lab:
             ProjectError: There is such an experiment already, with another content; or Git refuses.
         """
         from dvc.repo.experiments.executor.base import ExecutorResult
+        from dvc.repo.metrics.show import _gather_metrics as _gather
         from dvc.stage.utils import _get_stage_files
 
         inner, info = self.project._repo, self._info
@@ -95,6 +98,7 @@ class Lab:
             with _submodules_kept(self.home.tree, inner.scm):
                 ref, exp_ref, force = self._executor._repro_commit(inner, info, exp_hash, self._force, message=message)
             info.result_hash, info.result_ref, info.result_force = exp_hash, ref, force
+            self._metrics.update(gathered=_gather(inner))
             exps = self.home._repo.experiments
             found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))
             if not found:  # DVC's fetch says nothing where it fails, as it does from and to a shallow clone
@@ -214,6 +218,7 @@ def open_lab(
             repro = executor._repro_dvc(
                 info, infofile, log_errors=False, copy_paths=list(experiment.copy_paths), message=experiment.message
             )
+            metrics = stack.enter_context(_told_as_saved())
             inner = stack.enter_context(repro)
             own({"root": executor.root_dir, "site": inner.site_cache_dir})
             stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
@@ -230,7 +235,30 @@ def open_lab(
             _message=experiment.message,
             _checkout={**kwargs, "with_deps": bool(selection.targets)},
             _given=filters.give(home.tree, snapshot.tree(inner), filtered),
+            _metrics=metrics,
         )
+
+
+@contextlib.contextmanager
+def _told_as_saved() -> Iterator[dict[str, Any]]:
+    """Have DVC Studio be told the metrics that an experiment was saved with; yields where they go.
+
+    DVC reads them when it leaves the experiment's directory (``BaseExecutor._repro_dvc``, 3.67.1): they have been
+    moved into the workspace by then.
+    """
+    from dvc.repo.metrics import show
+
+    kept: dict[str, Any] = {}
+    gather = show._gather_metrics
+
+    def gathered(*arguments: Any, **options: Any) -> Any:
+        return kept["gathered"] if kept else gather(*arguments, **options)
+
+    show._gather_metrics = gathered
+    try:
+        yield kept
+    finally:
+        show._gather_metrics = gather
 
 
 def _submodules(tree: str) -> list[tuple[str, str]]:
