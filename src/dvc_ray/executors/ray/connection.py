@@ -17,6 +17,7 @@ from dvc_ray.command.surroundings import in_the_way, lift_limits
 from dvc_ray.errors import COMMAND, ClusterError
 from dvc_ray.executors.ray.starting import (
     forget_ray,
+    has_token,
     local_cpus,
     patience,
     probe,
@@ -56,6 +57,7 @@ class Connection:
         self._vital: dict[str, subprocess.Popen[bytes]] = {}
         self._dead = False
         self._turn = Turn()
+        self._answers = False
         self._put_back: Callable[[], None] = lambda: None
 
     def begin(self, jobs: int) -> str:
@@ -95,7 +97,7 @@ class Connection:
             raise ClusterError(
                 f"cannot {'start Ray on this machine' if self.address is None else f'join Ray at {self.address}'}:"
                 f" {first_line(self._failure)}",
-                "Try it: ray status" if self.address else _why_not_started(),
+                _why_not_joined(answers=self._answers) if self.address else _why_not_started(),
             ) from self._failure
 
     def found_dead(self) -> str:
@@ -185,10 +187,15 @@ class Connection:
         import ray
 
         probe(address)
-        use_token()
+        self._answers = True
         # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
         ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
-        ray.init(address=address, runtime_env=ours, **_QUIET)
+        try:
+            ray.init(address=address, runtime_env=ours, **_QUIET)
+        except ConnectionError:
+            if not use_token():
+                raise
+            ray.init(address=address, runtime_env=ours, **_QUIET)
         self.head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")
 
 
@@ -198,3 +205,20 @@ def _why_not_started() -> str:
         options = ", ".join(f"`ulimit {limit}`" for limit in limits)
         return f"Ray may need more than this shell allows ({options}): raise it there, or see why with `{COMMAND} -v`."
     return f"See why with `{COMMAND} -v`."
+
+
+def _why_not_joined(*, answers: bool) -> str:
+    """What to do about a cluster that cannot be joined; of a token Ray tells only in lines that it prints (2.60.0).
+
+    Args:
+        answers: Whether somebody listens at its address.
+    """
+    if not answers:
+        return "Try it: ray status"
+    again = "Try it: RAY_AUTH_MODE=token ray status"
+    if not has_token():
+        where = "into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH"
+        return f"If it asks for a token (`ray get-auth-token` shows it on the head), put that {where}. {again}"
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return f"If it asks for a token, yours is shown to it with RAY_AUTH_MODE=token. {again}"
+    return f"If it asks for a token: is yours the one that `ray get-auth-token` shows on the head? {again}"

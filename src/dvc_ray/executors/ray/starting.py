@@ -126,21 +126,25 @@ def probe(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT).close()
 
 
-def use_token() -> None:
-    """Show the user's token to a cluster that is joined by its address, too.
+def use_token() -> bool:
+    """Show the user's token to a cluster from now on, if there is one and nobody has said whether to.
 
-    Ray does so by itself only for a cluster that it finds on this machine (``ray.init``, 2.60.0); one that asks for no
-    token takes it as well.
+    Ray does so by itself only for a cluster that it finds on this machine, not for one that is joined by its address
+    (``ray.init``, 2.60.0). Not to be done unasked: a driver with a token does not hear workers that have none.
+
+    Returns:
+        Whether it is shown now, and was not before.
     """
-    if _AUTH_MODE in os.environ or not _has_token():
-        return
+    if _AUTH_MODE in os.environ or not has_token():
+        return False
     from ray._raylet import Config  # type: ignore[attr-defined]
 
     os.environ[_AUTH_MODE] = "token"
-    Config.initialize("")  # it may have been read before
+    Config.initialize("")  # it has been read before
+    return True
 
 
-def _has_token() -> bool:
+def has_token() -> bool:
     """Whether there is one where Ray looks (``ray._private.authentication``, 2.60.0)."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
