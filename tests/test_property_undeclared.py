@@ -196,7 +196,7 @@ def many(examples: int, *, fixed: bool) -> settings:
 
 
 @given(pipelines(), lives, st.randoms(use_true_random=False))
-@many(10, fixed=True)
+@many(6, fixed=True)
 def test_a_few_pipelines(stages: list[Stage], changes: list[tuple[str, int]], choices: random.Random) -> None:
     live(stages, changes, choices)
 
