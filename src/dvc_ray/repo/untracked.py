@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import PurePath
@@ -37,8 +38,17 @@ class Untracked:
 
     def _may_be_product(self, path: str) -> bool:
         if path not in self._known:
-            self._known[path] = not self._is_made(path) and self._look(path)
+            self._known[path] = not self._is_code(path) and not self._is_made(path) and self._look(path)
         return self._known[path]
+
+    def _is_code(self, path: str) -> bool:
+        """Whether a path is a file that Git tracks: most are, and this is quickly seen."""
+        if self._tracked is None or not self._in_tree(path):
+            return False
+        try:
+            return stat.S_ISREG(os.lstat(path).st_mode) and self._tracked(path)
+        except OSError:
+            return False
 
     @cached_property
     def _outs(self) -> set[str]:
