@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks import cluster, experiment, folder, overhead, parallel, scale, transfers
+from benchmarks import cluster, experiment, folder, ignored, overhead, parallel, scale, transfers
 from benchmarks import help as help_page
 from benchmarks.cpu import adopt_orphans
 from benchmarks.harness import Workbench, load, machine
@@ -21,6 +21,7 @@ _CLAIMS: Final[dict[str, Callable[[Workbench], Iterator[str]]]] = {
     "parallel": parallel.run,
     "help": help_page.run,
     "folder": folder.run,
+    "ignored": ignored.run,
     "experiment": experiment.run,
     "transfers": transfers.run,
     "cluster": cluster.run,

@@ -149,6 +149,7 @@ def test_a_change_runs_what_depends_on_it(made: Path, apart: Apart, cloud: Calla
 
 
 def test_data_that_nobody_pushed_is_named_before_anything_runs(made: Path, apart: Apart) -> None:
+    forget_data(made)
     with pytest.raises(ProjectError, match="data") as caught:
         apart(made)
     assert "dvc push" in caught.value.hint
@@ -274,3 +275,27 @@ def test_a_stage_that_asks_for_more_than_cpus(
     forget_data(root)
     monkeypatch.setattr(LocalExecutor, "surely_fits", lambda *_: False)
     assert states(apart(root))["one"] is StageState.DONE
+
+
+def test_ignored_files_that_commands_may_miss_are_named_once(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path]
+) -> None:
+    files = {".gitignore": "/.env\n/.venv\n/given\n__pycache__\n/data\n", "in.txt": "", ".env": "", "given": ""}
+    text = """
+stages:
+  a: {cmd: cat given > a.txt, deps: [in.txt, data/in.txt], outs: [a.txt], meta: {ray: {include: [given]}}}
+  b: {cmd: cp in.txt b.txt, deps: [in.txt], outs: [b.txt, data/b]}
+"""
+    root = cloud(project({"dvc.yaml": text.replace(", data/b]", "]"), **files}), "unseen")
+    for path in ("__pycache__/a.pyc", ".venv/pyvenv.cfg", "data/in.txt", "data/mine/x"):
+        (root / path).parent.mkdir(exist_ok=True, parents=True)
+        (root / path).write_text("")
+    assert not apart(root).failed
+    told = [text for text in apart.text.splitlines() if ".venv" in text or ".env" in text]
+    files_told, environments_told = told
+    assert files_told == (
+        "  '.env', 'data/mine': what a stage reads of that, name in dvc.yaml: meta: {ray: {include: [.env]}}"
+    )
+    assert environments_told.startswith("  '.venv': have the same packages there")
+    assert not apart(root).failed
+    assert ".env" not in apart.text, "nothing runs"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from dvc_ray.command import Command, End, Ended, run
 
 
-def sh(tmp_path: Path, script: str, *, stopped=lambda: False, **kwargs: float) -> tuple[Ended, str]:
+def sh(tmp_path: Path, script: str, *, stopped=lambda: False, **kwargs: Any) -> tuple[Ended, str]:
     heard: list[str] = []
     ended = run(
         Command(
@@ -104,6 +105,67 @@ def test_dies_with_its_worker(tmp_path: Path) -> None:
     worker.stdout.close()
     _, alive = psutil.wait_procs(victims, timeout=10)
     assert alive == []
+
+
+CALLER = """
+import os, resource, signal, subprocess, sys
+from dvc_ray.command import Command, run
+from dvc_ray.command.surroundings import here
+show = ["bash", "-c", "grep '^Sig[BI]' /proc/self/status; cat /proc/self/oom_score_adj; ulimit -Sa; ulimit -Ha;"
+        " nice; umask; taskset -p $$ | cut -d: -f2; env | grep -v ^_=; ls /proc/self/fd"]
+CHANGES
+theirs = subprocess.run(show, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+given, env = here(), dict(os.environ)
+# What Ray changes, in workers and in the driver
+open("/proc/self/oom_score_adj", "w").write("1000")
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGHUP, lambda *_: None)
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+os.umask(0o27)
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+os.environ["OMP_NUM_THREADS"] = "1"
+heard = []
+run(Command(argv=show, cwd=".", env=env, log="log", surroundings=given), heard=heard.append, stopped=lambda: False)
+sys.stdout.write(theirs + "=====" + "".join(heard))
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "",
+        "for name in ('HUP', 'INT', 'TERM', 'USR1'): signal.signal(getattr(signal, f'SIG{name}'), signal.SIG_IGN)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})",
+        "open('/proc/self/oom_score_adj', 'w').write('300')",
+        "os.nice(3); os.umask(0o77); os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300)); resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+        "resource.setrlimit(resource.RLIMIT_AS, (2**33, -1))\nresource.setrlimit(resource.RLIMIT_FSIZE, (2**30, -1))",
+    ],
+)
+def test_a_command_is_what_the_caller_is(tmp_path: Path, changes: str) -> None:
+    env = {name: text for name, text in os.environ.items() if not name.startswith("LC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", CALLER.replace("CHANGES", changes)],
+        cwd=tmp_path,
+        env={**env, "LANG": "C", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs, ours = done.stdout.split("=====")
+    assert ours == theirs
+
+
+def test_a_caller_that_hears_of_no_child_waits_for_the_command_all_the_same(tmp_path: Path) -> None:
+    script = (
+        "import os, signal; from dvc_ray.command import *\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "print(run(Command(argv=['bash', '-c', 'exit 3'], cwd='.', env=dict(os.environ), log='log'),"
+        " heard=print, stopped=lambda: False).code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n", done.stderr
 
 
 def test_signals_are_as_dvc_would_leave_them(tmp_path: Path) -> None:

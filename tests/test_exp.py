@@ -340,6 +340,7 @@ def test_the_project_imported_by_path_is_the_experiments(
 def test_an_undeclared_input_is_named(project: Make, exp: Exp) -> None:
     text = "stages: {one: {cmd: cat secret/key.txt > out.txt, outs: [out.txt]}}"
     root = project({"dvc.yaml": text, ".gitignore": "/secret\n"})
+    (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
     (root / "secret").mkdir()
     (root / "secret/key.txt").write_text("key")
     result, _ = exp(root)
@@ -668,11 +669,20 @@ def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, 
     assert messages[0].startswith("dvc: commit experiment ")
 
 
+def test_what_dvc_writes_for_itself_is_not_said_to_be_lost(project: Make, exp: Exp) -> None:
+    text = "stages: {one: {cmd: 'echo > out.txt; echo > new.txt; echo > sub/b', outs: [out.txt, sub/b]}}"
+    root = project({"dvc.yaml": text, "sub/kept": ""})
+    exp(root, Experiment(name="one", temp=True))
+    lost = [event.text for event in exp.events if isinstance(event, Notice) and "gone with" in event.text]
+    assert lost == ["Not in the experiment, gone with its directory: new.txt"]
+
+
 SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
     "forced": (["-f"], Selection(), RunOptions(force=True)),
     "all": (["-P"], Selection(all_pipelines=True), RunOptions()),
     "pipeline": (["-p", "prepare"], Selection(targets=("prepare",), pipeline=True), RunOptions()),
     "single": (["-s", "train"], Selection(targets=("train",), single_item=True), RunOptions()),
+    "all singly": (["-s"], Selection(single_item=True), RunOptions()),
     "downstream": (["--downstream", "prepare"], Selection(targets=("prepare",), downstream=True), RunOptions()),
     "recursive": (["-R", "."], Selection(targets=(".",), recursive=True), RunOptions()),
     "forced downstream": (["--force-downstream"], Selection(), RunOptions(force_downstream=True)),
@@ -740,6 +750,51 @@ def test_submodules_are_in_the_experiment(project: Make, exp: Exp, tmp_path: Pat
     before, after = (stock.sh(root, f"git ls-tree {rev} lib") for rev in ("HEAD", commit(root, "one")))
     assert before == after != ""
     assert (root / "lib/lib.txt").read_text() == "lib\n"
+
+
+@pytest.mark.parametrize("dep", ["../lib", "."])
+def test_a_submodule_as_a_dep_and_as_the_place_to_work(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, tmp_path: Path, dep: str
+) -> None:
+    """With one of its own in it; the command rewrites a file there, removes one, and leaves one nobody tracks."""
+    inner, library = tmp_path / "inner", tmp_path / "library"
+    for made in (inner, library):
+        made.mkdir()
+        stock.sh(made, "git init -q && echo text > text.txt && echo > gone && git add . && git commit -qm lib")
+    add = "git -c protocol.file.allow=always submodule --quiet add"
+    stock.sh(library, f"{add} {inner} deep/inner && git commit -qm inner")
+    cmd = (
+        "cat text.txt deep/inner/text.txt ../params.yaml > ../out.txt; rm gone; sed -i s/t/T/ text.txt; echo > new.tmp"
+    )
+    rest = f"wdir: lib, deps: [{dep}], params: [../params.yaml: [lr]], outs: [../out.txt]"
+    text = f"stages: {{one: {{cmd: '{cmd}', {rest}}}}}"
+    update = "git -c protocol.file.allow=always submodule --quiet update --init --recursive"
+    theirs, ours = twins({"dvc.yaml": text, "params.yaml": "lr: 1\n", "setup.sh": f"{add} {library} lib && {update}"})
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    result, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert saved.applied, saved.why
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+    told = [stock.sh(each, "git -C lib status --porcelain; git -C lib/deep/inner status") for each in (theirs, ours)]
+    assert told[0] == told[1]
+    assert "160000 commit" in stock.sh(ours, f"git ls-tree {commit(ours, 'one')} lib")
+
+
+def test_a_dep_that_git_tracks_in_part(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    """What is ignored in it, or not added yet, counts for DVC as all else does."""
+    cmd = "find data -type f | sort | xargs cat > out.txt; echo ${lr}"
+    text = f"stages: {{one: {{cmd: '{cmd}', deps: [data], params: [lr], outs: [out.txt]}}}}"
+    files = {"data/a": "a\n", "data/sub/b": "b\n", ".gitignore": "*.log\n", "params.yaml": "lr: 1\n", "dvc.yaml": text}
+    theirs, ours = twins(files)
+    for each in (theirs, ours):
+        stock.sh(each, "echo new > data/new; echo log > data/sub/x.log; mkdir data/more; echo m > data/more/m.log")
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    result, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
+    assert not result.failed, result.failed
+    assert saved is not None
+    assert saved.applied, saved.why
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
 
 
 def test_pull_from_a_relative_remote(project: Make, exp: Exp) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from dvc_ray.repo import imports
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from tests import stock
-from tests.conftest import Locally
+from tests.conftest import Cli, Locally
 from tests.test_run import Make, one, report, states
 
 
@@ -250,7 +251,7 @@ stages:
 """
 
 
-@pytest.mark.parametrize("targets", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("targets", [("a", "b"), ("b", "a"), ()])
 @pytest.mark.parametrize("fail", ["0", "1"])
 def test_single_items_run_one_after_the_other(
     project: Make, locally: Locally, targets: tuple[str, ...], fail: str
@@ -267,10 +268,52 @@ def test_single_items_run_one_after_the_other(
         RunOptions(force=True, on_error=OnError.KEEP_GOING, jobs=4),
     )
     assert bool(code) == bool(result.failed)
-    if (fail, targets) == ("1", ("a", "b")):  # a missing dep is said before outs are removed
+    if fail == "1" and targets != ("b", "a"):  # a missing dep is said before outs are removed
         assert "dependency 'a.txt' does not exist" in report(result, "b").error
         (root / "b.txt").unlink()
     assert same_files(other, root)
+
+
+ODD_GRAPHS = {
+    "a consumer first": """
+stages:
+  b: {cmd: cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}
+  a: {cmd: cp in.txt a.txt, deps: [in.txt], outs: [a.txt]}
+""",
+    "an out of two stages": """
+stages:
+  a: {cmd: cp in.txt a.txt, deps: [in.txt], outs: [a.txt]}
+  b: {cmd: cat in.txt in.txt > a.txt, deps: [in.txt], outs: [a.txt]}
+""",
+    "a cycle": """
+stages:
+  a: {cmd: cat in.txt b.txt > a.txt, deps: [in.txt, b.txt], outs: [a.txt: {persist: true}]}
+  b: {cmd: cat a.txt a.txt > b.txt, deps: [a.txt], outs: [b.txt: {persist: true}]}
+""",
+}
+
+
+@pytest.mark.parametrize("text", ODD_GRAPHS.values(), ids=ODD_GRAPHS)
+@pytest.mark.parametrize("targets", [("a",), ()])
+def test_single_items_need_no_graph(project: Make, locally: Locally, text: str, targets: tuple[str, ...]) -> None:
+    root = project({"dvc.yaml": text, "in.txt": "1\n", "a.txt": "old\n", "b.txt": "old\n"})
+    stock.sh(root, "git rm -q --cached a.txt b.txt; git commit -qm untracked")
+    other = twin(root)
+    for content, flags in (("2\n", ()), ("3\n", ("--allow-missing",)), ("3\n", ("--force",))):
+        options = RunOptions(force="--force" in flags, allow_missing="--allow-missing" in flags)
+        for each in (root, other):
+            (each / "in.txt").write_text(content)
+        code = stock.dvc(other, "repro", "-s", *flags, *targets)
+        result = locally(root, Selection(targets=targets, single_item=True), options)
+        assert bool(code) == bool(result.failed)
+        assert same_files(other, root)
+
+
+def test_single_items_of_a_folder_without_stages(project: Make, cli: Cli) -> None:
+    root = project({"dvc.yaml": SINGLE, "in.txt": "1\n", "params.yaml": "fail: 0\n", "sub/a": ""})
+    done = cli(root / "sub", "repro", "-s")
+    assert done.returncode == stock.dvc(root / "sub", "repro", "-s") == 255
+    assert "sub/dvc.yaml' does not exist" in done.stderr
 
 
 def test_an_out_that_links_to_a_folder(project: Make, locally: Locally) -> None:
@@ -440,3 +483,43 @@ stages:
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
         assert same_files(other, root)
+
+
+DVC_2 = """
+stages:
+  folder:
+    cmd: mkdir -p dir && cat crlf.txt data/* > dir/a && echo {} > m.json && echo ${k} > dir/k
+    deps: [crlf.txt, data]
+    outs: [dir]
+    metrics: [m.json: {cache: false}]
+  text: {cmd: cat dir/a > text.txt, deps: [dir/a], outs: [text.txt]}
+  kept: {cmd: touch kept.txt, deps: [text.txt], outs: [kept.txt: {persist: true}]}
+  new: {cmd: cat other.txt > new.txt, deps: [other.txt], outs: [new.txt]}
+"""
+
+
+@pytest.mark.parametrize("change", ["", "sed -i 's/1/2/' params.yaml", "echo >> data/b", "echo >> other.txt"])
+def test_hashes_of_dvc_2_keep_their_form_where_nothing_has_changed(
+    project: Make, locally: Locally, change: str
+) -> None:
+    root = project(
+        {
+            "dvc.yaml": DVC_2,
+            "params.yaml": "k: 1\n",
+            "crlf.txt": "a\r\nb\r\n",
+            "data/b": "b\n",
+            "other.txt": "o\r\n",
+        }
+    )
+    assert stock.dvc(root, "repro", "folder", "text", "kept") == 0
+    dos2unix = hashlib.md5(b"a\nb\n").hexdigest()  # noqa: S324  as DVC 2 did
+    lock = (root / "dvc.lock").read_text().replace(hashlib.md5(b"a\r\nb\r\n").hexdigest(), dos2unix)  # noqa: S324
+    (root / "dvc.lock").write_text(lock.replace("      hash: md5\n", ""))
+    stock.sh(root, "cp -a .dvc/cache/files/md5/. .dvc/cache/ && git add -A && git commit -qm 2")
+    other = twin(root)
+    for flags in ([], ["--force"]):
+        for each in (root, other):
+            stock.sh(each, change if not flags else "")
+        assert stock.dvc(other, "repro", *flags) == 0
+        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []

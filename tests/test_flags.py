@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from dvc_ray.cli.output import events, texts
 from dvc_ray.cli.parser import _NOT_HERE, make_parser
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageState
@@ -133,6 +135,10 @@ def test_ignore_errors(twins: Twins, repro: Repro) -> None:
         (root / "dvc.yaml").write_text(text.replace("cmd: mkdir -p folder;", "cmd: mkdir -p folder; exit 3;"))
     assert stock.dvc(both[0], "repro", "--ignore-errors") == 0
     result = repro(both[1], options=RunOptions(on_error=OnError.IGNORE))
+    assert result.failed
+    assert result.ok
+    assert json.loads(events.dumps(result))["ok"]
+    assert texts.summary(result)[-1] == "Use `dvc push` to send your updates to remote storage."
     assert states(result)["second"] is StageState.FAILED
     assert states(result)["third"] is not StageState.BLOCKED
     assert same(*both) == []

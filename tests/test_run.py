@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dvc_ray import api
-from dvc_ray.errors import BadArgumentError, ProjectError, UnsupportedError
+from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult, StageReport
 from dvc_ray.values.run import OnError, RunOptions, Selection
@@ -214,6 +214,7 @@ def test_an_out_that_is_not_written(project: Make, repro: Repro) -> None:
 def test_undeclared_inputs(project: Make, repro: Repro) -> None:
     files = {"dvc.yaml": one("cat secret/key > out.txt"), "in.txt": "", ".gitignore": "secret\n", "secret/key": "k\n"}
     root = project(files)
+    (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
     error = report(repro(root), "one").error
     assert "'secret/key', in your project but not in the stage's workspace" in error
     (root / "dvc.yaml").write_text(one("cat secret/key > out.txt", "{include: [secret]}"))
@@ -328,8 +329,6 @@ def test_targets_and_their_errors(project: Make, repro: Repro) -> None:
     assert set(states(repro(root, Selection(targets=("second",))))) == {"first", "second"}
     with pytest.raises(ProjectError, match="secnd"):
         repro(root, Selection(targets=("secnd",)))
-    with pytest.raises(BadArgumentError, match="needs targets"):
-        repro(root, Selection(single_item=True))
     (root / "in.txt").write_text("new\n")
     only = repro(root, Selection(targets=("second",), single_item=True))
     assert states(only) == {"second": StageState.UNCHANGED}

@@ -27,14 +27,15 @@ def warnings(events: list[RunEvent]) -> str:
 
 
 def test_a_file_the_stage_was_not_given_is_not_replaced(project: Make, repro: Repro) -> None:
-    root = project({"dvc.yaml": one("echo new >> my.log; echo > out.txt"), "in.txt": "", ".gitignore": "*.log\n"})
+    text = one("echo new >> my.log; echo > out.txt", "{bare_workspace: true}")
+    root = project({"dvc.yaml": text, "in.txt": "", ".gitignore": "*.log\n"})
     (root / "my.log").write_text("history\n")
     repro(root)
     assert (root / "my.log").read_text() == "history\n"
     assert "wrote 'my.log', which Git ignores" in warnings(repro.events)
     kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))
     assert kept.read_text() == "new\n"
-    (root / "dvc.yaml").write_text(one("echo new >> my.log; echo > out.txt", "{include: my.log}"))
+    (root / "dvc.yaml").write_text(one("echo new >> my.log; echo > out.txt", "{bare_workspace: true, include: my.log}"))
     repro(root, options=RunOptions(force=True))
     assert (root / "my.log").read_text() == "history\nnew\n"
 
@@ -290,7 +291,8 @@ def test_a_workspace_that_is_removed_takes_nothing_of_yours_with_it(
 
 
 def test_a_new_file_that_is_kept_aside_stays_there(project: Make, locally: Locally) -> None:
-    root = project({"dvc.yaml": one("echo new > my.log; echo > out.txt"), "in.txt": "", ".gitignore": "*.log\n"})
+    text = one("echo new > my.log; echo > out.txt", "{bare_workspace: true}")
+    root = project({"dvc.yaml": text, "in.txt": "", ".gitignore": "*.log\n"})
     (root / "my.log").write_text("history\n")
     locally(root)
     kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))

@@ -7,23 +7,26 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
-from dvc_ray.errors import BadArgumentError, ProjectError, RunInterruptedError
+from dvc_ray.command import surroundings
+from dvc_ray.errors import ProjectError, RunInterruptedError
 from dvc_ray.journal import dead_work, left_in_remote, open_run
 from dvc_ray.paths import locations
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
-from dvc_ray.values.stage import Action, Plan, StageKind, StageState, Status
+from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
     from dvc_ray.experiments import Trial
+    from dvc_ray.storage.shared import Reach
+    from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
@@ -38,6 +41,10 @@ class _Where:
     """Whether none of them will."""
     alone: bool = True
     """Whether they write to the user's workspace; else to that of an experiment."""
+    tell: Callable[[str], None] = lambda _text: None
+    """Told what the head does for them."""
+    reach: Reach | None = None
+    """Says who of them sees a folder of this one."""
 
 
 Listener = Callable[[RunEvent], None]
@@ -72,21 +79,22 @@ def repro(
         RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
     """
     options = options or RunOptions()
-    environ = dict(os.environ)  # before Ray changes it
+    environ, given = dict(os.environ), surroundings.here()  # before Ray changes them
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
         _look_over(executor, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        chosen, taken = _plan(project, selection or Selection(), options, works, where=_Where(apart=_apart(executor)))
+        where = _where(executor, stack, listen)
+        chosen, taken = _plan(project, selection or Selection(), options, works, where=where)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
                 listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ)
+        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ, given)
         with _driver(setting) as drive, drive(project, chosen) as result:
             return result
 
@@ -99,8 +107,8 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack, project.dvc_dir))
-        return _plan(project, selection or Selection(), options, where=_Where(apart=apart, dry=True))[0]
+        where = replace(_where(_joined(None, options, _silent, stack, project.dvc_dir), stack), dry=True)
+        return _plan(project, selection or Selection(), options, where=where)[0]
 
 
 def exp_run(
@@ -130,20 +138,20 @@ def exp_run(
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
     """
     options = options or RunOptions()
-    environ = dict(os.environ)
+    environ, given = dict(os.environ), surroundings.here()
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         _look_over(executor, listen)
-        where = _Where(apart=_apart(executor), alone=False)
+        where = replace(_where(executor, stack, listen), alone=False)
         with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
             setting = _Setting(
-                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, alone=False
+                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, given, alone=False
             )
             with _driver(setting) as drive, drive(trial.project, chosen) as result:
-                if result.failed and options.on_error is not OnError.IGNORE:
+                if not result.ok:
                     return result, None
                 saved = trial.save(result, chosen, taken)
                 listen(saved)
@@ -160,8 +168,8 @@ def make_exp_plan(
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        apart = _apart(_joined(None, options, lambda _event: None, stack, home.dvc_dir))
-        with _trial(home, experiment, selection, options, where=_Where(apart=apart, dry=True)) as (_, chosen, _taken):
+        where = replace(_where(_joined(None, options, _silent, stack, home.dvc_dir), stack), dry=True)
+        with _trial(home, experiment, selection, options, where=where) as (_, chosen, _taken):
             return chosen
 
 
@@ -202,12 +210,10 @@ def _plan(
         where: Where its stages run; None: here.
     """
     where = where or _Where()
-    if selection.single_item and not selection.targets:
-        raise BadArgumentError("--single-item needs targets", "Name the stages to run, as `dvc repro -s` expects it.")
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
         if where.apart:
-            project.scatter(options, dry=where.dry)
+            project.scatter(options, dry=where.dry, tell=where.tell, reach=where.reach)
         taken: tuple[str, ...] = ()
         if works and not options.force:
             from dvc_ray.driver.resume import take_over, take_over_from_remote
@@ -216,12 +222,37 @@ def _plan(
             if where.apart:
                 taken += take_over_from_remote(project, works, alone=where.alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
-        chosen = plan.make(specs, statuses, force=options.force)
+        chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
+        if where.dry:
+            chosen = _with_refusals(project, chosen, options)
         if where.apart:
-            steps = (step for step in chosen.steps if step.action is not Action.SKIP)
+            steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
-            project.check_pushed(commands)
+            project.check_data(commands, [step.spec.address for step in steps])
+            if commands:
+                chosen = replace(chosen, unseen=project.unseen(commands))
     return chosen, taken
+
+
+def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
+    """Have a plan that is only shown say what the run would say of the stages that it begins with."""
+    if options.allow_missing or options.pull or options.on_error is OnError.IGNORE:
+        return chosen  # a run looks at it later
+    steps = []
+    for step in chosen.steps:
+        first = step.wave == 1 and step.action is Action.RUN and step.spec.kind is StageKind.COMMAND
+        refusal = project.refusal(step.spec.address) if first else ""
+        steps.append(replace(step, reasons=(*step.reasons, f"will fail: {refusal}")) if refusal else step)
+    return replace(chosen, steps=tuple(steps))
+
+
+def _with_untracked(
+    project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunOptions
+) -> tuple[StageSpec, ...]:
+    """Find what stages read that one before them may write; looked for where one before them may run."""
+    first = plan.first_to_move(specs, statuses, force=options.force) + 1
+    later = (replace(spec, untracked=project.untracked(spec.address)) for spec in specs[first:])
+    return (*specs[:first], *later)
 
 
 def _joined(
@@ -237,6 +268,20 @@ def _joined(
     if told := joined.warm_up(options.jobs or 1):
         listen(Notice(text=told))
     return joined
+
+
+def _silent(_event: RunEvent) -> None:
+    """Listen to a plan that is only shown."""
+
+
+def _where(executor: Executor | None, stack: contextlib.ExitStack, listen: Listener = _silent) -> _Where:
+    """Where a plan's stages run with an executor; what is left to find that out is gone at the end of the stack."""
+    if not _apart(executor):
+        return _Where()
+    from dvc_ray.executors.seeing import seeing
+
+    reach = stack.enter_context(seeing(executor))
+    return _Where(apart=True, tell=lambda text: listen(Notice(text=text)), reach=reach)
 
 
 def _apart(executor: Executor | None) -> bool:
@@ -298,6 +343,7 @@ class _Setting:
     confirm: Confirm
     executor: Executor | None
     environ: Mapping[str, str]
+    surroundings: Surroundings
     alone: bool = True
 
 
@@ -323,6 +369,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
         @contextlib.contextmanager
         def drive(project: Project, chosen: Plan) -> Iterator[RunResult]:
             listen(Planned(run_id=run_id, plan=chosen))
+            if chosen.unseen:
+                listen(Notice(text=plan.say_unseen(chosen.unseen)))
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
@@ -336,6 +384,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 listen=listen,
                 environ=setting.environ,
                 confirm=setting.confirm,
+                surroundings=setting.surroundings,
             )
             run = ActiveRun(
                 run_id=run_id,
@@ -356,13 +405,12 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             except Exception:
                 project.finish(ok=False)
                 raise
-            ok = not result.failed or setting.options.on_error is OnError.IGNORE
-            changed = project.finish(ok=ok)
+            changed = project.finish(ok=result.ok)
             if changed and setting.alone:
                 listen(_to_add(changed))
             listen(result)
             yield result
-            if ok or setting.alone:  # of an experiment that failed nothing else is left
+            if result.ok or setting.alone:  # of an experiment that failed nothing else is left
                 forget_written(project, paths.work)
 
         yield drive

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
-from dvc_ray.settings.amounts import size
+from dvc_ray.settings.amounts import boolean, size
 from dvc_ray.values.run import GRACE, RunOptions
 
 
@@ -32,6 +32,8 @@ class Config:
     """Bytes that each node's cache of data may have; unset: no bound."""
     secrets: tuple[str, ...] = ()
     """Names of variables that stages on other machines get from the caller's environment."""
+    bare_workspace: bool = False
+    """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
     owner: str = ""
     """Part of the ids of runs; unset: the name of the user."""
     runtime_env: dict[str, Any] = field(default_factory=dict)
@@ -86,6 +88,7 @@ def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None
         grace=grace,
         secrets=options.secrets or config.secrets,
         node_cache_size=config.node_cache_size,
+        bare_workspace=config.bare_workspace,
         owner=_plain(config.owner or _user()),
         runtime_env=config.runtime_env,
     )
@@ -126,7 +129,7 @@ def _known(key: str, where: str) -> str:
 def _typed(key: str, value: object, where: str) -> object:
     try:
         return _TYPES[key](value)
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         expected = _EXPECTED[key]
         raise ConfigError(
             f"setting '{key}' ({where}) must be {expected}, not {value!r}", "Correct or remove it."
@@ -139,6 +142,13 @@ def _names(value: object) -> tuple[str, ...]:
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise TypeError
     return tuple(name.strip() for name in items if name.strip())
+
+
+def _boolean(value: object) -> bool:
+    """A truth value; in a variable, as text."""
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+    return boolean(value)
 
 
 def _table(value: object) -> dict[str, Any]:
@@ -155,6 +165,7 @@ _TYPES: dict[str, Callable[[Any], object]] = {
     "grace": float,
     "node_cache_size": size,
     "secrets": _names,
+    "bare_workspace": _boolean,
     "owner": str,
     "runtime_env": _table,
 }
@@ -164,6 +175,7 @@ _EXPECTED = {
     "grace": "a number",
     "node_cache_size": "a size such as 100GiB",
     "secrets": "a list of names of environment variables",
+    "bare_workspace": "true or false",
     "owner": "a text",
     "runtime_env": "a table as Ray's runtime_env",
 }

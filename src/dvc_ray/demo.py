@@ -67,7 +67,7 @@ def run(root: Path, listen: api.Listener) -> RunResult:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.chdir(root)
     result = api.repro(options=RunOptions(), listen=listen)
-    if not result.failed:
+    if result.ok:
         making.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
     return result
 

@@ -23,7 +23,7 @@ that formats in ``__init__`` does not survive pickling, and these cross processe
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
     "BadArgumentError",
@@ -43,6 +43,10 @@ __all__ = [
     "UnreachableError",
     "UnsupportedError",
 ]
+
+
+COMMAND: Final = "dvc-ray COMMAND"
+"""Stands for the command that was run, in a hint; the command line names it."""
 
 
 class DvcRayError(Exception):

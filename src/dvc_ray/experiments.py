@@ -125,15 +125,21 @@ class Trial:
                 )
 
     def _lost(self) -> tuple[str, ...]:
-        """Files that the experiment made and nobody declares, which go with its directory (``--temp``)."""
-        return () if self._twin is not None else self._lab.untracked()
+        """Files that the experiment made and nobody declares, which go with its directory (``--temp``).
+
+        Not what DVC writes there itself and leaves out of the commit.
+        """
+        if self._twin is not None:
+            return ()
+        own = set(self._lab.project.ignore_files())
+        return tuple(path for path in self._lab.untracked() if path not in own)
 
     def _apply(self, twin: Twin, fine: list[str], ran: list[str], kept: str) -> None:
         """Leave the workspace as ``dvc exp run`` does, which runs there."""
         outs = self._lab.project.outs(fine)
         new = {*self._lab.project.outs(ran), *(path for path in outs if twin.misses(path))}
         # First: what the others move away would look removed.
-        for path in twin.bring(self._lab.leftovers(), outs, kept):
+        for path in twin.bring(self._lab.leftovers(), self._outs, kept):
             text = (
                 f"the experiment wrote '{path}', which Git ignores and no out declares; yours is left as it was,"
                 f" the new one is {os.path.relpath(os.path.join(kept, path), self._lab.home.tree)}."
@@ -190,4 +196,4 @@ def begin(
             yield Trial(lab, twin, seen[0], tell)
         except DvcRayError as error:  # where the user's files are, not where the experiment's were
             texts = (text.replace(lab.tree, tree) for text in (error.what, error.hint))
-            raise type(error)(*texts) from error
+            raise type(error)(*texts) from error.__cause__ or error

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import RESULT, RunPaths, runs_dir
+from dvc_ray.paths import RESULT, RunPaths, remove_tree, runs_dir
 from dvc_ray.processes import is_owned, owned, read
 
 _REMOTE: Final = f"remote{RESULT}"
@@ -57,7 +56,7 @@ def open_run(dvc_dir: str, *, alone: bool = True, owner: str = "") -> Iterator[t
         finally:
             _drop_unfinished(paths.work, local=alone)
             if not any(next(paths.root.glob(kept), None) for kept in ("work/*", "logs/*", "storage/*", "kept/*")):
-                shutil.rmtree(paths.root, ignore_errors=True)
+                _remove(paths.root)
 
 
 def left_in_remote(work: Path, *, alone: bool = True) -> None:
@@ -142,7 +141,7 @@ def _clean(runs: Path, keep: Path) -> None:
     for run in dead:
         _drop_unfinished(run / "work", local=_alone(run))
     for run in dead[: max(0, len(dead) - KEEP_RUNS + 1)]:
-        shutil.rmtree(run, ignore_errors=True)
+        _remove(run)
 
 
 def _drop_unfinished(work: Path, *, local: bool) -> None:
@@ -151,7 +150,12 @@ def _drop_unfinished(work: Path, *, local: bool) -> None:
     for path in list(work.iterdir()):
         finished = path.suffix == RESULT or path.with_name(path.name + RESULT).exists()
         if path.name != _REMOTE and not (local and finished):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
             path.unlink(missing_ok=True)
     if not any(work.iterdir()):
         work.rmdir()
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove_tree(str(folder))

@@ -15,7 +15,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +107,33 @@ def key_name(address: str) -> str:
 
 
 def is_under(path: str, tops: set[str]) -> bool:
-    """Whether a relative path is one of some others or lies under one of them."""
+    """Whether a path is one of some others or lies under one of them."""
     while path:
         if path in tops:
             return True
         path = path.rpartition("/")[0]
     return False
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and all in it, also where a command has left folders that nobody may write to.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        open_up(path)
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                open_up(os.path.join(folder, name))  # before it is looked into
+        shutil.rmtree(path)
+
+
+def open_up(folder: str) -> int:
+    """Let its owner write to a folder; the mode it had."""
+    mode = stat.S_IMODE(os.lstat(folder).st_mode)
+    if not os.path.islink(folder) and mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.chmod(folder, mode | stat.S_IRWXU)
+    return mode

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step
+from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step, Unseen
 
 
 def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:
@@ -22,18 +22,32 @@ def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: b
         known when its deps are.
     """
     steps: dict[str, Step] = {}
+    last = 0  # wave of those before
     for spec in specs:
         status = statuses[spec.address]
         before = [steps[name] for name in (*spec.upstream, *spec.after) if name in steps]
         moving = [step.spec.address for step in before if step.action is not Action.SKIP]
+        serial = bool(spec.untracked and last)
+        wave = 1 + (last if serial else max((steps[name].wave for name in moving), default=0))
+        action = _action(status, moving=bool(moving) or serial, force=force)
         steps[spec.address] = Step(
             spec=spec,
-            action=_action(status, moving=bool(moving), force=force),
-            reasons=_reasons(status, moving, force=force),
-            wave=1 + max((steps[name].wave for name in moving), default=0),
+            action=action,
+            reasons=_reasons(status, moving, spec.untracked if serial else (), force=force),
+            wave=wave,
             judged=status.judged,
         )
+        last = last if action is Action.SKIP else max(last, wave)
     return Plan(steps=tuple(steps.values()))
+
+
+def first_to_move(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> int:
+    """Place of the first stage that a plan does not skip; how many there are if it skips all."""
+    place = -1
+    for place, spec in enumerate(specs):
+        if _action(statuses[spec.address], moving=False, force=force) is not Action.SKIP:
+            return place
+    return place + 1
 
 
 def with_runtime_env(specs: Iterable[StageSpec], common: Mapping[str, Any]) -> tuple[StageSpec, ...]:
@@ -60,15 +74,47 @@ def waves(plan: Plan) -> list[list[Step]]:
     return [grouped[wave] for wave in sorted(grouped)]
 
 
+def say_unseen(unseen: Sequence[Unseen]) -> str:
+    """Name what commands may miss on machines that share no disk with the head, and what ships or makes it there.
+
+    Args:
+        unseen: Not empty.
+    """
+    files = [found.path for found in unseen if not found.is_environment]
+    environments = [found.path for found in unseen if found.is_environment]
+    lines = ["The machines that stages run on do not have what Git ignores here."]
+    if files:
+        one = f'"{files[0]}"' if set(files[0]) & set(" ,[]{}:#&*'") else files[0]
+        lines.append(
+            f"  {_some(files)}: what a stage reads of that, name in dvc.yaml: meta: {{ray: {{include: [{one}]}}}}"
+        )
+    if environments:
+        lines.append(
+            f"  {_some(environments)}: have the same packages there: in the image or the setup_commands of the"
+            ' cluster, or by Ray, in .dvc/ray.toml: runtime_env = {uv = "requirements.txt"}'
+        )
+    return "\n".join(lines)
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(f"'{path}'" for path in paths[:_NAMED]) + more
+
+
+_NAMED: Final = 5
+"""Paths that are named; of more, how many there are."""
+
+
 def _action(status: Status, *, moving: bool, force: bool) -> Action:
     if force or status.changed:
         return Action.RUN
     return Action.MAYBE if moving or not status.judged else Action.SKIP
 
 
-def _reasons(status: Status, moving: list[str], *, force: bool) -> tuple[str, ...]:
+def _reasons(status: Status, moving: list[str], untracked: tuple[str, ...], *, force: bool) -> tuple[str, ...]:
     if status.changed or not status.judged:
         return status.reasons
     if force:
         return ("forced",)
-    return (f"after {', '.join(moving)}",) if moving else ("unchanged",)
+    after = (f"after {', '.join(moving)}",) if moving else ()
+    return (*after, *(f"a stage before it may write '{dep}'" for dep in untracked)) or ("unchanged",)

@@ -24,6 +24,7 @@ from dvc_ray.workspace import (
     CODE_LIST,
     Changes,
     Content,
+    Environments,
     Materialised,
     Site,
     at_work,
@@ -35,6 +36,7 @@ from dvc_ray.workspace import (
     look,
     materialise,
     misplaced_outs,
+    stale_outs,
     written_in_place,
 )
 
@@ -94,6 +96,8 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         changed=found.changed,
         deleted=found.deleted,
         created=found.created,
+        replaced=found.replaced,
+        stale=attempt.stale(),
         timed_out=attempt.why is command.End.TIMEOUT,
     )
 
@@ -201,9 +205,9 @@ class _Attempt:
     def run(self) -> tuple[StageState, dict[str, object] | None, str]:
         """Run the stage: its end, its entry of dvc.lock, an error."""
         task = self.task
-        Path(task.log).parent.mkdir(parents=True, exist_ok=True)
         _leave_what_is_gone()
         try:
+            Path(task.log).parent.mkdir(parents=True, exist_ok=True)
             with _dvc_variables(dict(task.env)):
                 self.made = self._materialise()
                 known = self.site.placed() if self.site else ()
@@ -233,22 +237,28 @@ class _Attempt:
             ProjectError: It has written to an object of DVC's cache.
         """
         before = look(self.task.workspace, self.task.links)
-        done = command.run(
-            command.Command(
-                argv=argv,
-                cwd=cwd,
-                env=self._environment(cwd, dvc_env),
-                log=self.task.log,
-                timeout=self.task.timeout,
-                grace=self.task.grace,
-            ),
-            heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
-            stopped=self.stopped,
-        )
+        with self._environments():
+            done = command.run(
+                command.Command(
+                    argv=argv,
+                    cwd=cwd,
+                    env=self._environment(cwd, dvc_env),
+                    log=self.task.log,
+                    timeout=self.task.timeout,
+                    grace=self.task.grace,
+                    surroundings=self.task.surroundings,
+                ),
+                heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
+                stopped=self.stopped,
+            )
         self.why, self.code = done.why, done.code
         self._check_cache(before)
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
+
+    def _environments(self) -> contextlib.AbstractContextManager[object]:
+        """Keep environments of the user's in order; on another machine they are the machine's own."""
+        return Environments(self.task) if self.site is None else contextlib.nullcontext()
 
     def has_lost_its_workspace(self) -> bool:
         """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""
@@ -262,6 +272,12 @@ class _Attempt:
         if self.made is None or self.has_lost_its_workspace():
             return Changes(changed=(), deleted=(), created=())
         return find_changes(self.task, self.made)
+
+    def stale(self) -> tuple[str, ...]:
+        """Outs of the last run that are to go from the user's tree, as DVC removes them before it runs a command."""
+        if self.code is None or self.has_lost_its_workspace():
+            return ()  # as long as no command has run, nothing of the user's is touched
+        return stale_outs(self.task)
 
     def _check_cache(self, before: Mapping[str, Content]) -> None:
         """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""
@@ -289,7 +305,8 @@ class _Attempt:
             error = (
                 f"{error} in the stage's own workspace, but '{found[0]}' was written to your project: by an absolute"
                 " path, or by a package that is installed editable in another Python than dvc-ray's. Use a path"
-                " relative to the stage's directory, or DVC_ROOT; of a package, name the folder:"
+                " relative to the stage's directory, or one that begins with $PWD or $DVC_ROOT; of a package, name the"
+                " folder:"
                 " 'meta: {ray: {env: {PYTHONPATH: src}}}'."
             )
         if self.site is not None and error.endswith("does not exist"):

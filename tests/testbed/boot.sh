@@ -5,6 +5,7 @@
 #   DISK         directory that holds what the host writes
 #   READ_ONLY    paths of the machine it sees, separated by colons
 #   WRITABLE     paths of the machine it sees and may change for itself
+#   SHARED       directory of the machine that it sees at /shared, as other hosts do; empty: none
 #   CGROUP       directory of its cgroup; empty: it has none
 #   CGROUP_AT    where the host finds that
 set -eu
@@ -31,6 +32,10 @@ for path in $WRITABLE; do
     mount -t overlay overlay -o "lowerdir=$path,upperdir=$layer/upper,workdir=$layer/work" ".$path"
 done
 unset IFS
+if [ -n "$SHARED" ]; then
+    mkdir -p shared
+    mount --bind "$SHARED" shared
+fi
 
 if [ ! -e etc/hostname ]; then
     cp -a /etc/. etc/

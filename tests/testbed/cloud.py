@@ -76,13 +76,21 @@ class Testbed:
         with contextlib.suppress(OSError):
             _PLACE.rmdir()
 
-    def host(self, name: str, *, memory: int = 4 * _GIB, env: Mapping[str, str] | None = None) -> Host:
+    def host(
+        self,
+        name: str,
+        *,
+        memory: int = 4 * _GIB,
+        env: Mapping[str, str] | None = None,
+        shared: Path | None = None,
+    ) -> Host:
         """Make a host and switch it on.
 
         Args:
             name: Its host name; new.
             memory: Bytes its processes may have together.
             env: Variables of every command run on it, beside those that lead to the services.
+            shared: Directory of the machine that it sees at `/shared`, as other hosts that are given it.
         """
         assert name not in self.hosts
         number = next(self._numbers)
@@ -90,7 +98,7 @@ class Testbed:
         disk = self.place / name
         disk.mkdir()
         shutil.copy(f"{self.key}.pub", disk / "authorized_keys")
-        self.hosts[name] = Host(name, cable, disk, memory, {**self.environment(), **(env or {})})
+        self.hosts[name] = Host(name, cable, disk, memory, {**self.environment(), **(env or {})}, shared)
         return self.hosts[name]
 
     def remove(self, host: Host) -> None:

@@ -21,6 +21,8 @@ from tests.testbed.needs import find
 _HERE: Final = Path(__file__).parent
 PROJECT: Final = _HERE.parents[1]
 HOME: Final = "/root"
+SHARED: Final = "/shared"
+"""Where hosts see a directory that several of them have, as one by NFS."""
 _BOOT: Final = 'until test -e "$DISK/go"; do sleep 0.02; done; exec "$@"'
 """Boots when the host has its network interface."""
 _BOOT_PATIENCE: Final = 60.0
@@ -51,14 +53,24 @@ class Host:
         disk: Directory of the machine that holds what the host writes.
         memory: Bytes its processes may have together.
         env: Variables of every command run on it.
+        shared: Directory of the machine that it sees at `SHARED`, as other hosts do; None: it sees none.
     """
 
-    def __init__(self, name: str, cable: Cable, disk: Path, memory: int, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        cable: Cable,
+        disk: Path,
+        memory: int,
+        env: Mapping[str, str],
+        shared: Path | None = None,
+    ) -> None:
         self.name = name
         self.cable = cable
         self.disk = disk
         self._memory = memory
         self._env = dict(env)
+        self._shared = shared
         self._init = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._cgroup = cgroups.Cgroup(f"dvc-ray-{disk.parent.name}-{name}")
@@ -250,6 +262,7 @@ class Host:
             "DISK": str(self.disk),
             "READ_ONLY": ":".join(path for path in (base, str(PROJECT / "src")) if not path.startswith("/usr")),
             "WRITABLE": venv if venv != sys.base_prefix else "",
+            "SHARED": str(self._shared or ""),
             "CGROUP": str(self._cgroup.path or ""),
             "CGROUP_AT": str(self._cgroup.at),
             "SHM": str(self._memory * 3 // 8),  # an object store is 30 % of the memory, and must fit

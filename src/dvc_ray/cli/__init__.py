@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from dvc_ray.cli.parser import Arguments, make_parser
-from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
+from dvc_ray.errors import COMMAND, DvcRayError, RayDiedError, RunInterruptedError
 
 __all__ = ["main", "run"]
 
@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         make_parser().parse_args(argv, namespace=arguments)
         # These end like Ctrl-C, and so does a terminal that is closed: commands are stopped, nothing is left behind.
-        signal.signal(signal.SIGTERM, _interrupt)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            signal.signal(signal.SIGHUP, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, _interrupt)
         return run(arguments)
     except RayDiedError as error:
         code = _end(error, arguments)
@@ -69,13 +69,14 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = None) -> int:
     """Say what ended the command, on a terminal that may be gone; the exit code."""
+    hint = error.hint.replace(COMMAND, arguments.prog)
     with contextlib.suppress(OSError):
         if arguments.verbose and not isinstance(error, RunInterruptedError):
             traceback.print_exception(cause or error)
-        print("\n".join(filter(None, [f"ERROR: {error.what}", error.hint])), file=sys.stderr)
+        print("\n".join(filter(None, [f"ERROR: {error.what}", hint])), file=sys.stderr)
     if arguments.json:
         from dvc_ray.cli.output import events
 
         with contextlib.suppress(OSError):
-            print(events.error(error), flush=True)
+            print(events.error(error, hint), flush=True)
     return error.exit_code

@@ -27,7 +27,7 @@ def run(arguments: Arguments) -> int:
     print(f"The example project is in {root}", flush=True)
     with renderers.choose(as_json=False) as listen:
         result = demo.run(root, listen)
-    if result.failed:
+    if not result.ok:
         raise StageFailedError("the example did not run to its end", f"Look into it: cd {shlex.quote(str(root))}")
     _show(root, result)
     return 0

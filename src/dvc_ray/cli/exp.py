@@ -31,5 +31,5 @@ def run(arguments: Arguments) -> int:
     confirm = running.confirm(arguments)
     with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
         result, _ = api.exp_run(experiment, selection, options, listen=listen, confirm=confirm)
-    running.check(result, options)
+    running.check(result)
     return 0

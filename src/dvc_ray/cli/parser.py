@@ -21,6 +21,8 @@ class Arguments(argparse.Namespace):
     """A parsed command line."""
 
     func: Callable[[Arguments], int]
+    prog: str = "dvc-ray"
+    """The command as it is called: ``dvc-ray exp run``."""
     verbose: bool = False
     quiet: bool = False
     json: bool = False
@@ -160,7 +162,9 @@ def _add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="stages to reproduce, './dvc.yaml' by default: names of stages, paths to a dvc.yaml or .dvc file, or"
         " 'path/dvc.yaml:name'",
     )
-    group.add_argument("-s", "--single-item", action="store_true", help="only the targets, without what they depend on")
+    group.add_argument(
+        "-s", "--single-item", action="store_true", help="stages by themselves, without what they depend on"
+    )
     group.add_argument("-p", "--pipeline", action="store_true", help="the whole pipelines that the targets belong to")
     group.add_argument("-P", "--all-pipelines", action="store_true", help="all pipelines of the project")
     group.add_argument("-R", "--recursive", action="store_true", help="all stages in the given directories")
@@ -217,6 +221,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     much = group.add_mutually_exclusive_group()
     much.add_argument("-q", "--quiet", action="store_true", help="print only what goes wrong")
     much.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
+    parser.set_defaults(prog=parser.prog)
 
 
 def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:

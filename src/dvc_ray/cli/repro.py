@@ -22,5 +22,5 @@ def run(arguments: Arguments) -> int:
     confirm = running.confirm(arguments)
     with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
         result = api.repro(selection, options, listen=listen, confirm=confirm)
-    running.check(result, options)
+    running.check(result)
     return 0

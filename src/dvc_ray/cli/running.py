@@ -48,17 +48,17 @@ def confirm(arguments: Arguments) -> Callable[[str], bool]:
     if not arguments.interactive:
         return lambda _question: True
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadArgumentError("--interactive needs a terminal", "Look at the plan first: dvc-ray repro --dry")
+        raise BadArgumentError("--interactive needs a terminal", f"Look at the plan first: {arguments.prog} --dry")
     return ask
 
 
-def check(result: RunResult, options: RunOptions) -> None:
-    """Raise if a stage failed, unless errors are ignored.
+def check(result: RunResult) -> None:
+    """Raise if a run did not go well.
 
     Raises:
-        StageFailedError: One failed.
+        StageFailedError: A stage failed, and errors are not ignored.
     """
-    if not result.failed or options.on_error is OnError.IGNORE:
+    if result.ok:
         return
     names = ", ".join(f"'{report.address}'" for report in result.failed)
     raise StageFailedError(

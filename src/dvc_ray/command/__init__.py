@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from dvc_ray.values.surroundings import Surroundings
+
 __all__ = ["Command", "End", "Ended", "run"]
 
 _GUARD: Final = str(Path(__file__).with_name("guard.py"))
@@ -43,6 +45,8 @@ class Command:
     """File its output is appended to."""
     timeout: float | None = None
     grace: float = 10.0
+    surroundings: Surroundings | None = None
+    """None: those of this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
                     _GUARD,
                     str(status_write),
                     str(command.grace),
+                    _settings(command),
                     "--",
                     *command.argv,
                 ],
@@ -98,6 +103,20 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
             _forward(tail, decoder, heard, final=True)
             code = _code(status_read, guard.returncode)
     return Ended(code=code, why=why)
+
+
+def _settings(command: Command) -> str:
+    """What the guard gives to the command, as words that it can read without loading much."""
+    wanted = command.surroundings or Surroundings()
+    single = {"oom": wanted.oom_score_adj, "nice": wanted.nice, "umask": wanted.umask}
+    words = [f"{name}={value}" for name, value in single.items() if value is not None]
+    words += [f"ignore={number}" for number in wanted.ignored]
+    words += [f"block={number}" for number in wanted.blocked]
+    words += [f"limit={':'.join(map(str, limit))}" for limit in wanted.limits]
+    words += [f"cpu={number}" for number in wanted.cpus]
+    if "LC_CTYPE" not in command.env:  # Python sets it where the locale is C: in the guard, too
+        words.append("unset=LC_CTYPE")
+    return " ".join(words)
 
 
 def _watch(

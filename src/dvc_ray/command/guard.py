@@ -1,12 +1,15 @@
 """Keeps one command: starts it in a session of its own, and ends all of it.
 
-Run as a program of its own (``python -I -S guard.py STATUS_FD GRACE -- argv…``), so that it can be what its parent
-cannot be: single-threaded, the reaper of everything the command starts (``PR_SET_CHILD_SUBREAPER``), and told by the
-kernel when its parent dies (``PR_SET_PDEATHSIG``). Imports only the standard library; starts in about 15 ms.
+Run as a program of its own (``python -I -S guard.py STATUS_FD GRACE SETTINGS -- argv…``), so that it can be what its
+parent cannot be: single-threaded, the reaper of everything the command starts (``PR_SET_CHILD_SUBREAPER``), and told
+by the kernel when its parent dies (``PR_SET_PDEATHSIG``). Imports only the standard library; starts in about 15 ms.
 
 It ends the command, and all that the command has started, when it gets SIGTERM (which is also what it gets when its
 parent dies): SIGTERM to all, GRACE seconds, SIGKILL to all. What a command leaves running when it ends by itself is
 ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD.
+
+SETTINGS says in words what the command is to have of the caller's that Ray, or this program, has changed:
+``oom=0 nice=5 umask=18 ignore=1 block=2 limit=7:512:1024 cpu=0 unset=LC_CTYPE``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -25,14 +29,15 @@ LEFTOVER_GRACE = 2.0
 
 def main() -> None:
     """Run the command of the command line to its end."""
-    status_fd, grace, _, *argv = sys.argv[1:]
+    status_fd, grace, settings, _, *argv = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, the kernel says nothing of it
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT})
     parent = _stand_in(libc)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.set_inheritable(int(status_fd), False)  # noqa: FBT003
-    pid = _start(argv, libc)
+    pid = _start(argv, libc, _read(settings))
     orphaned = os.getppid() != parent  # the parent died before prctl took effect
     code = None if orphaned else _wait(pid)
     code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else float(grace), parent)
@@ -65,28 +70,59 @@ def _stand_in(libc: ctypes.CDLL) -> int:
             os.kill(child, signal.SIGTERM)
 
 
-def _start(argv: list[str], libc: ctypes.CDLL) -> int:
+def _read(settings: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word in settings.split():
+        name, _, value = word.partition("=")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _start(argv: list[str], libc: ctypes.CDLL, settings: dict[str, list[str]]) -> int:
     pid = os.fork()
     if pid:
         return pid
     os.setsid()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the guard itself is killed
-    # As subprocess.Popen(restore_signals=True) leaves them: dvc's own start of the command. Ray blocks SIGINT.
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGPIPE,
-        signal.SIGXFSZ,
-        signal.SIGCHLD,
-        signal.SIGHUP,
-    ):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    _settle(settings)
     try:
         os.execvp(argv[0], argv)  # noqa: S606
     except OSError as error:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
         os._exit(127)
+
+
+def _settle(settings: dict[str, list[str]]) -> None:
+    """Be, in the process that becomes the command, what the caller's own child would be; as far as that may be."""
+    for name in settings.get("unset", ()):
+        os.environ.pop(name, None)
+    for limit in settings.get("limit", ()):
+        _limit(*map(int, limit.split(":")))
+    for text in settings.get("umask", ()):
+        os.umask(int(text))
+    with contextlib.suppress(OSError):
+        for text in settings.get("nice", ()):
+            os.setpriority(os.PRIO_PROCESS, 0, int(text))
+    with contextlib.suppress(OSError):
+        if cpus := settings.get("cpu"):
+            os.sched_setaffinity(0, map(int, cpus))
+    with contextlib.suppress(OSError):
+        for text in settings.get("oom", ()):
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write(text)
+    # Else as subprocess.Popen(restore_signals=True), DVC's own start of a command, leaves them. Ray blocks SIGINT.
+    ignored = set(map(int, settings.get("ignore", ())))
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set(map(int, settings.get("block", ()))))
+
+
+def _limit(number: int, soft: int, hard: int) -> None:
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except (OSError, ValueError):  # this process has a lower hard limit than the caller
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
 
 
 def _wait(pid: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dvc_ray.values.stage import StageState
 
@@ -16,6 +16,7 @@ class Board:
         states: Where each is at the start.
         goes_on: Whether what depends on a stage in this state may run.
         after: Stages that only have their turn before each, however they end.
+        last: Stages that all before them have their turn before, however these end.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Board:
         states: Mapping[str, StageState],
         goes_on: Callable[[StageState], bool],
         after: Mapping[str, Sequence[str]] | None = None,
+        last: Iterable[str] = (),
     ) -> None:
         self._goes_on = goes_on
         self._place = {name: place for place, name in enumerate(upstream)}
@@ -40,10 +42,22 @@ class Board:
             self._members[states[name]].add(name)
             for each in names:
                 self._downstream[each].append(name)
+        self._names = list(upstream)
+        self._last = set(last)
+        for name in self._last:
+            self._unmet[name] += 1
+        self._first = 0
+        """Place of the first stage whose state is not terminal."""
+        self._ready: list[int] = []
+        self._pass_ended()
         waiting = self._members[StageState.WAITING]
         self._ready = [self._place[name] for name in upstream if name in waiting and not self._unmet[name]]
-        self._names = list(upstream)
-        self._doomed: list[str] = []
+        self._doomed = [
+            below
+            for name in upstream
+            if states[name].is_terminal and not goes_on(states[name])
+            for below in self._downstream[name]
+        ]
 
     def move(self, name: str, state: StageState) -> None:
         """Note that a stage has come to a state."""
@@ -57,18 +71,36 @@ class Board:
             del self._ready[bisect.bisect_left(self._ready, self._place[name])]
         if state.is_terminal:
             self._tell_downstream(name, goes_on=self._goes_on(state))
+            self._pass_ended()
 
     def _tell_downstream(self, name: str, *, goes_on: bool) -> None:
         if not goes_on:
             self._doomed += self._downstream[name]
         for each in [*self._later[name], *(self._downstream[name] if goes_on else ())]:
-            self._unmet[each] -= 1
-            if not self._unmet[each] and self._states[each] is StageState.WAITING:
-                bisect.insort(self._ready, self._place[each])
+            self._met(each)
+
+    def _pass_ended(self) -> None:
+        """Come to the first stage that has not ended: what waits for all before it, waits for them no longer."""
+        names = self._names
+        while self._first < len(names) and self._states[names[self._first]].is_terminal:
+            self._first += 1
+        if self._first < len(names) and names[self._first] in self._last:
+            self._last.discard(names[self._first])
+            self._met(names[self._first])
+
+    def _met(self, name: str) -> None:
+        """Note that a stage waits for one less."""
+        self._unmet[name] -= 1
+        if not self._unmet[name] and self._states[name] is StageState.WAITING:
+            bisect.insort(self._ready, self._place[name])
 
     def members(self, state: StageState) -> list[str]:
         """The stages in a state, in plan order."""
         return sorted(self._members[state], key=self._place.__getitem__)
+
+    def first_open(self) -> str:
+        """The first stage that has not ended; empty if all have."""
+        return self._names[self._first] if self._first < len(self._names) else ""
 
     def ready(self) -> list[str]:
         """The stages that wait for no other, in plan order."""

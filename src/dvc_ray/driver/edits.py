@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import StageResult, StageTask
@@ -45,9 +45,13 @@ class Edits:
     def brought(self, task: StageTask, result: StageResult) -> None:
         """Take it for no edit that a command wrote to a dep, of its own stage or of others."""
         wrote = [*(changed.path for changed in result.changed), *result.deleted, *result.created]
-        for path in self._first.keys() - self._edited if wrote else ():
-            if any(is_under(one, {os.path.relpath(path, task.tree)}) for one in wrote):
-                self._first[path] = _state(path)
+        self.wrote([os.path.join(task.tree, path) for path in wrote])
+
+    def wrote(self, paths: Sequence[str]) -> None:
+        """Take for no edit what we have written ourselves; absolute."""
+        for dep in self._first.keys() - self._edited if paths else ():
+            if any(is_under(path, {dep}) for path in paths):
+                self._first[dep] = _state(dep)
 
 
 def _deps(task: StageTask) -> Iterator[str]:

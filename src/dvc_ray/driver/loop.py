@@ -16,13 +16,15 @@ from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
 from dvc_ray.driver.table import Stage, Table
+from dvc_ray.driver.turns import Turns, told, written
 from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
-from dvc_ray.values.run import GRACE, RunOptions
+from dvc_ray.values.run import GRACE, OnError, RunOptions
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
+from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Lost, StageResult, StageTask, Started
 from dvc_ray.worker import forget, written_result
 from dvc_ray.workspace import missed_files
@@ -46,6 +48,7 @@ class Driver:
         listen: Told all that happens, in this thread.
         environ: The environment of commands.
         confirm: Asked before each stage that runs.
+        surroundings: What else they get from the caller.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
@@ -60,7 +63,9 @@ class Driver:
         listen: Callable[[RunEvent], None],
         environ: Mapping[str, str],
         confirm: Callable[[str], bool],
+        surroundings: Surroundings | None = None,
     ) -> None:
+        self._surroundings = surroundings
         self._confirm = confirm
         self._run_id = run_id
         self._paths = paths
@@ -73,7 +78,9 @@ class Driver:
         self._environ = {**environ, env.STORAGE: str(paths.storage)}
         self._numbers = 0
         self._table = Table(chosen, options.on_error, listen)
-        self._results = Results(project, listen)
+        self._results = Results(project, listen, self._table.may_run_again)
+        self._turns = Turns(self._table, project.concerns)
+        self._stopping = False
         self._cargo = Cargo()
 
     def run(self) -> RunResult:
@@ -101,6 +108,7 @@ class Driver:
             seconds=time.monotonic() - begun,
             in_remote=self._project.store is not None,
             pulled=self._options.pull,
+            ignores_errors=self._options.on_error is OnError.IGNORE,
         )
 
     def _pull_run_cache(self) -> None:
@@ -115,6 +123,7 @@ class Driver:
             if who := self._executor.who_stops():
                 raise RunInterruptedError(f"stopped by {who}", "What is finished is kept: run the same command again.")
             while table.take_stale():  # what the head settles itself may let others go on at once
+                self._take([(stage, stage.held) for stage in table.in_flight() if stage.held is not None])
                 self._block()
                 self._advance()
             if table.in_flight():
@@ -155,10 +164,10 @@ class Driver:
     def _advance(self) -> None:
         """Take each stage whose upstream is done as far as the head can, and hand it to a worker if it needs one.
 
-        A stage is begun only when there is room for it: DVC removes its outs first.
+        A stage is begun only when there is room for it.
         """
         due = [stage for stage in self._table.between_tries() if stage.not_before <= time.monotonic()]
-        taken = Taken.by(stage.claim for stage in self._table.in_flight())
+        taken = Taken.by(stage.claim for stage in self._table.in_flight() if stage.held is None)
         limits = self._limits()
         for stage in [*due, *self._table.ready()]:
             if self._table.closed(stage):
@@ -181,10 +190,10 @@ class Driver:
         try:
             reasons = self._reasons(stage)
             if reasons is None:
-                self._table.say(stage, StageState.UNCHANGED, reason="unchanged")
+                self._table.unchanged(stage)
                 return
             if self._options.pull and not self._forced(stage) and self._project.pull(address):
-                self._table.say(stage, StageState.UNCHANGED, reason="unchanged, its data was pulled")
+                self._table.unchanged(stage, "unchanged, its data was pulled")
                 return
             self._placing.check(stage.step.spec, self._options, force=self._forced(stage))
             if not self._confirm(f"Going to reproduce stage: '{address}'. Are you sure you want to continue?"):
@@ -194,7 +203,7 @@ class Driver:
         except RayDiedError:
             raise
         except DvcRayError as error:
-            self._fail(stage, str(error))
+            self._fail(stage, str(error), exception=error)
             return
         if not done:
             if told := self._executor.warm_up(self._options.jobs or 1):
@@ -208,8 +217,7 @@ class Driver:
     def _reasons(self, stage: Stage) -> str | None:
         """Why the stage runs, in the workspace as it is now; None if it does not."""
         step = stage.step
-        upstream_ran = any(state is not StageState.UNCHANGED for state in self._table.states_before(stage))
-        if (step.judged and not upstream_ran) or self._options.force:
+        if self._options.force or not self._table.must_look(stage):
             return ", ".join(step.reasons) if step.action is Action.RUN else None
         status = self._project.status(step.spec.address, allow_missing=self._options.allow_missing)
         if not status.changed:
@@ -254,11 +262,12 @@ class Driver:
             settings=settings,
             options=self._options,
             grace=self._grace,
+            surroundings=self._surroundings,
         )
         try:
             task = self._project.task(spec.address, request)
         except DvcRayError as error:
-            self._fail(stage, str(error))
+            self._fail(stage, str(error), exception=error)
             return
         stage.report = replace(stage.report, log=explain.shown(log))
         try:
@@ -267,16 +276,18 @@ class Driver:
             self._fail(stage, f"its files cannot be sent: {error}")
             return
         self._results.given(task)
+        self._turns.begin(stage)
+        stage.begun = time.time()
         self._executor.submit(task, settings, packs)
         self._table.start(stage, task)
         waiting = (one.step.spec for one in self._table if one.state is StageState.WAITING)
         self._placing.foresee(waiting)
 
     def _handle(self, events: Sequence[Started | Output | StageResult | Lost]) -> None:
-        done: list[StageResult] = []
+        ends: list[tuple[Stage, StageResult | Lost]] = []
         for event in events:
             stage = self._table[event.address]
-            if stage.task is None or event.attempt != stage.attempts:
+            if stage.task is None or event.attempt != stage.attempts or stage.held is not None:
                 continue
             if isinstance(event, Started):
                 self._table.say(stage, StageState.RUNNING, node=event.node)
@@ -285,13 +296,61 @@ class Driver:
                     _log(stage.task, event.text)
                 self._listen(event)
             else:
-                end = (written_result(stage.task) or event) if isinstance(event, Lost) else event
-                if isinstance(end, StageResult) and end.state is StageState.DONE:
-                    done.append(end)
-                else:
-                    self._ended_badly(stage, end)
+                ends.append((stage, (written_result(stage.task) or event) if isinstance(event, Lost) else event))
+        self._take(ends)
+
+    def _take(self, ends: Sequence[tuple[Stage, StageResult | Lost]]) -> None:
+        """Take what attempts have left, in plan order: what one has written may make another's of no use."""
+        done: list[StageResult] = []
+        for stage, end in sorted(ends, key=lambda pair: self._project.place(pair[0].address)):
+            if written(end) and done:
+                self._merge(done)
+                done = []
+            if stage.stale:
+                self._drop(stage, end, stage.stale)
+            elif first := self._turns.waits_for(stage, end):
+                self._hold(stage, end, first)
+            elif self._turns.is_overtaken(stage, end):
+                self._drop(stage, end, "another stage wrote what it writes")
+            elif isinstance(end, StageResult) and end.state is StageState.DONE:
+                done.append(end)
+                if written(end):
+                    self._merge(done)
+                    done = []
+            else:
+                self._ended_badly(stage, end)
         if done:
             self._merge(done)
+
+    def _hold(self, stage: Stage, end: StageResult | Lost, first: str) -> None:
+        """Leave what an attempt has written where it is: others read it, and would see it too early."""
+        stage.held = end
+        waiting_for = f"'{first}' to end, which comes before it, as other stages read what it wrote"
+        if stage.report.waiting_for != waiting_for:
+            self._table.say(stage, StageState.RUNNING, waiting_for=waiting_for)
+
+    def _drop(self, stage: Stage, end: StageResult | Lost, why: str) -> None:
+        """Give up what an attempt has left that had begun too early."""
+        if isinstance(end, StageResult) and end.entry:
+            with self._results.locked():
+                self._project.forget_run(stage.address, end.entry, stage.begun)
+        self._release(stage)
+        stage.last = True
+        self._table.wait([stage], why)
+
+    def _reopen(self, stage: Stage) -> None:
+        """Have stages decided again that come after one in the plan and have not seen what it wrote."""
+        paths = self._results.wrote(stage.address)
+        late = self._turns.note(stage, paths) if paths else []
+        if self._stopping or not late:
+            return
+        lost = self._table.reopen(late, f"'{stage.address}' wrote what it reads")
+        if lost:
+            self._listen(Notice(text=told(stage, lost, paths), level="warning"))
+        self._results.take_back([(each.address, each.begun) for each in lost if each.task is None])
+        for each in lost:
+            if each.task is not None and each.held is None:
+                self._executor.stop(each.address)
 
     def _tell_waits(self) -> None:
         """Say what stages in Ray's queue wait for; give up what would wait for ever."""
@@ -317,6 +376,7 @@ class Driver:
             if told := explain.created(result):
                 self._listen(Notice(text=told))
             self._table.say(stage, StageState.DONE, node=result.node, seconds=result.seconds)
+            self._reopen(stage)
 
     def _ended_badly(self, stage: Stage, end: StageResult | Lost) -> None:
         assert stage.task is not None  # noqa: S101
@@ -339,10 +399,19 @@ class Driver:
         if isinstance(end, StageResult):
             self._results.leave_partial(stage.task, end)
             self._fail(stage, explain.short(end) + end.note, result=end)
+            self._reopen(stage)
         else:
             self._fail(stage, explain.lost(end))
 
-    def _fail(self, stage: Stage, error: str, result: StageResult | None = None, *, keep: bool = False) -> None:
+    def _fail(
+        self,
+        stage: Stage,
+        error: str,
+        result: StageResult | None = None,
+        *,
+        keep: bool = False,
+        exception: DvcRayError | None = None,
+    ) -> None:
         self._table.note_failure(stage)
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
@@ -358,6 +427,7 @@ class Driver:
             tail=tail,
             exit_code=result.exit_code if result else None,
             seconds=result.seconds if result else 0.0,
+            exception=exception,
         )
 
     def _release(self, stage: Stage, *, keep: bool = False) -> None:
@@ -370,6 +440,10 @@ class Driver:
 
     def _stop_all(self) -> None:
         """End what runs and wait for it; a second Ctrl-C stops the waiting."""
+        self._stopping = True
+        for stage in self._table.in_flight():
+            if stage.held is not None:
+                self._stopped(stage, stage.held)
         if running := self._table.in_flight():
             with contextlib.suppress(Exception):
                 names = ", ".join(stage.address for stage in running)

@@ -11,7 +11,7 @@ from dvc_ray.errors import StorageError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
 from dvc_ray.values.task import StageResult, StageTask
-from dvc_ray.workspace import Home, unpack
+from dvc_ray.workspace import Home, Undo, unpack
 
 
 class Results:
@@ -20,12 +20,18 @@ class Results:
     Args:
         project: The user's project.
         listen: Told what the user should know.
+        may_run_again: Whether a stage, by its address, may have begun too early.
     """
 
-    def __init__(self, project: Project, listen: Callable[[Notice], None]) -> None:
+    def __init__(
+        self, project: Project, listen: Callable[[Notice], None], may_run_again: Callable[[str], bool]
+    ) -> None:
         self._project = project
+        self._may_run_again = may_run_again
+        self._undo = Undo()
+        self._wrote: dict[str, list[str]] = {}
         self._listen = listen
-        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")))
+        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")), project.is_dep)
         self._edits = Edits()
         self._outdated: dict[str, list[str]] = {}
         """Stages that were given another version of a dep than dvc.lock names, by that dep."""
@@ -69,13 +75,38 @@ class Results:
         return ends
 
     def leave_partial(self, task: StageTask, result: StageResult) -> None:
-        """Leave what a failed command wrote where a command run in the workspace would have left it."""
+        """Leave what a failed command wrote where a command run in the workspace would have left it.
+
+        If none was started, the workspace stays as it is: nothing that failed before may cost the user a file.
+        """
+        if result.exit_code is None:
+            return
         try:
             with self.locked():
                 self._bring(task, result)
         except (OSError, StorageError) as error:
             text = f"what stage '{result.address}' wrote before it failed cannot be brought home: {error}"
             self._listen(Notice(text=text, level="warning"))
+
+    def wrote(self, address: str) -> list[str]:
+        """What a stage wrote beyond its outs when it came home last, where that made a difference; asked once."""
+        return self._wrote.pop(address, [])
+
+    def take_back(self, stages: Iterable[tuple[str, float]]) -> None:
+        """Take back what stages have left that will run again, but for outs that DVC removes anyway.
+
+        Args:
+            stages: Address of each, and when it was begun.
+        """
+        with self.locked():
+            for address, begun in sorted(stages, key=lambda stage: self._project.place(stage[0]), reverse=True):
+                self._home.forget(address)
+                try:
+                    self._project.forget_run(address, None, begun)
+                    self._edits.wrote(self._undo.take_back(address))
+                except OSError as error:
+                    text = f"what stage '{address}' wrote too early cannot be taken back: {error}"
+                    self._listen(Notice(text=text, level="warning"))
 
     def tell_edited(self) -> None:
         """Say at the end of the run what concerns more stages than the one that was named at once."""
@@ -100,7 +131,9 @@ class Results:
     def _bring(self, task: StageTask, result: StageResult) -> None:
         if result.parcel is not None:  # from a machine that shares no disk: as if its workspace was here
             unpack(result.parcel, task.workspace, bring=self._project.bring_object)
-        self._home.bring(task, result)
+        with self._undo.watching(task, result, keep=self._may_run_again(task.address)) as wrote:
+            self._home.bring(task, result)
+        self._wrote[task.address] = wrote
         self._edits.brought(task, result)
 
 

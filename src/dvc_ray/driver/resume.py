@@ -28,7 +28,7 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
     Returns:
         Addresses of the stages.
     """
-    home = Home(project.place, lambda _text: None)
+    home = Home(project.place, lambda _text: None, project.is_dep)
     taken = []
     for task, result in _in_order(project, (pair for work in works for pair in written_down(work))):
         if _take(project, home, task, result, commit=commit):
@@ -52,7 +52,7 @@ def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: boo
         StorageError: The remote cannot be reached, or refuses.
     """
     assert project.store is not None  # noqa: S101
-    home = Home(project.place, lambda _text: None)
+    home = Home(project.place, lambda _text: None, project.is_dep)
     taken = []
     for work in works:
         with results_in_remote(work) as ours:

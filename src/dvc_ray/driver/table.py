@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from dvc_ray import retry
@@ -29,6 +29,18 @@ class Stage:
     """Its attempt in flight."""
     not_before: float = 0.0
     """When it may be tried again (`time.monotonic`)."""
+    again: bool = False
+    """Whether it has to be judged anew, whatever the plan says."""
+    last: bool = False
+    """Whether all before it must have had their turn: it had begun too early once."""
+    stale: str = ""
+    """Why the result of its attempt in flight is of no use: it was given what is too old."""
+    held: StageResult | Lost | None = None
+    """How its attempt has ended, as long as what it wrote must not come home."""
+    begun: float = 0.0
+    """When its last attempt was handed over (`time.time`)."""
+    ran: StageReport | None = None
+    """What became of it before it was opened again."""
 
     @classmethod
     def of(cls, step: Step) -> Stage:
@@ -68,18 +80,22 @@ class Table:
         self._listen = listen
         self._stages = {step.spec.address: Stage.of(step) for step in chosen.steps}
         self._place = {address: place for place, address in enumerate(self._stages)}
-        self._board = Board(
+        self._board = self._make_board()
+        self._flying: dict[str, Stage] = {}
+        self._failed: set[int] = set()
+        """Places in the plan of the stages that failed."""
+        self._stale = True
+        for stage in self:
+            listen(stage.report)
+
+    def _make_board(self) -> Board:
+        return Board(
             {name: stage.step.spec.upstream for name, stage in self._stages.items()},
             {name: stage.state for name, stage in self._stages.items()},
             self.goes_on,
             {name: stage.step.spec.after for name, stage in self._stages.items()},
+            [name for name, stage in self._stages.items() if stage.step.spec.untracked or stage.last],
         )
-        self._flying: dict[str, Stage] = {}
-        self._failed: int | None = None
-        """Place in the plan of the first stage that failed."""
-        self._stale = True
-        for stage in self:
-            listen(stage.report)
 
     def __iter__(self) -> Iterator[Stage]:
         """All, in plan order."""
@@ -113,8 +129,7 @@ class Table:
 
     def note_failure(self, stage: Stage) -> None:
         """Note that a stage has failed, after which others may be `closed`."""
-        place = self._place[stage.address]
-        self._failed = place if self._failed is None else min(place, self._failed)
+        self._failed.add(self._place[stage.address])
 
     def start(self, stage: Stage, task: StageTask) -> None:
         """Note that an attempt of a stage is in flight."""
@@ -123,7 +138,8 @@ class Table:
 
     def end(self, stage: Stage) -> None:
         """Note that it no longer is."""
-        stage.task = None
+        stage.task = stage.held = None
+        stage.stale = ""
         del self._flying[stage.address]
         self._stale = True
 
@@ -161,13 +177,84 @@ class Table:
 
     def closed(self, stage: Stage) -> bool:
         """Whether a stage may not start any more: an earlier one failed, after which ``dvc repro`` would have ended."""
-        if self._failed is None or self._on_error is not OnError.FAIL:
+        if not self._failed or self._on_error is not OnError.FAIL:
             return False
-        return self._place[stage.address] > self._failed
+        return self._place[stage.address] > min(self._failed)
 
     def upstream_states(self, stage: Stage) -> list[StageState]:
         """Where the stages are that a stage depends on."""
         return [self._stages[name].state for name in stage.step.spec.upstream]
+
+    def first_open(self, stage: Stage) -> str:
+        """The first stage before one that has not ended; empty if all have: then it cannot have begun too early."""
+        name = self._board.first_open()
+        return name if name and self._place[name] < self._place[stage.address] else ""
+
+    def may_run_again(self, address: str) -> bool:
+        """Whether a stage before one has not ended: it may write what the one has read."""
+        return bool(self.first_open(self._stages[address]))
+
+    def around(self, stage: Stage, addresses: Iterable[str]) -> tuple[list[Stage], list[Stage]]:
+        """Some stages as those before and those after one, in plan order."""
+        here = self._place[stage.address]
+        places = sorted(self._place[name] for name in addresses)
+        stages = list(self._stages.values()) if places else []
+        return [stages[each] for each in places if each < here], [stages[each] for each in places if each > here]
+
+    def reopen(self, stages: Iterable[Stage], why: str) -> list[Stage]:
+        """Have stages decided again, once all before them have ended, and with them all that depends on them.
+
+        An attempt in flight is `stale` from now on; its stage waits when it has ended.
+
+        Args:
+            stages: The stages.
+            why: The reason that is told.
+
+        Returns:
+            Those of them that have run or are running.
+        """
+        direct = {stage.address for stage in stages if not self.closed(stage)}
+        found: dict[str, Stage] = {}
+        for name, stage in self._stages.items() if direct else ():
+            if name in direct or any(above in found for above in stage.step.spec.upstream):
+                found[name] = stage
+                stage.again = True
+                stage.last = stage.last or name in direct
+        ran = {StageState.DONE, StageState.CACHED, StageState.FAILED}
+        lost = [stage for stage in found.values() if stage.task is not None or stage.state in ran]
+        for stage in found.values():
+            stage.stale = why if stage.task is not None else ""
+        begun = [each for each in found.values() if each.task is None and each.state is not StageState.WAITING]
+        self.wait(begun, why)
+        return lost
+
+    def wait(self, stages: Sequence[Stage], why: str) -> None:
+        """Have stages wait that have ended; those too that did not run because one of them had failed."""
+        failed = {self._place[stage.address] for stage in stages} & self._failed
+        self._failed -= failed
+        blocked = self.among(StageState.BLOCKED) if failed else []
+        for stage in {each.address: each for each in (*stages, *blocked)}.values():
+            if stage.state in {StageState.DONE, StageState.CACHED}:
+                stage.ran = stage.report
+            stage.again = True
+            stage.report = StageReport(address=stage.address, state=StageState.WAITING, reason=why)
+            self._listen(stage.report)
+        self._board = self._make_board()
+        self._stale = True
+
+    def unchanged(self, stage: Stage, reason: str = "unchanged") -> None:
+        """Note that a stage need not run; if it has run before, that stands."""
+        if stage.ran is None:
+            self.say(stage, StageState.UNCHANGED, reason=reason)
+        else:
+            stage.report = stage.ran
+            self.say(stage, stage.ran.state)
+
+    def must_look(self, stage: Stage) -> bool:
+        """Whether what the plan says of a stage may not hold any more."""
+        spec = stage.step.spec
+        ran = any(state is not StageState.UNCHANGED for state in self.states_before(stage))
+        return ran or stage.again or bool(spec.untracked) or not stage.step.judged
 
     def states_before(self, stage: Stage) -> list[StageState]:
         """Where those are, and those that only have their turn before."""

@@ -61,6 +61,20 @@ class Executor(Protocol):
             ClusterError: One lacks something.
         """
 
+    def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
+        """Ask all machines that are there whether they see a folder of this one: see `dvc_ray.storage.shared`.
+
+        Args:
+            folder: Which.
+            mark: Of the folder; empty: it only has to be there.
+
+        Returns:
+            Names of those that do not, and why not. Who does not answer is not named.
+
+        Raises:
+            ClusterError: One does not run what it is given.
+        """
+
     def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
         """Let others who use the same machines see a run, and ask it to stop, within a block."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,10 +19,12 @@ class LocalExecutor:
 
     Args:
         apart: Whether attempts run as on a machine that does not share the head's disk.
+        shared: A folder that this machine sees all the same.
     """
 
-    def __init__(self, *, apart: bool = False) -> None:
+    def __init__(self, *, apart: bool = False, shared: str | None = None) -> None:
         self._apart = apart
+        self._shared = shared
         self._queue: deque[tuple[StageTask, Sequence[Pack]]] = deque()
         self._stopped: set[str] = set()
 
@@ -53,6 +56,12 @@ class LocalExecutor:
         """It is this machine."""
         return ""
 
+    def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
+        """It sees what it was made to see."""
+        if self._shared is None or os.path.commonpath([self._shared, folder]) != self._shared:
+            return {socket.gethostname(): "is as another machine"}
+        return {}
+
     def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
         """Nobody else uses this process."""
         return nullcontext()
@@ -72,6 +81,7 @@ class LocalExecutor:
         task, packs = self._queue.popleft()
         seen: list[WorkerEvent] = []
         if task.address in self._stopped:
+            self._stopped.discard(task.address)
             return [Lost(address=task.address, attempt=task.attempt, why="stopped")]
         nested = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
         stopped = self._stopped

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dvc_ray import settings
-from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
-from dvc_ray.repo import remotes, scattered, status, tasks
+from dvc_ray.errors import StorageError, UnsupportedError
+from dvc_ray.repo import choosing, remotes, scattered, status, tasks
+from dvc_ray.repo.pushing import Remotes, needs
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
-from dvc_ray.values.run import RunOptions
-from dvc_ray.values.stage import Status
+from dvc_ray.storage.shared import Reach
+from dvc_ray.values.run import OnError, RunOptions
+from dvc_ray.values.stage import StageKind, Status
 from dvc_ray.values.task import StageTask
 
 
@@ -26,6 +28,8 @@ class Apart:
         stages: Those selected, by address.
         options: Of the run.
         dry: Nothing will run: the remote is only asked, not written to.
+        tell: Told what the head pushes.
+        reach: Says who sees a folder of this machine.
 
     Raises:
         UnsupportedError: The options keep data on the machines, or a remote is one that not all of them can use.
@@ -33,21 +37,29 @@ class Apart:
         StorageError: It does not work from here.
     """
 
-    def __init__(self, repo: Any, stages: Mapping[str, Any], options: RunOptions, *, dry: bool) -> None:
+    def __init__(
+        self,
+        repo: Any,
+        stages: Mapping[str, Any],
+        options: RunOptions,
+        *,
+        dry: bool,
+        tell: Callable[[str], None],
+        reach: Reach,
+    ) -> None:
         if not options.commit:
             raise UnsupportedError(
                 "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it.",
                 "Leave it out, or run on one machine: --address local",
             )
-        self._data = Virtual(repo, stages)
+        self._data = Virtual(repo, stages, reach, dry=dry)
         for name in {out.remote for stage in stages.values() for out in stage.outs if out.remote}:
             self._data.remote(name)  # one that other machines cannot use is refused here
         default = self._data.remote(self._data.default)
         probe(remotes.open_remote(default, QUICK), write=not dry)
         self.store: Objects = remotes.open_remote(default)
-        self._stores: dict[str, Objects] = {default.name: self.store}
-        self._there: set[str] = set()
-        """Hashes of what remotes have been found to have, or have been given in this run."""
+        self._remotes = Remotes(self._data, self.store, tell)
+        self._repo = repo
 
     def status(self, stage: Any) -> Status:
         """Status of a stage, by hashes."""
@@ -61,41 +73,59 @@ class Apart:
         """Whether deps are what their hashes say."""
         return not any(status.dep_by_hashes(dep, self._data) for dep in deps)
 
-    def check_pushed(self, stages: Iterable[Any], running: Collection[int] = ()) -> None:
-        """See that what stages read is where other machines find it.
+    def check_data(self, stages: Iterable[Any], running: Collection[int]) -> None:
+        """See that other machines will find what stages read: it is in a remote, or can be pushed from here.
 
         Args:
             stages: The stages.
-            running: Identities (``id``) of stages that will yet make what they make.
+            running: Identities (``id``) of stages that will yet make, or commit, what they make.
 
         Raises:
-            ProjectError: Some of it is not.
+            ProjectError: Some of it is nowhere.
             StorageError: A remote cannot be asked.
         """
-        lacks = scattered.lacks(stages, running, self._data, self._stores, self._there)
-        if lacks:
-            named = ", ".join(f"'{lack.out}' ({lack.size})" for lack in lacks)
-            raise ProjectError(
-                f"data that stages need is not in the remote, where other machines would find it: {named}.",
-                f"Push it: dvc push {' '.join(lack.out for lack in lacks)}",
-            )
+        self._remotes.check(needs(stages, running, self._data))
 
-    def is_settled(self, stage: Any) -> bool:
-        """Whether nothing is to be done for a stage without a command: its data is not here, but known."""
-        return all(out.hash_info and not os.path.lexists(out.fs_path) for out in stage.outs)
+    def makes(self, stage: Any) -> bool:
+        """Whether a stage of the run makes its outs, or brings them; or what DVC takes for them is here, or known."""
+        if choosing.kind_of(stage) is not StageKind.DATA:
+            return True
+        return all(out.hash_info or os.path.lexists(out.fs_path) for out in stage.outs)
+
+    def verify(self, stage: Any) -> bool:
+        """Take what lies in the workspace of a stage without a command, as ``Stage.run`` does, if not all is here.
+
+        Returns:
+            Whether that is done; else all of it is here, and DVC can do it.
+        """
+        missing = [out for out in stage.outs if not os.path.lexists(out.fs_path)]
+        if not self.makes(stage):
+            return False
+        if stage.is_import or not stage.deps:
+            return bool(missing)
+        if not missing and not any(self._data.is_away(dep) for dep in stage.deps):
+            return False
+        scattered.fill_deps(stage, self._data)
+        stage.save_outs(allow_missing=True)
+        stage.commit(allow_missing=True)
+        return True
 
     def settle(self, stage: Any, options: RunOptions, *, force: bool) -> Mapping[str, Any] | None:
-        """Find a stage's result in a remote's run cache, else remove its outs, as DVC does before it runs.
+        """Find a stage's result, whose outs replace those of its last run; else push what it reads.
 
         Raises:
             ProjectError: A dep is missing, here or in the remote.
+            StorageError: A remote refuses, or cannot be reached.
         """
         scattered.fill_deps(stage, self._data)
-        entry = None if force or not options.run_cache else self._cached(stage)
-        if entry is None:
-            self.check_pushed([stage])  # what was made on the head meanwhile, or has turned out unchanged, is asked now
-        stage.remove_outs(ignore_remove=False, force=False)
-        return entry
+        found = None if force else self._cached(stage, options)
+        if found is None:
+            self._remotes.push(needs([stage], (), self._data))
+        else:
+            self._remotes.give({out.def_path: out for out in stage.outs}, found.entry, found.key)
+        if found is not None or options.on_error is OnError.IGNORE:
+            stage.remove_outs(ignore_remove=False, force=False)
+        return found.entry if found else None
 
     def restorable(self, stage: Any, options: RunOptions) -> bool:
         """Whether `settle` would find a result.
@@ -104,15 +134,17 @@ class Apart:
             ProjectError: A dep is missing.
         """
         scattered.fill_deps(stage, self._data)
-        return options.run_cache and self._cached(stage) is not None
+        return self._cached(stage, options) is not None
 
-    def _cached(self, stage: Any) -> Mapping[str, Any] | None:
-        return scattered.cached_entry(stage, self.store, {out.def_path: self._store_of(out) for out in stage.outs})
+    def _cached(self, stage: Any, options: RunOptions) -> scattered.Found | None:
+        return scattered.cached(stage, self._repo, self.store, self._remotes.has, run_cache=options.run_cache)
 
     def describe(self, task: StageTask, stage: Any, request: tasks.Request) -> StageTask:
         """Add to a task what a worker needs beyond it; the environment is the node's, but for what is declared."""
         env = (*tasks.declared(request), *scattered.storage(self._data, request.run_id))
-        task = replace(task, env=env, allow_missing=request.options.allow_missing)
+        # What is carried from machine to machine has hashes of today's form only.
+        lenient = request.options.allow_missing
+        task = replace(task, env=env, surroundings=None, allow_missing=lenient, legacy={})
         pull = self.pulls(stage, request.options)
         return scattered.describe(task, stage, self._data, pull=pull, options=request.options)
 
@@ -128,7 +160,7 @@ class Apart:
         for out in stage.outs:
             if not out.use_cache:
                 continue
-            self._there.add(str(out.hash_info.value))
+            self._remotes.note(out)
             if not out.exists:
                 continue
             if os.path.relpath(out.fs_path, task.tree) in came:
@@ -148,14 +180,7 @@ class Apart:
         """
         for out in outs:
             try:
-                scattered.bring(out, self._store_of(out))
+                scattered.bring(out, self._remotes.of(out))
             except (StorageError, OSError) as error:
                 return f"'{out}' cannot be brought home: {error} It is in the remote: dvc pull {out}"
         return ""
-
-    def _store_of(self, out: Any) -> Objects:
-        """The remote that an out's data is in, opened."""
-        name = out.remote or self._data.default
-        if name not in self._stores:
-            self._stores[name] = remotes.open_remote(self._data.remote(name))
-        return self._stores[name]

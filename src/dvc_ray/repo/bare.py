@@ -43,9 +43,11 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
 
     dvc_dir = Path(project, ".dvc")
     (dvc_dir / "tmp").mkdir(parents=True, exist_ok=True)
-    written = ConfigObj({section: dict(options) for section, options in config.items()}, list_values=True)
-    written.filename = str(dvc_dir / "config.local")
-    written.write()
+    written = ConfigObj(
+        {section: dict(options) for section, options in config.items()}, list_values=True, encoding="utf-8"
+    )
+    with (dvc_dir / "config.local").open("wb") as file:
+        written.write(file)
 
 
 def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: Iterable[tuple[str, str]] = ()) -> Ran:
@@ -76,7 +78,7 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
         hashes.carry(task.state_dir, repo.state, pairs)
         hashes.know(repo.state, known)
         dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
-        stage = StageLoader.load_stage(dvcfile, task.name, task.definition)
+        stage = StageLoader.load_stage(dvcfile, task.name, task.definition, task.legacy)
         try:
             with repo.lock:
                 stage.run(force=True, no_commit=not task.commit, allow_missing=task.allow_missing)

@@ -22,7 +22,7 @@ def ordered(repo: Any, selection: Selection) -> list[Any]:
 
     whole = selection.all_pipelines or selection.pipeline
     stages: list[Any] = []
-    if not selection.all_pipelines and not selection.targets:
+    if not selection.all_pipelines and not selection.targets and not selection.one_by_one:
         # Those of the index, which the graph needs anyway; `collect_stages` would parse dvc.yaml a second time.
         path = os.path.abspath(PROJECT_FILE)
         stages = [stage for stage in repo.index.stages if stage.path == path]
@@ -30,7 +30,7 @@ def ordered(repo: Any, selection: Selection) -> list[Any]:
         stages = collect_stages(
             repo, selection.targets or (PROJECT_FILE,), recursive=selection.recursive, glob=selection.glob
         )
-    if selection.single_item and not whole:
+    if selection.one_by_one:
         return stages
     return list(
         plan_repro(
@@ -40,6 +40,25 @@ def ordered(repo: Any, selection: Selection) -> list[Any]:
             downstream=selection.downstream and not whole,
         )
     )
+
+
+def graph(repo: Any, selection: Selection) -> Any | None:
+    """The project's graph, with an edge from each stage to those it depends on.
+
+    Returns:
+        None where DVC rejects it but does without, as ``dvc repro --single-item`` does.
+
+    Raises:
+        DvcException: DVC rejects it: a cycle, one out of two stages.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        return repo.index.graph
+    except DvcException:
+        if selection.one_by_one:
+            return None
+        raise
 
 
 def with_nearest(repo: Any, error: ProjectError, targets: Sequence[str]) -> ProjectError:
@@ -64,39 +83,48 @@ def share_files(stages: Sequence[Any]) -> None:
         stage.dvcfile = files.setdefault(stage.path, stage.dvcfile)
 
 
-def spec(stage: Any, graph: Any, selection: Selection, order: Mapping[str, int]) -> StageSpec:
+def spec(stage: Any, graph: Any | None, selection: Selection, order: Mapping[str, int]) -> StageSpec:
     """Say what a plan has to know of a stage.
 
     Args:
         stage: The ``dvc.stage.Stage``.
-        graph: The project's graph, with an edge from each stage to those it depends on.
+        graph: See `graph`.
         selection: What the run is about.
         order: Place in the plan of each stage that is selected, by address.
 
     Raises:
         ConfigError: Its ``meta.ray`` is wrong.
     """
-    single = selection.single_item and not (selection.all_pipelines or selection.pipeline)
-    above, below = list(graph.successors(stage)), list(graph.predecessors(stage))
-    near: list[Any]
-    if single:  # no graph: one after the other as they were named, whatever became of the others
-        near, turns = [], [*above, *below]
-    elif stage.frozen:  # it waits for none, but sees of their outs what it would see in its turn
-        near, turns = [], above
-    else:
-        near, turns = above, [found for found in below if found.frozen]
+    upstream, after = _before(stage, graph, selection, order)
     return StageSpec(
         address=stage.addressing,
         kind=kind_of(stage),
         cmd=tasks.commands(stage),
-        upstream=_before(stage, near, order),
-        after=_before(stage, turns, order),
+        upstream=upstream,
+        after=after,
         settings=settings.parse(stage.addressing, stage.meta),
         group=group_of(stage),
     )
 
 
-def _before(stage: Any, others: Sequence[Any], order: Mapping[str, int]) -> tuple[str, ...]:
+def _before(
+    stage: Any, graph: Any | None, selection: Selection, order: Mapping[str, int]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Stages that one depends on, and those that only have their turn before it."""
+    if graph is None:
+        return (), tuple(order)[: order[stage.addressing]]
+    above, below = list(graph.successors(stage)), list(graph.predecessors(stage))
+    near: list[Any]
+    if selection.one_by_one:  # one after the other as they were named, whatever became of the others
+        near, turns = [], [*above, *below]
+    elif stage.frozen:  # it waits for none, but sees of their outs what it would see in its turn
+        near, turns = [], above
+    else:
+        near, turns = above, [found for found in below if found.frozen]
+    return _earlier(stage, near, order), _earlier(stage, turns, order)
+
+
+def _earlier(stage: Any, others: Sequence[Any], order: Mapping[str, int]) -> tuple[str, ...]:
     """Those of some stages that come before one, in plan order."""
     place = order[stage.addressing]
     names = (other.addressing for other in others)

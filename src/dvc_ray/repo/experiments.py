@@ -130,8 +130,14 @@ class Lab:
         return tuple(sorted({*here, *there}))
 
     def leftovers(self) -> tuple[str, ...]:
-        """Files in the experiment's directory that are not in its commit; relative to the tree."""
-        return tuple(git.paths(self.tree, "ls-files", "-z", "--others"))
+        """Files in the experiment's directory that are not in its commit, of submodules all; relative to the tree."""
+        inside = (path for _, folder in _submodules(self.home.tree) for path in self._files_in(folder))
+        return tuple(dict.fromkeys([*git.paths(self.tree, "ls-files", "-z", "--others"), *inside]))
+
+    def _files_in(self, folder: str) -> Iterator[str]:
+        """Files of a submodule, which is but a folder here."""
+        for at, _, names in os.walk(os.path.join(self.tree, folder)):
+            yield from (os.path.relpath(os.path.join(at, name), self.tree) for name in names)
 
     def untracked(self) -> tuple[str, ...]:
         """Those of them that Git would show."""
@@ -215,7 +221,7 @@ def open_lab(
             _, given = executor._repro_args(inner)
         yield Lab(
             home=home,
-            project=Project(inner, Copy(of=home.tree, paths=_copied(inner, experiment))),
+            project=Project(inner, _copy(home, inner, experiment)),
             name=entry.name,
             environ={key: str(value) for key, value in given["run_env"].items()},
             _executor=executor,
@@ -227,11 +233,16 @@ def open_lab(
         )
 
 
+def _submodules(tree: str) -> list[tuple[str, str]]:
+    """Commits and paths of a tree's submodules."""
+    found = (line.partition("\t") for line in git.paths(tree, "ls-files", "-s", "-z"))
+    return [(head.split()[1], path) for head, _, path in found if head.startswith(_GITLINK)]
+
+
 @contextlib.contextmanager
 def _submodules_kept(home: str, scm: Any) -> Iterator[None]:
     """Have a commit name the commits of submodules, which DVC loses on the way into the directory (3.67.1)."""
-    found = (line.partition("\t") for line in git.paths(home, "ls-files", "-s", "-z"))
-    links = [(head.split()[1], path) for head, _, path in found if head.startswith(_GITLINK)]
+    links = _submodules(home)
     commit = scm.commit
 
     def with_links(*arguments: Any, **options: Any) -> Any:
@@ -257,6 +268,12 @@ def _keep_remotes(theirs: Any, config: Any) -> None:
         with config.edit("local") as local:
             for name, url in moved.items():
                 local.setdefault("remote", {}).setdefault(name, {})["url"] = str(url)
+
+
+def _copy(home: Project, repo: Any, experiment: Experiment) -> Copy:
+    """Commands see ignored files as under ``dvc exp run``: those of the workspace, but with ``--temp``."""
+    paths = _copied(repo, experiment)
+    return Copy(of=home.tree, paths=paths) if experiment.temp else Copy(of=home.tree, paths=paths, listing=home.listing)
 
 
 def _copied(repo: Any, experiment: Experiment) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from dvc_ray.paths import is_under
+
 _NAME: Final = ".gitignore"
 _Order = tuple[int, int]
 _Stamp = tuple[int, int, int]
@@ -41,7 +43,7 @@ class Ignores:
     def __init__(self, scm: Any) -> None:
         self._scm = scm
         self._files: dict[str, _File] = {}
-        self._outs: list[str] = []
+        self._outs: set[str] = set()
         self._rules = _Rules(scm)
 
     def add(self, order: tuple[int, int], path: str, *, folder: bool = False) -> str | None:
@@ -55,7 +57,8 @@ class Ignores:
         Returns:
             The .gitignore that was written; None if Git ignored the out already.
         """
-        if self._rules.ignore(path + os.sep if folder else path):
+        # Without a graph (`--single-item`) two stages may have one out, or one within the other's.
+        if is_under(path, self._outs) or self._rules.ignore(path + os.sep if folder else path):
             return None
         entry, gitignore = self._scm._get_gitignore(path)
         file = self._files.get(gitignore)
@@ -71,8 +74,12 @@ class Ignores:
             file.entries.append((order, line))
         file.stamp = _stamp(gitignore)
         self._rules.wrote(gitignore)
-        self._outs.append(path)
+        self._outs.add(path)
         return str(gitignore)
+
+    def written(self) -> tuple[str, ...]:
+        """The files in which there are entries of the run."""
+        return tuple(self._files)
 
     def undo(self) -> None:
         """Take back what was added: what ``dvc repro`` does when it fails (``SCMContext.__call__``)."""
@@ -83,8 +90,8 @@ class Ignores:
 class _Rules:
     """What Git ignores, asked of what scmrepo asks (dulwich), without its reading all entries of a run again and again.
 
-    It is read anew when somebody else has changed a .gitignore that counts. What we add ourselves does not matter for
-    other outs: DVC lets no out lie in another.
+    It is read anew when somebody else has changed a .gitignore that counts. What we add ourselves matters for that out
+    only, and what lies in it.
     """
 
     def __init__(self, scm: Any) -> None:

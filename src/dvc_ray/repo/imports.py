@@ -7,17 +7,32 @@ leads into the tree is made to lead to the same place in the workspace.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import os
+import re
+import shutil
 import site
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from dvc_ray.paths import is_under
 
+_FINDER: Final = "__editable___"
+"""How the modules begin in which setuptools keeps what it has installed editable."""
+_MAPPING: Final = re.compile(r"^MAPPING\b[^=\n]*=\s*(\{.*\})\s*$", re.MULTILINE)
 
-def python_path(trees: tuple[str, ...], workspace: str, environ: Mapping[str, str]) -> str:
+
+def python_path(
+    trees: tuple[str, ...],
+    workspace: str,
+    environ: Mapping[str, str],
+    environments: Collection[str] = (),
+    projects: Iterable[str] = (),
+) -> str:
     """PYTHONPATH of a command in a workspace.
 
     Args:
@@ -25,20 +40,46 @@ def python_path(trees: tuple[str, ...], workspace: str, environ: Mapping[str, st
             another. One may lie within the other: the inner comes first.
         workspace: The workspace.
         environ: The caller's environment.
+        environments: Python environments that the command may use, beside the one that runs this.
+        projects: Folders in the trees that a manager will install editable, if no environment has them yet.
 
     Returns:
         Empty if nothing leads into the trees and the caller has not set it.
     """
     given = environ.get("PYTHONPATH", "")
-    entries = [*_editable(trees), *(given.split(os.pathsep) if given else [])]
-    return os.pathsep.join(dict.fromkeys(_moved(entry, trees, workspace) for entry in entries))
+    others = [path for folder in environments for path in _editable_in(folder, trees)]
+    if not others and not _editable(trees):
+        others = [path for folder in projects for path in _will_be(folder)]
+    entries = [*_editable(trees), *others, *(given.split(os.pathsep) if given else [])]
+    prefixes = {sys.prefix, *environments}
+    return os.pathsep.join(dict.fromkeys(_moved(entry, trees, workspace, prefixes) for entry in entries))
 
 
-def _moved(entry: str, trees: tuple[str, ...], workspace: str) -> str:
+def environments(folders: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Find Python environments that a command may use.
+
+    Args:
+        folders: Directories in which an environment of the project may lie, under any name.
+        environ: The command's environment.
+    """
+    found = [environ.get("VIRTUAL_ENV", "")]
+    which = (shutil.which(name, path=environ.get("PATH", "")) for name in ("python", "python3"))
+    found += (os.path.dirname(os.path.dirname(os.path.abspath(path))) for path in which if path)
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            found += sorted(entry.path for entry in os.scandir(folder) if _is_environment(entry.path))
+    return tuple(dict.fromkeys(folder for folder in found if folder))
+
+
+def _is_environment(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in ("pyvenv.cfg", "conda-meta"))
+
+
+def _moved(entry: str, trees: tuple[str, ...], workspace: str, prefixes: Collection[str]) -> str:
     """Move a path within a tree to the workspace; an environment in the tree is not part of the workspace."""
     path = os.path.normpath(entry)
     tree = next((tree for tree in trees if os.path.isabs(entry) and is_under(path, {tree})), None)
-    if tree is None or is_under(path, {sys.prefix}):
+    if tree is None or is_under(path, set(prefixes)) or is_under(path, {workspace}):
         return entry
     return os.path.normpath(os.path.join(workspace, os.path.relpath(entry, tree)))
 
@@ -46,15 +87,40 @@ def _moved(entry: str, trees: tuple[str, ...], workspace: str) -> str:
 @cache
 def _editable(trees: tuple[str, ...]) -> tuple[str, ...]:
     """Folders of the trees that were installed editable, in either form that setuptools, hatchling, poetry, … use."""
-    found = (os.path.realpath(path) for path in (*_path_files(), *_finders()))
+    folders = (*site.getsitepackages(), site.getusersitepackages())
+    lines = (line for folder in folders for line in _path_files(folder))
+    return _of(trees, (*lines, *_finders()), sys.prefix)
+
+
+def _editable_in(environment: str, trees: tuple[str, ...]) -> tuple[str, ...]:
+    """As `_editable`, of another environment: as its site-packages are now."""
+    found: list[str] = []
+    for folder in sorted(Path(environment).glob("lib/python3*/site-packages")):
+        found += _path_files(str(folder))
+        for file in sorted(folder.glob(f"{_FINDER}*_finder.py")):
+            found += map(os.path.dirname, _mapping(file).values())
+    return _of(trees, found, environment)
+
+
+def _will_be(project: str) -> Iterator[str]:
+    """What an environment will lead to that a manager makes of a project: mostly ``src``, else the project."""
+    with contextlib.suppress(OSError):
+        text = Path(project, "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+        if "[build-system]" in text:  # without, managers do not install it
+            src = os.path.join(project, "src")
+            yield src if os.path.isdir(src) else project
+
+
+def _of(trees: tuple[str, ...], paths: Iterable[str], environment: str) -> tuple[str, ...]:
     tops = set(trees)
-    return tuple(dict.fromkeys(path for path in found if is_under(path, tops) and not is_under(path, {sys.prefix})))
+    real = (os.path.realpath(path) for path in paths)
+    return tuple(dict.fromkeys(path for path in real if is_under(path, tops) and not is_under(path, {environment})))
 
 
-def _path_files() -> Iterator[str]:
+def _path_files(folder: str) -> Iterator[str]:
     """Lines of the .pth files in site-packages that are folders (see the ``site`` module)."""
-    for folder in (*site.getsitepackages(), site.getusersitepackages()):
-        for file in sorted(Path(folder).glob("*.pth")):
+    for file in sorted(Path(folder).glob("*.pth")):
+        with contextlib.suppress(OSError):
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
             yield from (line for line in lines if os.path.isabs(line) and os.path.isdir(line))
 
@@ -62,5 +128,14 @@ def _path_files() -> Iterator[str]:
 def _finders() -> Iterator[str]:
     """Parents of the packages that setuptools' import hooks map (``__editable___<name>_finder.MAPPING``)."""
     for name, module in sys.modules.copy().items():  # atomic: Ray is imported in another thread meanwhile
-        if name.startswith("__editable___"):
+        if name.startswith(_FINDER):
             yield from (os.path.dirname(path) for path in getattr(module, "MAPPING", {}).values())
+
+
+def _mapping(file: Path) -> Mapping[str, str]:
+    """Read what an import hook of setuptools maps, without running it."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError):
+        found = _MAPPING.search(file.read_text(encoding="utf-8"))
+        mapping = ast.literal_eval(found[1]) if found else {}
+        return {str(name): str(path) for name, path in mapping.items()}
+    return {}

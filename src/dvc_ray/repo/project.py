@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
+from dvc_ray.paths import is_under
+from dvc_ray.repo import choosing, git, managers, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
+from dvc_ray.repo.ignored import Ignored, notable, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
+from dvc_ray.repo.untracked import Untracked
 from dvc_ray.values.run import OnError, RunOptions, Selection
-from dvc_ray.values.stage import StageKind, StageSpec, Status
+from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
+    from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
+
+
+def _is_bare(request: tasks.Request) -> bool:
+    own = request.settings.bare_workspace
+    return request.options.bare_workspace if own is None else own
 
 
 def _nothing() -> None:
@@ -41,8 +51,16 @@ class Project:
         self._stages: dict[str, Any] = {}
         self._order: dict[str, int] = {}
         self._record = Record(repo, [])
+        self._untracked = Untracked(repo)
+        self._deps: set[str] | None = None
+        """What stages of the project depend on, relative to `tree`; None: not asked yet."""
         self._apart: Apart | None = None
-        self._code: tuple[str, ...] | None = None
+        self._listing: snapshot.Listing | None = None
+        self._added: set[str] = set()
+        """Files that stages of this run have made and nobody declares; relative to `tree`."""
+        self._ask = managers.Asker()
+        self._ignored: Ignored | None = None
+        self._one_by_one = False
 
     @classmethod
     @contextlib.contextmanager
@@ -115,11 +133,19 @@ class Project:
         """Files of the snapshot, relative to `tree`.
 
         Raises:
-            ProjectError: Git cannot list them.
+            ProjectError: They cannot be listed.
         """
-        if self._code is None:
-            self._code = snapshot.files(self._repo)
-        return self._code
+        return self.listing().code
+
+    def listing(self) -> snapshot.Listing:
+        """What is in the tree; as it was when that was asked first, and what stages have made since.
+
+        Raises:
+            ProjectError: It cannot be listed.
+        """
+        if self._listing is None:
+            self._listing = snapshot.listing(self._repo)
+        return self._listing
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
@@ -146,30 +172,63 @@ class Project:
         try:
             with ours():
                 found = choosing.ordered(self._repo, selection)
-                graph = self._repo.index.graph
+                graph = choosing.graph(self._repo, selection)
                 choosing.share_files(found)
         except ProjectError as error:
-            raise choosing.with_nearest(self._repo, error, selection.targets) from error
+            raise choosing.with_nearest(self._repo, error, selection.targets) from error.__cause__
         self._record = Record(self._repo, found)
         self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
+        self._one_by_one = selection.one_by_one
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
         for stage in found:
             self._refuse_unsupported(stage)
         return tuple(choosing.spec(stage, graph, selection, self._order) for stage in found)
 
-    def scatter(self, options: RunOptions, *, dry: bool = False) -> None:
+    def is_dep(self, path: str) -> bool:
+        """Whether a stage of the project depends on a path relative to `tree`, or on a folder that it is in."""
+        if self._deps is None:
+            with ours():
+                paths = [dep.fs_path for stage in self._repo.index.stages for dep in stage.deps]
+            self._deps = {os.path.relpath(path, self.tree) for path in paths if path and os.path.isabs(path)}
+        return "." in self._deps or is_under(path, self._deps)
+
+    def concerns(self) -> dict[str, tuple[str, ...]]:
+        """What each selected stage reads and makes, declared, relative to `tree`; by address."""
+        with ours():
+            return {address: tuple(tasks.concerns(self.tree, stage)) for address, stage in self._stages.items()}
+
+    def untracked(self, address: str) -> tuple[str, ...]:
+        """Deps of a stage that no stage makes and neither Git nor DVC tracks; see `Untracked`."""
+        with ours():
+            return self._untracked.of(self._stages[address])
+
+    def scatter(
+        self,
+        options: RunOptions,
+        *,
+        dry: bool = False,
+        tell: Callable[[str], None] = lambda _text: None,
+        reach: Reach | None = None,
+    ) -> None:
         """Have the selected stages run on machines that share no disk with this one: see `Apart`.
+
+        Args:
+            options: Of the run.
+            dry: Nothing will run.
+            tell: Told what the head pushes.
+            reach: Says who sees a folder of this machine; None: nobody.
 
         Raises:
             DvcRayError: As `Apart`.
         """
         from dvc_ray.repo.apart import Apart
+        from dvc_ray.storage.shared import nobody
 
         with ours():
-            self._apart = Apart(self._repo, self._stages, options, dry=dry)
+            self._apart = Apart(self._repo, self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
 
     @property
     def store(self) -> Objects | None:
@@ -187,17 +246,22 @@ class Project:
         assert self.store is not None  # noqa: S101
         download(self.store, [Item(key=key, path=path)])
 
-    def check_pushed(self, addresses: Sequence[str]) -> None:
-        """See that what these stages read, and no other of them makes, is where other machines find it.
+    def check_data(self, commands: Sequence[str], moving: Sequence[str]) -> None:
+        """See that what stages read is where other machines find it, or can be brought there: see `Apart`.
+
+        Args:
+            commands: Addresses of those that run a command.
+            moving: Of all that may run: what they make is not there yet.
 
         Raises:
-            ProjectError: Some of it is not.
+            ProjectError: Some of it is nowhere.
             StorageError: A remote cannot be asked.
         """
         assert self._apart is not None  # noqa: S101
-        running = {id(self._stages[address]) for address in addresses}
         with ours():
-            self._apart.check_pushed((self._stages[address] for address in addresses), running)
+            running = [self._stages[address] for address in moving]
+            running = [stage for stage in running if self._apart.makes(stage)]
+            self._apart.check_data((self._stages[address] for address in commands), {id(stage) for stage in running})
 
     def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Outs of stages that ``dvc push`` would leave out, but that the remote carries from machine to machine."""
@@ -213,7 +277,9 @@ class Project:
             with ours():
                 return self._apart.status(stage)
         with ours():
-            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not stage.frozen else []
+            # `dvc repro --single-item` knows of no graph.
+            alone = stage.frozen or self._one_by_one
+            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not alone else []
             return status.of(stage, allow_missing=allow_missing, upstream=upstream)
 
     def pull_run_cache(self) -> str:
@@ -253,8 +319,8 @@ class Project:
     def settle(self, address: str, options: RunOptions, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
-        DVC's own ``Stage.run`` goes up to the point where it would run the command. Like it, this removes the outs
-        of the last run first. Needs `locked`.
+        DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
+        it removes first, stay until there is something to put in their place. Needs `locked`.
 
         Returns:
             Whether the stage is finished; else a worker must run its command.
@@ -266,18 +332,23 @@ class Project:
         self._record.turn(self._order[address])
         if self._apart is not None and choosing.kind_of(stage) is StageKind.COMMAND:
             return self._settle_apart(self._apart, stage, options, force=force)
-        if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA and self._apart.is_settled(stage):
-            return True
+        if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA:
+            with ours():
+                if self._apart.verify(stage):
+                    self._record.dump([stage])
+                    return True
+        command = choosing.kind_of(stage) is StageKind.COMMAND
+        # With --ignore-errors what comes after must not find outs of the last run where this one failed in any way.
+        lenient = options.on_error is OnError.IGNORE
         with ours():
-            if choosing.kind_of(stage) is StageKind.COMMAND:
+            if command:
                 if options.pull:
                     upto.pull_missing_deps(stage)
-                # With --ignore-errors what comes after must not find outs of the last run where this one failed.
-                if not options.allow_missing and options.on_error is not OnError.IGNORE:
+                if not options.allow_missing and not lenient:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
-                with upto.no_commands():
+                with upto.no_commands(), contextlib.nullcontext() if lenient else upto.outs_left(stage):
                     stage.run(
                         force=force,
                         run_cache=options.run_cache,
@@ -302,6 +373,18 @@ class Project:
             self._record.dump([stage])
         return True
 
+    def refusal(self, address: str) -> str:
+        """Why `settle` would refuse a stage in the workspace as it is now; empty: it would not, as far as is known."""
+        stage = self._stages[address]
+        try:
+            with ours():
+                if self._apart is None:
+                    tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                tasks.check_outs(self._repo, stage)
+        except ProjectError as error:
+            return error.what
+        return ""
+
     def restorable(self, address: str, options: RunOptions) -> bool:
         """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
 
@@ -322,18 +405,51 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        code = self.code()
+        undeclared = self._undeclared(bare=self._apart is not None or _is_bare(request))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, code, request, self._copy)
+                return tasks.make(self._repo, stage, undeclared, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            return self._apart.describe(tasks.make(self._repo, stage, code, lenient, self._copy), stage, request)
+            return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
+
+    def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
+        """Name what Git ignores here and stages may want to have, on machines that do not have it.
+
+        Raises:
+            ProjectError: The tree cannot be listed.
+        """
+        home = self._copy.of if self._copy else self.tree
+        with ours():
+            stages = [self._stages[address] for address in addresses]
+            given = tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
+        return tuple(
+            Unseen(path=path, is_environment=snapshot.is_environment(os.path.join(home, path)))
+            for path in notable(self._ignored_here(), given)
+        )
+
+    def _undeclared(self, *, bare: bool) -> tasks.Undeclared:
+        ignored = Ignored() if bare else self._ignored_here()
+        links = set(ignored.links)
+        added = {path for path in self._added if not is_under(path, links)}
+        code = tuple(sorted(added.union(self.code()))) if added else self.code()
+        return tasks.Undeclared(code=code, ignored=ignored, ask=None if bare else self._ask)
+
+    def _ignored_here(self) -> Ignored:
+        listed = self._copy.listing if self._copy else self.listing
+        if self._ignored is None:
+            self._ignored = Ignored()
+            if listed is not None:
+                home, found = self._copy.of if self._copy else self.tree, listed()
+                apart = split(home, found.ignored, self.outs(), self.inputs())
+                self._ignored = replace(apart, folders=(*apart.folders, *found.empty))
+        return self._ignored
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
-        if self._code is not None and paths:
-            self._code = tuple(sorted({*self._code, *paths}))
+        self._added.update(paths)
+        if snapshot.are_of_environment(paths):  # a new one is a link like the others
+            self._listing = self._ignored = None
 
     def knows(self, address: str) -> bool:
         """Whether a stage is one of those selected."""
@@ -359,6 +475,22 @@ class Project:
             if self._apart is not None:
                 return self._apart.would_fit(tried.deps)
             return not any(dep.status() for dep in tried.deps)
+
+    def forget_run(self, address: str, entry: Mapping[str, Any] | None, since: float) -> None:
+        """Take out of the run cache what an attempt has put there; needs `locked`.
+
+        What has run on something that is not its dep any more would be found again for the wrong deps, if it writes to
+        them: DVC hashes deps after the command. What was in the run cache before stays.
+
+        Args:
+            address: The stage.
+            entry: What it would have in dvc.lock; None: what it has now.
+            since: When the attempt was begun (`time.time`).
+        """
+        stage = self._stages[address]
+        if choosing.kind_of(stage) is StageKind.COMMAND:
+            with ours():
+                runcache.forget(self._repo, stage, entry, since)
 
     def place(self, address: str) -> int:
         """Place of a stage in the plan."""
@@ -389,6 +521,10 @@ class Project:
         with ours():
             stage = self._stages[task.address]
             return self._apart.bring([out for out in stage.outs if out.use_cache and not out.exists])
+
+    def ignore_files(self) -> tuple[str, ...]:
+        """The .gitignore files that the run has written, relative to `tree`."""
+        return tasks.inside(self.tree, self._record.ignore_files())
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
         """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.

@@ -65,6 +65,10 @@ class Record:
         if written:
             self._repo.scm_context.track_file(relpath(written))
 
+    def ignore_files(self) -> tuple[str, ...]:
+        """The .gitignore files that were written."""
+        return self._ignores.written()
+
     def take(self, stage: Any, entry: Mapping[str, Any]) -> None:
         """Take hashes into a stage whose data may be elsewhere."""
         self._fill(stage, entry)

@@ -14,6 +14,7 @@ from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.s3 import S3, can
+from dvc_ray.storage.shared import sees
 from dvc_ray.storage.words import TRUST, UNTRUSTED, is_untrusted, short, unreachable
 from dvc_ray.values.task import Remote
 
@@ -52,12 +53,25 @@ def find(repo: Any, name: str | None = None) -> Remote | None:
     return Remote(name=name, url=url, options=tuple(sorted(options.items())))
 
 
+def folder_of(remote: Remote) -> str | None:
+    """The folder that a remote is; None: it is none."""
+    return None if "://" in remote.url else remote.url
+
+
 def open_remote(remote: Remote, patience: Patience = PATIENT) -> Objects:
     """Open it: S3 the fast way if all its options allow, else by DVC's own file system.
 
     Raises:
         StorageError: It cannot be used.
     """
+    folder = folder_of(remote)
+    if remote.mark and folder and not sees(folder, remote.mark):
+        raise StorageError(
+            f"remote '{remote.name}' is a path, and node {socket.gethostname()} does not see there what the other"
+            f" machines see: {folder}",
+            "Mount it there as on the others (in a container, too), keep stages off that node by a label_selector, or"
+            " make a remote the default one that is no path.",
+        )
     return S3(remote, patience) if can(remote) else DvcObjects(remote)
 
 

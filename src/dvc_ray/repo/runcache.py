@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_TICK: Final = 0.1
+"""Seconds by which a file's time may be behind the clock."""
 
 
 class _RestorableError(Exception):
@@ -55,3 +59,31 @@ def _no_checkout() -> Iterator[None]:
         yield
     finally:
         Stage.checkout = original
+
+
+def forget(repo: Any, stage: Any, entry: Mapping[str, Any] | None, since: float) -> None:
+    """Remove the entry of an attempt (``StageCache.save``), unless it was there before.
+
+    Args:
+        repo: The ``dvc.repo.Repo``.
+        stage: The ``dvc.stage.PipelineStage``; not touched.
+        entry: Its entry of dvc.lock; None: as the stage is.
+        since: When the attempt was begun (`time.time`).
+    """
+    from dvc.stage.cache import _can_hash, _get_cache_hash
+    from dvc.stage.loader import StageLoader
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    if entry is not None:
+        definition = stage.dvcfile.resolver.resolve_one(stage.name)[stage.name]
+        stage = StageLoader.load_stage(stage.dvcfile, stage.name, definition)
+        StageLoader.fill_from_lock(stage, entry)
+    if not _can_hash(stage):
+        return
+    lock = to_single_stage_lockfile(stage)
+    value = _get_cache_hash(lock)
+    path = repo.stage_cache._get_cache_path(_get_cache_hash(lock, key=True), value)  # leaves names of outs in `lock`
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_mtime > since - _TICK:
+            os.unlink(path)
+            os.rmdir(os.path.dirname(path))

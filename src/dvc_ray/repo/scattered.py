@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import env
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo.remotes import open_remote
+from dvc_ray.repo.pushing import is_cached
+from dvc_ray.repo.remotes import folder_of
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import FOLDER, Item, Objects, download
 from dvc_ray.storage.s3 import credentials, variables
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.task import Elsewhere, StageTask
 
-_STEP: Final = 1024
+_RUNS: Final = "runs"
+"""Where run caches have their entries."""
 
 
 def fill_deps(stage: Any, data: Virtual) -> None:
@@ -31,12 +34,6 @@ def fill_deps(stage: Any, data: Virtual) -> None:
     for dep in stage.deps:
         if not data.is_away(dep):
             dep.save()
-            if data.differs(dep):
-                raise ProjectError(
-                    f"stage '{stage.addressing}': dependency '{dep}' is not what the stage that makes it has made;"
-                    " other machines have only that.",
-                    "Run that stage, too, or put its version back: dvc checkout",
-                )
             continue
         dep.hash_info = data.hash_of(dep.fs_path)
         dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # that of the last run has its hash too, and would win
@@ -47,39 +44,86 @@ def fill_deps(stage: Any, data: Virtual) -> None:
             )
 
 
-def cached_entry(stage: Any, store: Objects, stores: Mapping[str, Objects]) -> dict[str, Any] | None:
-    """The entry of dvc.lock for a stage with the deps it has and outs of the remote's run cache, if these are there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A result that a stage need not run for."""
 
-    Only the outs are taken from the cache, as DVC does: the key of an entry leaves out all that is called `size` or
-    `nfiles`, a param of that name, too (``dvc.stage.cache._get_cache_hash``, 3.67.1).
+    entry: Mapping[str, Any]
+    """Of dvc.lock, for the stage with the deps it has."""
+    key: str = ""
+    """Of the entry of the head's run cache that it is from; empty: it is not."""
+
+
+def cached(stage: Any, repo: Any, store: Objects, has: Callable[[Any, str], bool], *, run_cache: bool) -> Found | None:
+    """Look for the result of a stage with the deps it has where its outs are in their remotes, or in the head's cache.
+
+    First what dvc.lock has, if only outs are not what it says, then the head's run cache, as DVC does
+    (``StageCache.restore``, 3.67.1); then the remote's. Only the outs are taken from a run cache, as DVC does: the key
+    of an entry leaves out all that is called `size` or `nfiles`, a param of that name, too
+    (``dvc.stage.cache._get_cache_hash``).
 
     Args:
         stage: The stage.
+        repo: Its ``dvc.repo.Repo``.
         store: The remote with the run cache.
-        stores: Those of its outs, by the outs' paths as dvc.yaml has them.
+        has: Says whether an out's data, of this hash, is in its remote.
+        run_cache: Whether run caches are to be looked at.
     """
-    from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
-    from dvc.stage.cache import _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
-    from dvc.utils.serialize import parse_yaml
-    from voluptuous import Invalid
 
     if not _is_reusable(stage):
         return None
+    outs = {str(out.def_path): out for out in stage.outs}
+    for key, entry in _entries(stage, repo, store, run_cache=run_cache):
+        hashes = {str(out["path"]): str(out.get("md5") or "") for out in entry.get("outs", [])}
+        if all(md5 and (has(outs[path], md5) or is_cached(outs[path], md5)) for path, md5 in hashes.items()):
+            return Found(entry={**to_single_stage_lockfile(stage), "outs": entry.get("outs", [])}, key=key)
+    return None
+
+
+def _entries(stage: Any, repo: Any, store: Objects, *, run_cache: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Entries that may be a stage's result, each with the key it has in the head's run cache."""
+    from dvc.stage.cache import _get_cache_hash
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    if (locked := _as_locked(stage)) is not None:
+        yield "", to_single_stage_lockfile(locked)
+    if not run_cache:
+        return
     key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
-    name = store.newest(f"runs/{key[:2]}/{key}")
-    if name is None:
+    here = Path(repo.stage_cache.cache_dir, key[:2], key)
+    names = sorted(here.iterdir(), key=lambda path: path.stat().st_mtime) if here.is_dir() else []
+    if names and (entry := repo.stage_cache._load_cache(key, names[-1].name)):
+        yield f"{_RUNS}/{key[:2]}/{key}/{names[-1].name}", entry
+    name = store.newest(f"{_RUNS}/{key[:2]}/{key}")
+    if name is not None and (entry := _parsed(store, name)):
+        yield "", entry
+
+
+def _as_locked(stage: Any) -> Any | None:
+    """A stage as dvc.lock has it, if that is its result with the command and the deps it has now."""
+    from dvc.stage import PipelineStage
+
+    if not isinstance(stage, PipelineStage):
         return None
+    again = stage.dvcfile.stages[stage.name]  # the other one has the hashes of now
+    same = [dep.hash_info for dep in again.deps] == [dep.hash_info for dep in stage.deps]
+    return again if same and not again.changed_stage() and all(out.hash_info for out in again.outs) else None
+
+
+def _parsed(store: Objects, name: str) -> Mapping[str, Any] | None:
+    """An entry of the remote's run cache; None: it is damaged, as DVC has it, which removes it."""
+    from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
+    from dvc.utils.serialize import parse_yaml
+    from voluptuous import Invalid
+
     try:
-        entry = COMPILED_LOCK_FILE_STAGE_SCHEMA(parse_yaml(b"".join(store.chunks(name)).decode(), name))
+        found: Mapping[str, Any] = COMPILED_LOCK_FILE_STAGE_SCHEMA(
+            parse_yaml(b"".join(store.chunks(name)).decode(), name)
+        )
     except (Invalid, UnicodeDecodeError):
-        return None  # damaged: as DVC, which removes it
-    hashes = {str(out["path"]): str(out.get("md5") or "") for out in entry.get("outs", [])}
-    there = all(
-        md5 and stores.get(path, store).size(f"files/md5/{md5[:2]}/{md5[2:]}") is not None
-        for path, md5 in hashes.items()
-    )
-    return {**to_single_stage_lockfile(stage), "outs": entry.get("outs", [])} if there else None
+        return None
+    return found
 
 
 def _is_reusable(stage: Any) -> bool:
@@ -99,69 +143,6 @@ def _is_params(dep: Any) -> bool:
     from dvc.dependency import ParamsDependency
 
     return isinstance(dep, ParamsDependency)
-
-
-@dataclass(frozen=True, slots=True)
-class Lack:
-    """Data that is in no remote."""
-
-    out: str
-    """As DVC shows it."""
-    size: str
-    """For people; or that it is not here either."""
-
-
-def lacks(
-    stages: Iterable[Any],
-    running: Collection[int],
-    data: Virtual,
-    stores: dict[str, Objects],
-    there: set[str],
-) -> list[Lack]:
-    """Find data that these stages read, none of them makes, and no remote has.
-
-    Args:
-        stages: The stages.
-        running: Identities (``id``) of those that run.
-        data: The project's data.
-        stores: Remotes that are open, by name; others are added.
-        there: Hashes of what is known to be there; what is found is added.
-    """
-    outs = {
-        out.fs_path: out
-        for stage in stages
-        for dep in stage.deps
-        if dep.protocol == "local"
-        for out in data.covering(dep.fs_path)
-        if out.use_cache and out.hash_info and id(out.stage) not in running
-    }
-    found = []
-    for out in outs.values():
-        if out.stage.is_repo_import:  # DVC pushes it nowhere: it goes with the task
-            if not out.exists:
-                found.append(Lack(str(out), "not here; bring it with `dvc pull`"))
-            continue
-        name = out.remote or data.default
-        if name not in stores:
-            stores[name] = open_remote(data.remote(name))
-        oid = data.oid(out)
-        if oid in there:
-            continue
-        if stores[name].size(f"files/md5/{oid[:2]}/{oid[2:]}") is not None:
-            there.add(oid)
-        else:
-            here = os.path.exists(out.cache.oid_to_path(oid)) or out.exists
-            size = _readable(out.meta.size) if out.meta.size else "of unknown size"
-            found.append(Lack(str(out), size if here else "not here either"))
-    return found
-
-
-def _readable(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < _STEP:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= _STEP
-    return f"{size:.1f} TiB"
 
 
 def bring(out: Any, store: Objects) -> None:
@@ -249,9 +230,10 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
 
 
 def storage(data: Virtual, run_id: str) -> tuple[tuple[str, str], ...]:
-    """The variable that says where checkpoints go: beside the data, if it is in S3, which Ray's storage knows, too."""
-    url = data.remote(data.default).url
-    return ((env.STORAGE, f"{url.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if url.startswith("s3://") else ()
+    """The variable that says where checkpoints go: beside the data, in S3 or a folder, as Ray's storage has it."""
+    remote = data.remote(data.default)
+    place = remote.url if remote.url.startswith("s3://") else folder_of(remote)
+    return ((env.STORAGE, f"{place.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if place else ()
 
 
 def _files(tree: str, path: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ _INTERNAL: Final = frozenset({".git", ".dvc"})
 _PACKAGES: Final = "node_modules"
 _MARKS: Final = ("pyvenv.cfg", "conda-meta")
 """What lies in the root of an environment, of Python's venv and of conda."""
+_OF_ENVIRONMENT: Final = frozenset({_PACKAGES, *_MARKS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +166,17 @@ def _in_environments(here: str, names: unasked.Names) -> frozenset[str]:
     """Of the files that Git does not track, those in folders that are environments."""
     tracked = unasked.ancestors(names.tracked)
     folders = unasked.ancestors((*names.others, "")) - tracked
-    found = {folder for folder in folders if _is_environment(os.path.join(here, folder))}
+    found = {folder for folder in folders if is_environment(os.path.join(here, folder))}
     return frozenset(path for path in names.others if is_under(path.rstrip("/"), found)) if found else frozenset()
 
 
-def _is_environment(folder: str) -> bool:
+def are_of_environment(paths: Iterable[str]) -> bool:
+    """Whether some files are those of an environment, as far as their names tell."""
+    return any(not _OF_ENVIRONMENT.isdisjoint(path.split("/")) for path in paths)
+
+
+def is_environment(folder: str) -> bool:
+    """Whether a folder is an environment of Python, conda or node."""
     return os.path.basename(folder) == _PACKAGES or any(os.path.lexists(os.path.join(folder, mark)) for mark in _MARKS)
 
 
@@ -179,7 +186,7 @@ def _add_walked(found: _Found, repo: Any) -> None:
     found.kept |= {os.path.relpath(path, root) for path in outs}
     for folder, names, listed in repo.dvcignore.walk(repo.fs, root):
         part = "" if folder == root else os.path.relpath(folder, root) + "/"
-        if part and _is_environment(folder):
+        if part and is_environment(folder):
             names[:] = []
             continue
         names[:] = [name for name in names if os.path.join(folder, name) not in outs]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
-from dvc_ray.errors import ProjectError
+from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import hashes, imports
+from dvc_ray.repo import hashes, imports, managers
+from dvc_ray.repo.ignored import Ignored, without
 from dvc_ray.settings import parse
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
+    from dvc_ray.repo.snapshot import Listing
+    from dvc_ray.values.surroundings import Surroundings
     from dvc_ray.values.task import StageTask
 
 
@@ -35,6 +39,8 @@ class Request:
     settings: StageSettings
     options: RunOptions
     grace: float
+    surroundings: Surroundings | None = None
+    """Likewise the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +51,28 @@ class Copy:
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
+    listing: Callable[[], Listing] | None = None
+    """Says what is in the user's own tree; None: commands do not see what Git ignores there (``--temp``)."""
 
 
-def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Copy | None = None) -> StageTask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undeclared:
+    """What a stage's workspace has beside what the stage declares."""
+
+    code: tuple[str, ...]
+    """Files of the snapshot, relative to the tree."""
+    ignored: Ignored = field(default_factory=Ignored)
+    ask: managers.Ask | None = None
+    """Asks managers where environments are; None: the command is to find none of the user's."""
+
+
+def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: Copy | None = None) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
-        code: Files of the snapshot.
+        undeclared: What its workspace has beside what it declares.
         request: What the driver decides.
         copy: What an experiment's copy of a project is of; None: this is the user's own.
 
@@ -68,6 +87,18 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
     outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
     persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
     removed = set(outs) - set(persisted)
+    links = tuple(
+        _resolved(
+            root,
+            (
+                *_deps(stage, allow_missing=request.options.allow_missing),
+                *_includes(stage, request.settings),
+                *(copy.paths if copy else ()),
+            ),
+        )
+    )
+    ground = _ground(stage, undeclared.code, outs, root if copy and copy.listing is None else home)
+    ignored = without(undeclared.ignored, (*outs, *links))
     return StageTask(
         run_id=request.run_id,
         address=stage.addressing,
@@ -77,25 +108,19 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         definition=definition(repo, stage),
         tree=root,
         home=home,
+        temporary=copy is not None and copy.listing is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=tuple(path for path in code if not is_under(path, removed)),
-        links=tuple(
-            _resolved(
-                root,
-                (
-                    *_deps(stage, allow_missing=request.options.allow_missing),
-                    *_includes(stage, request.settings),
-                    *(copy.paths if copy else ()),
-                ),
-            )
-        ),
+        code=tuple(path for path in undeclared.code if not is_under(path, removed)),
+        links=links,
         deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
+        ignored=ignored.links,
+        folders=ignored.folders,
         outs=outs,
         config=_config(repo, request.workspace),
         state_dir=repo.site_cache_dir,
-        env=_environment((root, home), request),
+        env=_environment((root, home), request, ground, undeclared.ask),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,
@@ -105,6 +130,8 @@ def make(repo: Any, stage: Any, code: Iterable[str], request: Request, copy: Cop
         grace=request.grace,
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
+        surroundings=request.surroundings,
+        legacy=_legacy(stage),
     )
 
 
@@ -183,6 +210,16 @@ def definition(repo: Any, stage: Any) -> dict[str, Any]:
     return dict(found)
 
 
+def _legacy(stage: Any) -> dict[str, Any]:
+    """The entry of dvc.lock that the stage was loaded from, if it has hashes in DVC 2's form: without ``hash: md5``.
+
+    DVC keeps that form for what has not changed (``Output.update_legacy_hash_name``, 3.67.1).
+    """
+    entry = stage.dvcfile.lockfile_contents.get("stages", {}).get(stage.name) or {}
+    items = [item for key in ("deps", "outs") for item in entry.get(key) or ()]
+    return deepcopy(dict(entry)) if any("md5" in item and "hash" not in item for item in items) else {}
+
+
 def _inside(repo: Any, stage: Any, item: Any) -> Any:
     """Make an absolute path into the project relative: the project is elsewhere on a worker."""
     if isinstance(item, dict):
@@ -202,7 +239,7 @@ def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
                 "Make it, or bring it with `dvc pull` or `dvc checkout`.",
-            )
+            ) from dep.DoesNotExistError(dep)
 
 
 def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
@@ -226,8 +263,17 @@ def touched(stage: Any) -> Iterator[str]:
     yield from (item.fs_path for item in (*stage.deps, *stage.outs) if item.protocol == "local")
     section = (stage.meta or {}).get("ray") if isinstance(stage.meta, dict) else None
     if section:
-        include = parse(stage.addressing, stage.meta).include
+        include: tuple[str, ...] = ()
+        with contextlib.suppress(ConfigError):  # it is told of stages that are to run
+            include = parse(stage.addressing, stage.meta).include
         yield from (os.path.normpath(os.path.join(stage.wdir, path)) for path in include)
+
+
+def concerns(root: str, stage: Any) -> Iterator[str]:
+    """What decides whether a stage runs: its outs, and its deps unless it is frozen; relative to the tree."""
+    items = stage.outs if stage.frozen else [*stage.deps, *stage.outs]
+    paths = [item.fs_path for item in items if item.fs_path and os.path.isabs(item.fs_path)]
+    yield from _relative(root, {*paths, *map(os.path.realpath, paths)})
 
 
 def _relative(root: str, paths: Iterable[str]) -> Iterator[str]:
@@ -268,11 +314,44 @@ def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
     return {"core": core, "cache": cache}
 
 
-def _environment(trees: tuple[str, ...], request: Request) -> tuple[tuple[str, str], ...]:
+def _environment(
+    trees: tuple[str, ...], request: Request, ground: managers.Ground, ask: managers.Ask | None
+) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
     environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
-    if path := imports.python_path(trees, request.workspace, environ):
-        environ["PYTHONPATH"] = path
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
-    return tuple({**environ, **from_runtime_env, **dict(request.settings.env)}.items())
+    declared = {**from_runtime_env, **dict(request.settings.env)}
+    used: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    if ask is not None:
+        ground = replace(ground, environ={**environ, **declared})
+        if added := managers.variables(ground, ask):
+            environ |= added
+            projects = managers.projects(ground)
+        used = imports.environments(managers.folders(ground), {**environ, **declared})
+    if path := imports.python_path(trees, request.workspace, environ, used, projects):
+        environ["PYTHONPATH"] = path
+    return tuple({**environ, **declared}.items())
+
+
+def _ground(stage: Any, code: Collection[str], outs: Iterable[str], home: str) -> managers.Ground:
+    """What the command of a stage runs on, as far as managers of environments look at it."""
+    from dvc_ray.repo.snapshot import tree
+
+    wdir = os.path.relpath(stage.wdir, tree(stage.repo))
+    folders = managers.upwards(wdir)
+    near = (os.path.normpath(os.path.join(folder, name)) for folder in folders for name in managers.FILES)
+    return managers.Ground(
+        home=home,
+        wdir=wdir,
+        commands=commands(stage),
+        files=frozenset(
+            (
+                *(path for path in code if os.path.basename(path) in managers.MARKERS),
+                *(path for path in near if os.path.exists(os.path.join(home, path))),  # Git may ignore them
+            )
+        ),
+        outs=frozenset(outs),
+        environ={},
+    )

@@ -27,6 +27,36 @@ def no_commands() -> Iterator[None]:
         dvc_run.cmd_run = original
 
 
+@contextlib.contextmanager
+def outs_left(stage: Any) -> Iterator[None]:
+    """Leave the outs of a stage's last run where they are, until DVC checks out others in their place.
+
+    ``Stage.run`` removes them first of all (3.67.1). But there is much that can fail before a command runs elsewhere,
+    and an out that is in no cache would be lost for nothing.
+
+    Args:
+        stage: The ``dvc.stage.Stage`` that runs in the block.
+    """
+    from dvc.stage import Stage
+
+    checkout = Stage.checkout
+
+    def replace(cached: Any, *arguments: Any, **options: Any) -> Any:
+        Stage.remove_outs(stage, ignore_remove=False, force=False)
+        return checkout(cached, *arguments, **options)
+
+    if stage.is_import:  # nothing runs elsewhere: DVC brings the data now
+        yield
+        return
+    stage.remove_outs = lambda **_options: None
+    Stage.checkout = replace
+    try:
+        yield
+    finally:
+        Stage.checkout = checkout
+        del stage.remove_outs
+
+
 def pull_missing_deps(stage: Any) -> None:
     """Bring deps that are missing from the remote, as ``dvc repro --pull`` does before it runs a stage."""
     from dvc.stage.run import _pull_missing_deps

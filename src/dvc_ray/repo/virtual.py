@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import remotes
 from dvc_ray.storage import Item, download
+from dvc_ray.storage.shared import Reach
 from dvc_ray.values.task import Remote, Stored
 
 
@@ -22,14 +24,18 @@ class Virtual:
     Args:
         repo: The ``dvc.repo.Repo``.
         stages: Stages of the run, by address; what they know of their outs counts.
+        reach: Says who sees a folder of this machine.
+        dry: Nothing may be written to a remote.
 
     Raises:
         ProjectError: The project has no default remote.
         UnsupportedError: It has one that no other machine can use.
     """
 
-    def __init__(self, repo: Any, stages: Mapping[str, Any]) -> None:
+    def __init__(self, repo: Any, stages: Mapping[str, Any], reach: Reach, *, dry: bool) -> None:
         self._repo = repo
+        self._reach = reach
+        self._dry = dry
         default = remotes.find(repo)
         if default is None:
             raise ProjectError(
@@ -37,16 +43,13 @@ class Virtual:
                 " between them.",
                 "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
             )
-        if _is_path(default):
-            raise UnsupportedError(
-                f"the stages would run on machines that share no disk, and remote '{default.name}' is a path of this"
-                f" one: {default.url}",
-                "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
-            )
-        self._remotes: dict[str, Remote] = {default.name: default}
+        add = "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH"
+        self._remotes: dict[str, Remote] = {default.name: self._reachable(default, "", add)}
         self.default = default.name
         self._outs = {out.fs_path: out for stage in repo.index.stages for out in _outs(stage)}
         self._outs |= {out.fs_path: out for stage in stages.values() for out in _outs(stage)}
+        self._as_it_is: dict[str, Any] = {}
+        """Hashes of data that stages are given as it lies in the workspace, by path."""
 
     def changed(self, dep: Any) -> str:
         """How a dep has changed since its stage ran, in DVC's words; empty if it has not."""
@@ -60,17 +63,46 @@ class Virtual:
 
     def is_away(self, dep: Any) -> bool:
         """Whether data of a dep is not in the workspace, but in a remote."""
-        if dep.protocol != "local" or not hasattr(dep, "fs_path") or _is_params(dep):
-            return False
-        return any(not os.path.lexists(out.fs_path) for out in self.covering(dep.fs_path))
+        return self.is_data(dep) and any(not os.path.lexists(out.fs_path) for out in self.covering(dep.fs_path))
 
-    def differs(self, dep: Any) -> bool:
-        """Whether a dep that is here is not what it is in the remote: data of a stage, changed since."""
-        above = self._above(dep.fs_path) if dep.protocol == "local" and not _is_params(dep) else None
-        if above is None or not above.use_cache or above.stage.is_repo_import:
-            return False
-        known = self._inside(above, dep.fs_path)
-        return known is not None and known != dep.hash_info
+    def is_data(self, dep: Any) -> bool:
+        """Whether a dep is a file or a directory."""
+        return dep.protocol == "local" and hasattr(dep, "fs_path") and not _is_params(dep)
+
+    def pieces(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Cached data at, above or under a path: what of it is at the path, and the out that it is, or is a part of."""
+        above = self._above(path)
+        yield from ((path if above else out.fs_path, out) for out in self.covering(path) if out.use_cache)
+
+    def known(self, out: Any, path: str) -> Any | None:
+        """The ``HashInfo`` of an out, or of a path in it, as its stage has made it; None: that is not known."""
+        return self._inside(out, path)
+
+    def lying(self, out: Any, path: str) -> Any:
+        """The ``HashInfo`` of an out, or of a path in it, as it lies in the workspace."""
+        return _build(out, path).hash_info
+
+    def commit(self, out: Any, path: str) -> Any:
+        """Put what lies in the workspace into the head's cache, as ``Output.commit`` does without linking it anew.
+
+        Returns:
+            Its ``HashInfo``.
+        """
+        from dvc_data.hashfile.transfer import transfer
+
+        staging, _, found = out._build(out.repo.cache.repo, path, out.fs, "md5", ignore=out.dvcignore)
+        transfer(staging, out.repo.cache.repo, {found.hash_info}, shallow=False)
+        return found.hash_info
+
+    def as_it_is(self, path: str, hash_info: Any | None) -> None:
+        """Have stages given a path as it lies in the workspace, with this hash; None: as its stage has made it."""
+        self._as_it_is.pop(path, None)
+        if hash_info is not None:
+            self._as_it_is[path] = hash_info
+
+    def cached(self, key: str) -> str:
+        """Where the head's cache has what a remote has under a key."""
+        return os.path.join(str(self._repo.cache.legacy.path), *key.split("/"))
 
     def is_executable(self, path: str) -> bool:
         """Whether a file is to be executable; DVC knows that of outs, not of files in them."""
@@ -101,28 +133,36 @@ class Virtual:
 
     def stored(self, path: str) -> Iterator[Stored]:
         """What a worker fetches for a dep; what of it is in no remote is not in here."""
-        above = self._above(path)
-        if above is not None and above.stage.is_repo_import:
-            return
-        if above is not None and above.use_cache and above.fs_path == path:
-            yield self._stored(above)
-        elif above is not None and above.use_cache:
-            part = tuple(os.path.relpath(path, above.fs_path).split(os.sep))
-            for key, (_, hash_info) in self._tree(above).iteritems():
-                if key[: len(part)] == part:
-                    file = os.path.join(above.fs_path, *key)
-                    yield Stored(path=file, oid=str(hash_info.value), remote=self._remote(above))
-        elif above is None:
-            for out in self.covering(path):
-                if out.use_cache and not out.stage.is_repo_import:
-                    yield self._stored(out)
+        for piece, out in self.pieces(path):
+            if out.stage.is_repo_import:
+                continue
+            if piece in self._as_it_is:
+                yield self._lying(piece)
+            elif piece != out.fs_path:
+                yield from self._part(out, piece)
+            elif out.hash_info:
+                yield self._stored(out)
+
+    def _part(self, out: Any, path: str) -> Iterator[Stored]:
+        """The files of a directory that are at a path, or under it."""
+        part = tuple(os.path.relpath(path, out.fs_path).split(os.sep))
+        for key, (_, hash_info) in self._tree(out).iteritems():
+            if key[: len(part)] == part:
+                file = os.path.join(out.fs_path, *key)
+                yield Stored(path=file, oid=str(hash_info.value), remote=self.remote_of(out))
+
+    def _lying(self, path: str) -> Stored:
+        """What a worker fetches for data as it lies in the workspace."""
+        executable = os.path.isfile(path) and os.access(path, os.X_OK)
+        oid = str(self._as_it_is[path].value)
+        return Stored(path=path, oid=oid, remote=self.remote_of(self._above(path)), executable=executable)
 
     def _stored(self, out: Any) -> Stored:
         meta = out.meta
         return Stored(
             path=out.fs_path,
             oid=_oid(out),
-            remote=self._remote(out),
+            remote=self.remote_of(out),
             size=int(meta.size or 0) if meta else 0,
             executable=bool(meta and meta.isexec),
         )
@@ -165,13 +205,16 @@ class Virtual:
 
         outs = {out.fs_path: out for out in self.covering(path)}
         for out in outs.values():
-            if not out.hash_info:
+            here = os.path.lexists(out.fs_path)
+            if not here and not out.hash_info:
                 continue
-            if out.hash_info.isdir:
-                for key, (_, hash_info) in self._tree(out).iteritems():
-                    yield os.path.join(out.fs_path, *key), hash_info
+            found = _build(out, out.fs_path) if here else None
+            hash_info = found.hash_info if found else out.hash_info
+            if hash_info.isdir:
+                for key, (_, of_file) in (found or self._tree(out)).iteritems():
+                    yield os.path.join(out.fs_path, *key), of_file
             else:
-                yield out.fs_path, out.hash_info
+                yield out.fs_path, hash_info
         for folder, names, files in self._repo.dvcignore.walk(self._repo.fs, path):
             names[:] = [name for name in names if os.path.join(folder, name) not in outs]
             for name in files:
@@ -201,22 +244,47 @@ class Virtual:
         if name not in self._remotes:
             found = remotes.find(self._repo, name)
             assert found is not None  # noqa: S101
-            if _is_path(found):
-                raise UnsupportedError(
-                    f"the stages would run on machines that share no disk, and remote '{name}' of an out is a path of"
-                    f" this one: {found.url}",
-                    "Give the out a remote that all of them reach, or leave its 'remote' out.",
-                )
-            self._remotes[name] = found
+            hint = "Give the out a remote that all of them reach, or leave its 'remote' out."
+            self._remotes[name] = self._reachable(found, " of an out", hint)
         return self._remotes[name]
 
-    def _remote(self, out: Any) -> str:
+    def _reachable(self, remote: Remote, whose: str, hint: str) -> Remote:
+        """A remote as other machines may use it.
+
+        Raises:
+            UnsupportedError: It is a path, and they do not see it.
+        """
+        if remote.url.startswith("file://"):
+            raise UnsupportedError(
+                f"remote '{remote.name}'{whose} is a path of this one, {remote.url}, in a form that DVC (3.67.1) takes"
+                " for a folder called 'file:'.",
+                f"Write the path alone: dvc remote modify {remote.name} url {remote.url.removeprefix('file://')}",
+            )
+        folder = remotes.folder_of(remote)
+        if folder is None:
+            return remote
+        seen = self._reach(folder, not self._dry)
+        if seen.lacking:
+            who = "; ".join(f"{name} {why}" for name, why in sorted(seen.lacking.items()))
+            raise UnsupportedError(
+                f"the stages would run on machines that share no disk, and remote '{remote.name}'{whose} is a path of"
+                f" this one: {remote.url} ({who})",
+                f"{hint}. Or mount that folder on all of them, in the same place.".replace("..", "."),
+            )
+        return replace(remote, mark=seen.mark)
+
+    def remote_of(self, out: Any) -> str:
         """Name of the remote that an out's data is in."""
         return str(out.remote or self.default)
 
 
 def _outs(stage: Any) -> Iterator[Any]:
     return (out for out in stage.outs if out.protocol == "local")
+
+
+def _build(out: Any, path: str) -> Any:
+    """What DVC makes of a path in the workspace: a ``Tree``, or a file's hash."""
+    return out._build(out.repo.cache.repo, path, out.fs, "md5", ignore=out.dvcignore, dry_run=True)[2]
 
 
 def _oid(out: Any) -> str:
@@ -237,7 +305,3 @@ def _is_params(dep: Any) -> bool:
     from dvc.dependency import ParamsDependency
 
     return isinstance(dep, ParamsDependency)
-
-
-def _is_path(remote: Remote) -> bool:
-    return "://" not in remote.url or remote.url.startswith("file://")

@@ -115,6 +115,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
     "mutex": ("a name or a list of names", _names),
     "env": ("a mapping of variable names to values", _env),
     "include": ("a path or a list of paths", _strings),
+    "bare_workspace": ("true or false", boolean),
     "runtime_env": ("a mapping as Ray's runtime_env", lambda value: dict(_mapping(value))),
     "retries": ("a whole number of at least 0, or a mapping: {max: 3, exit_codes: [137], delay: 10s}", retries.read),
     "timeout": ("a duration such as 90s or 1h30m, or a number of seconds above 0", duration),

@@ -6,6 +6,6 @@ Other kinds of remotes are stores by DVC's own file systems: `dvc_ray.repo.remot
 
 from dvc_ray.storage.base import Objects
 from dvc_ray.storage.probe import FOLDER, probe
-from dvc_ray.storage.transfer import Item, download, upload
+from dvc_ray.storage.transfer import Item, download, lacking, upload
 
-__all__ = ["FOLDER", "Item", "Objects", "download", "probe", "upload"]
+__all__ = ["FOLDER", "Item", "Objects", "download", "lacking", "probe", "upload"]

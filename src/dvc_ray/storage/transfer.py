@@ -56,6 +56,17 @@ def upload(store: Objects, items: Sequence[Item]) -> None:
     _move_all(items, move)
 
 
+def lacking(store: Objects, items: Sequence[Item]) -> list[Item]:
+    """Those of some objects that a store does not have.
+
+    Raises:
+        StorageError: It cannot be asked.
+    """
+    with ThreadPoolExecutor(_SMALL_AT_A_TIME, thread_name_prefix="dvc-ray-ask") as pool:
+        sizes = pool.map(lambda item: store.size(item.key), items)
+        return [item for item, size in zip(items, sizes, strict=True) if size is None or size != item.size]
+
+
 def download(store: Objects, items: Sequence[Item]) -> None:
     """Bring objects, as read-only files that appear when they are whole and have been checked.
 

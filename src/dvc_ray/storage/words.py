@@ -72,7 +72,7 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
             "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
             " there: security group, VPC endpoint, proxy.",
         )
-    return StorageError(f"remote {where}: {short(text)}", "See `dvc-ray repro -v` for all of it.")
+    return StorageError(f"remote {where}: {short(text)}", "Run the same command with -v for all of it.")
 
 
 def is_untrusted(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dvc_ray.values.stage import Plan, StageState
 
@@ -32,6 +32,8 @@ class StageReport:
     log: str = ""
     tail: tuple[str, ...] = ()
     """Last lines of the command's output, for a stage that failed."""
+    exception: Exception | None = field(default=None, repr=False, compare=False)
+    """What kept a stage that failed from being given to a worker; DVC's own exception is its ``__cause__``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,13 @@ class RunResult:
     """Whether data is in the remote already."""
     pulled: bool = False
     """Whether outs were brought here from there."""
+    ignores_errors: bool = False
+    """Whether stages may fail in a run that goes well (``--ignore-errors``)."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run went well: what its exit code says, and what DVC would say."""
+        return self.ignores_errors or not self.failed
 
     @property
     def failed(self) -> tuple[StageReport, ...]:

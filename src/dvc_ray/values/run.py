@@ -33,6 +33,11 @@ class Selection:
     recursive: bool = False
     glob: bool = False
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether it is about stages by themselves, without a graph (``dvc.repo.reproduce.reproduce``, 3.67.1)."""
+        return self.single_item and not (self.all_pipelines or self.pipeline)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
@@ -59,6 +64,8 @@ class RunOptions:
     """Names of variables that stages on other machines get from the caller's environment."""
     node_cache_size: int | None = None
     """Bytes that the cache of a node that shares no disk with the head may have; None: no bound."""
+    bare_workspace: bool = False
+    """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
     owner: str = ""
     """Whose run it is; a part of its id."""
     runtime_env: dict[str, Any] = field(default_factory=dict)

@@ -47,6 +47,8 @@ class StageSettings:
     """Added to the environment of the command."""
     include: tuple[str, ...] = ()
     """Files and folders the command reads but does not declare; relative to the stage's working directory."""
+    bare_workspace: bool | None = None
+    """Whether the command sees nothing but code and what the stage declares; None: as the run has it."""
     runtime_env: dict[str, Any] | None = None
     """Handed to Ray as it is."""
     retries: Retries = field(default_factory=Retries)
@@ -77,6 +79,9 @@ class StageSpec:
     """Addresses of the stages of this plan whose outs it reads."""
     after: tuple[str, ...] = ()
     """Addresses of stages that only have their turn before: with ``--single-item`` none is for the sake of another."""
+    untracked: tuple[str, ...] = ()
+    """Deps that no stage makes and neither Git nor DVC tracks. A stage before it in the plan may write them without
+    declaring it, so that all of those have their turn before; empty as well where none of them can run."""
     settings: StageSettings = field(default_factory=StageSettings)
     group: str = ""
     """The address without what ``matrix`` or ``foreach`` has added: items of one stage share it."""
@@ -115,10 +120,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """An ignored file or folder of the user's tree that machines which share no disk with it do not have."""
+
+    path: str
+    """Relative to the tree."""
+    is_environment: bool = False
+    """Whether it is one of Python, conda or node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The stages of a run in DVC's order, each with its reason."""
 
     steps: tuple[Step, ...]
+    unseen: tuple[Unseen, ...] = ()
+    """What commands may miss where they run; none if that is here."""
 
     @property
     def nothing_to_do(self) -> bool:

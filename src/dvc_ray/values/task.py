@@ -8,6 +8,7 @@ from typing import Any
 from dvc_ray.values.report import Output
 from dvc_ray.values.run import GRACE
 from dvc_ray.values.stage import StageState
+from dvc_ray.values.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class Remote:
     url: str
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     """DVC's own; may hold secrets."""
+    mark: str = ""
+    """By which a machine finds that it sees the folder that this is, as the head does; empty: it need not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,8 @@ class StageTask:
     """Root of the tree (Git's, else DVC's) that code and data are taken from and results are brought to."""
     home: str
     """Root of the user's own tree: the same, but for an experiment, which runs in a copy."""
+    temporary: bool = False
+    """Whether it is of an experiment that sees nothing of the user's tree beside its copy (``--temp``)."""
     project: str
     """The DVC project, relative to the tree; ``.`` mostly."""
     cwd: str
@@ -112,6 +117,10 @@ class StageTask:
     """Of the links, those that are deps: files or directories of the tree."""
     copies: tuple[str, ...]
     """Outs that persist: the command may change them in place; relative to the tree."""
+    ignored: tuple[str, ...] = ()
+    """Ignored files and folders of the user's own tree that the workspace has as links; relative to it."""
+    folders: tuple[str, ...] = ()
+    """Folders that Git ignores and the workspace has without all that is in them; relative to the tree."""
     outs: tuple[str, ...]
     """All outs of the stage, relative to the tree."""
     config: dict[str, dict[str, Any]]
@@ -136,8 +145,12 @@ class StageTask:
     """Whether outs and a run-cache entry go into the cache."""
     allow_missing: bool = False
     """Whether deps and outs may be missing."""
+    legacy: dict[str, Any] = field(default_factory=dict)
+    """The stage's entry of dvc.lock if DVC 2 wrote hashes of it, which stay as they are where they still hold."""
     elsewhere: Elsewhere | None = None
     """None: the worker shares the head's disk."""
+    surroundings: Surroundings | None = None
+    """The caller's; None: those of the machine that it runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +185,10 @@ class StageResult:
     """Files of the snapshot that the command deleted, relative to the tree."""
     created: tuple[str, ...] = ()
     """New files that no out declares."""
+    replaced: tuple[str, ...] = ()
+    """Ignored files and folders in whose place the command has put something else, or nothing."""
+    stale: tuple[str, ...] = ()
+    """Outs that the command has not made, of which the user's tree may have those of the last run; relative to it."""
     timed_out: bool = False
     unreachable: bool = False
     """Whether its node could not reach a remote, before the command ran."""

@@ -3,7 +3,8 @@
 `materialise` and `find_changes` run on the worker, `Home`, `Twin` and `missed_files` on the head.
 """
 
-from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files
+from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
+from dvc_ray.workspace.environments import Environments
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
@@ -11,16 +12,19 @@ from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results
 from dvc_ray.workspace.twin import Twin, stamps_of
+from dvc_ray.workspace.undo import Undo
 from dvc_ray.workspace.upkeep import at_work
 
 __all__ = [
     "CODE_LIST",
     "Changes",
     "Content",
+    "Environments",
     "Home",
     "Materialised",
     "Site",
     "Twin",
+    "Undo",
     "at_work",
     "detach",
     "discard",
@@ -34,6 +38,7 @@ __all__ = [
     "misplaced_outs",
     "missed_files",
     "pack",
+    "stale_outs",
     "stamps_of",
     "stamps_of_pack",
     "unpack",

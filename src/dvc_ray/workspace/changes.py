@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import Changed, StageTask
-from dvc_ray.workspace.materialise import CODE_LIST, Materialised, stamps
+from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, stamps
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
 """What separates words of a message that may be relative paths."""
@@ -22,11 +23,13 @@ class Changes:
     changed: tuple[Changed, ...]
     deleted: tuple[str, ...]
     created: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
+    """Links to ignored files and folders that are not what they were."""
 
 
 def find_changes(task: StageTask, made: Materialised) -> Changes:
     """Compare a workspace with what was put there. Outs are not looked at."""
-    tops = set(task.outs)
+    tops = {*task.outs, *task.ignored}
     now = {path: stamp for path, stamp in stamps(made.root) if not is_under(path, tops)}
     before = {path: stamp for path, stamp in made.stamps.items() if not is_under(path, tops)}
     return Changes(
@@ -37,28 +40,45 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
         ),
         deleted=tuple(path for path in before if path not in now),
         created=tuple(path for path in now if path not in before),
+        replaced=tuple(path for path, made_as in made.shared.items() if _now(made.root, path) != made_as),
     )
+
+
+def _now(root: str, path: str) -> Identity | None:
+    with contextlib.suppress(OSError):
+        return identity(os.path.join(root, path))
+    return None
 
 
 def misplaced_outs(task: StageTask) -> tuple[str, ...]:
     """Name outs that are not in the workspace but in the user's tree, written there by the command."""
-    removed = sorted(set(task.outs) - set(task.copies))
-    missing = [path for path in removed if not os.path.lexists(os.path.join(task.workspace, path))]
-    return tuple(path for path in missing if _written_at_home(task, path))
-
-
-def _written_at_home(task: StageTask, path: str) -> bool:
-    found = os.path.join(task.home, path)
-    if not os.path.lexists(found):
-        return False
-    # The run has removed it before, but for an experiment: that leaves the outs of the last run in the user's tree.
     made = os.stat(os.path.join(task.workspace, task.project, CODE_LIST)).st_mtime_ns
-    return task.home == task.tree or os.lstat(found).st_mtime_ns > made
+    return tuple(path for path in _missing(task) if _written_since(os.path.join(task.home, path), made))
+
+
+def stale_outs(task: StageTask) -> tuple[str, ...]:
+    """Name outs that the command has not made: those of the last run are no result of it."""
+    misplaced = set(misplaced_outs(task))
+    return tuple(path for path in _missing(task) if path not in misplaced)
+
+
+def _missing(task: StageTask) -> list[str]:
+    return [path for path in task.outs if not os.path.lexists(os.path.join(task.workspace, path))]
+
+
+def _written_since(path: str, when: int) -> bool:
+    """Whether a file, or something in a directory, has been written since; what the last run left there has not."""
+    with contextlib.suppress(OSError):
+        if os.lstat(path).st_ctime_ns > when:
+            return True
+        with os.scandir(path) as entries:
+            return any(_written_since(entry.path, when) for entry in entries)
+    return False
 
 
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
     """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
-    given = {*task.code, *task.links, *task.copies, *task.outs}
+    given = {*task.code, *task.links, *task.copies, *task.ignored, *task.outs}
     wdir = os.path.normpath(
         os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     )

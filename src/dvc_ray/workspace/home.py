@@ -7,13 +7,15 @@ import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.paths import is_under
+from dvc_ray.paths import is_under, open_up, remove_tree
+from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
+from dvc_ray.workspace.environments import is_environment
 
 _FILE: Any = 0o100644
 """A plain file's mode, as Git has it."""
@@ -30,14 +32,19 @@ class Home:
     Args:
         place: Place of a stage in the plan.
         warn: Told about conflicts.
+        is_dep: Whether a stage of the project depends on a path, relative to the tree, or on a folder that it is in.
     """
 
-    def __init__(self, place: Callable[[str], int], warn: Callable[[str], None]) -> None:
+    def __init__(self, place: Callable[[str], int], warn: Callable[[str], None], is_dep: Callable[[str], bool]) -> None:
         self._place = place
         self._warn = warn
+        self._is_dep = is_dep
         self._versions: dict[str, dict[tuple[int, int], bytes]] = {}
         """Content that this run has replaced, by path and by modification time and size."""
         self._writer: dict[str, str] = {}
+        self._dvcyamls: dict[str, DvcYaml] = {}
+        self._folders: dict[str, str] = {}
+        """Stages of this run that have made whole folders."""
 
     def bring(self, task: StageTask, result: StageResult) -> None:
         """Take all that an attempt left: what it deleted, outs, what it made and changed.
@@ -53,14 +60,21 @@ class Home:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(task.tree, path))
                 _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
-        for path in task.outs:
-            source = os.path.join(result.workspace, path)
-            if os.path.lexists(source):
-                move(source, os.path.join(task.tree, path))
+        _bring_outs(task, result)
+        for path in result.replaced:
+            self._bring_replaced(task, path, result.workspace)
+        folders = set(self._bring_folders(task, result))
         for path in result.created:
-            self._bring_created(task, path, result.workspace)
+            if is_under(path, folders):
+                self._writer[path] = task.address
+            elif not self._bring_created_dvcyaml(task, result, path):
+                self._bring_created(task, path, result.workspace)
         for changed in result.changed:
-            self._bring_changed(task, changed, result.workspace)
+            self._bring_changed(task, result, changed)
+
+    def forget(self, address: str) -> None:
+        """Forget that a stage has written anything: it has been taken back."""
+        self._writer = {path: writer for path, writer in self._writer.items() if writer != address}
 
     def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
         """Name deps that the command has changed; dvc.lock has their new hashes, as under ``dvc repro``."""
@@ -73,23 +87,62 @@ class Home:
                 " it as it is now; the stage may run again next time. Let the command write to an out instead."
             )
 
+    def _bring_folders(self, task: StageTask, result: StageResult) -> Iterator[str]:
+        """Take new folders whole, at once: an environment has thousands of files, and is one thing."""
+        created = set(result.created)
+        for path in _tops(result.created, task.tree, task.outs):
+            source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+            if not created.issuperset(_files(result.workspace, path)):
+                continue
+            if not os.path.lexists(target):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with contextlib.suppress(OSError):  # another file system: file by file
+                    os.rename(source, target)
+                    self._folders[path] = task.address
+                    yield path
+            elif is_environment(source) and path in self._folders:
+                if self._place(task.address) > self._place(self._folders[path]):
+                    move(source, target)
+                    self._folders[path] = task.address
+                yield path
+
     def _bring_created(self, task: StageTask, path: str, workspace: str) -> None:
-        """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace."""
+        """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace.
+
+        But one that another stage reads must be what it would be after a serial run.
+        """
         source, target = os.path.join(workspace, path), os.path.join(task.tree, path)
         other = self._writer.get(path)
         if os.path.lexists(target) and "__pycache__" not in path and not _same_content(source, target):
-            if other is None:
+            if other is None and not self._is_dep(path):
                 self._keep_both(task, path, source)
                 return
-            later = self._place(task.address) > self._place(other)
-            self._warn(
-                f"stages '{other}' and '{task.address}' both wrote '{path}', which no out declares; kept what"
-                f" '{task.address if later else other}' wrote. Declare it as an out of one of them."
-            )
-            if not later:
+            if other not in {None, task.address} and not self._is_later(task, path, other):
                 return
         move(source, target)
         self._writer[path] = task.address
+
+    def _bring_replaced(self, task: StageTask, path: str, workspace: str) -> None:
+        """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
+        other = self._writer.get(path)
+        overtaken = other is not None and self._place(other) > self._place(task.address)
+        if overtaken and not self._is_later(task, path, str(other)):
+            return
+        source, target = os.path.join(workspace, path), os.path.join(task.home, path)
+        if os.path.lexists(source):
+            move(source, target)
+        else:
+            remove(target)
+        self._writer[path] = task.address
+
+    def _is_later(self, task: StageTask, path: str, other: str) -> bool:
+        """Whether a stage is the later one of two that wrote a file; says so."""
+        later = self._place(task.address) > self._place(other)
+        self._warn(
+            f"stages '{other}' and '{task.address}' both wrote '{path}', which no out declares; kept what"
+            f" '{task.address if later else other}' wrote. Declare it as an out of one of them."
+        )
+        return later
 
     def _keep_both(self, task: StageTask, path: str, source: str) -> None:
         aside = os.path.join(task.kept, path)
@@ -100,8 +153,24 @@ class Home:
             " have the stage work on it."
         )
 
-    def _bring_changed(self, task: StageTask, changed: Changed, workspace: str) -> None:
-        source, target = os.path.join(workspace, changed.path), os.path.join(task.tree, changed.path)
+    def _bring_created_dvcyaml(self, task: StageTask, result: StageResult, path: str) -> bool:
+        """Take a dvc.yaml that was not there when the stage began; False if it is a new file like any other."""
+        source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+        there = os.path.lexists(target)
+        if os.path.basename(path) != _DVCYAML or not _regular(source) or (there and path not in self._writer):
+            return False
+        ours = Path(target).read_bytes() if there else None
+        wrote = Path(source).read_bytes()
+        theirs = self._merged_dvcyaml(task, result, path, (None, ours, wrote), known=True)
+        if theirs != wrote:
+            Path(source).write_bytes(theirs)
+        if theirs != ours:
+            move(source, target)
+        self._writer[path] = task.address
+        return True
+
+    def _bring_changed(self, task: StageTask, result: StageResult, changed: Changed) -> None:
+        source, target = os.path.join(result.workspace, changed.path), os.path.join(task.tree, changed.path)
         if not _regular(source) or not _regular(target):  # a link is what it points to
             move(source, target)
             return
@@ -110,8 +179,11 @@ class Home:
         now = os.stat(target)
         stamp, ours = (now.st_mtime_ns, now.st_size), Path(target).read_bytes()
         wrote = theirs = Path(source).read_bytes()
-        if stamp != changed.base and ours != theirs:
-            theirs = self._merged(task, changed, ours, theirs)
+        base = ours if stamp == changed.base else self._versions.get(changed.path, {}).get(changed.base)
+        if os.path.basename(changed.path) == _DVCYAML:
+            theirs = self._merged_dvcyaml(task, result, changed.path, (base, ours, wrote), known=base is not None)
+        elif stamp != changed.base and ours != theirs:
+            theirs = self._merged(task, changed.path, ours, base, theirs)
         if theirs != ours:
             self._versions.setdefault(changed.path, {})[stamp] = ours
             if theirs != wrote:
@@ -121,33 +193,162 @@ class Home:
             shutil.copymode(source, target)
         self._writer[changed.path] = task.address
 
-    def _merged(self, task: StageTask, changed: Changed, ours: bytes, theirs: bytes) -> bytes:
-        other = self._writer.get(changed.path)
-        base = self._versions.get(changed.path, {}).get(changed.base)
+    def _merged_dvcyaml(
+        self,
+        task: StageTask,
+        result: StageResult,
+        path: str,
+        versions: tuple[bytes | None, bytes | None, bytes],
+        *,
+        known: bool,
+    ) -> bytes:
+        """Merge a dvc.yaml as a serial run would have left it: DVCLive rewrites it in each stage.
+
+        Args:
+            task: The attempt.
+            result: What it has left.
+            path: The file, relative to the tree.
+            versions: What the stage began with, what is there now, what the stage has made; None: no file.
+            known: Whether the first is what it began with.
+        """
+        base, ours, theirs = versions
+        wrote = {*task.outs, *result.created, *(changed.path for changed in result.changed)}
+        folder = os.path.dirname(path)
+
+        def touched(entry: str) -> bool:
+            full = os.path.normpath(os.path.join(folder, entry))
+            return is_under(full, wrote) or any(each.startswith(full + os.sep) for each in wrote)
+
+        merged, conflicts = self._dvcyamls.setdefault(path, DvcYaml(_merge_lines)).take(
+            ours,
+            Written(
+                place=self._place(task.address),
+                who=task.address,
+                base=base,
+                known=known,
+                result=theirs,
+                touched=touched,
+            ),
+        )
+        for conflict in conflicts:
+            self._warn_of_conflict(path, conflict.winner, conflict.loser, conflict.winner)
+        return merged
+
+    def _merged(self, task: StageTask, path: str, ours: bytes, base: bytes | None, theirs: bytes) -> bytes:
+        other = self._writer.get(path)
         merged = _merge_lines(ours, base, theirs) if base is not None else None
         if merged is not None:
             return merged
         later = other is None or self._place(task.address) > self._place(other)
-        winner = task.address if later else other
+        self._warn_of_conflict(path, task.address, other or "", task.address if later else other or "")
+        return theirs if later else ours
+
+    def _warn_of_conflict(self, path: str, stage: str, other: str, winner: str) -> None:
         who = repr(other) if other else "somebody else"
         self._warn(
-            f"'{changed.path}' was rewritten by stage '{task.address}' and by {who} in ways that do not merge; kept"
+            f"'{path}' was rewritten by stage '{stage}' and by {who} in ways that do not merge; kept"
             f" what '{winner}' wrote. Declare it as an out of one of them, or make one depend on the other."
         )
-        return theirs if later else ours
+
+
+_DVCYAML: Final = "dvc.yaml"
+
+
+def _bring_outs(task: StageTask, result: StageResult) -> None:
+    for path in task.outs:
+        source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+        if os.path.lexists(source):
+            move(source, target)
+        elif path in result.stale:
+            remove(target)
+
+
+def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[str]:
+    """Folders of new files, the topmost that are new themselves or environments; none that an out lies in.
+
+    Args:
+        created: New files, relative to the tree.
+        tree: Root of the user's tree.
+        outs: Outs of the stage, relative to the tree.
+    """
+    found: set[str] = set()
+    around = {folder for path in outs for folder in _parents(path)}
+    for path in created:
+        if not is_under(path, found):
+            for folder in reversed(_parents(path)):
+                full = os.path.join(tree, folder)
+                if folder not in around and (not os.path.lexists(full) or is_environment(full)):
+                    found.add(folder)
+                    yield folder
+                    break
+
+
+def _files(root: str, path: str) -> Iterator[str]:
+    """The files and links under a folder, relative to the root."""
+    for folder, names, files in os.walk(os.path.join(root, path)):
+        part = os.path.relpath(folder, root)
+        links = (name for name in names if os.path.islink(os.path.join(folder, name)))
+        yield from (os.path.join(part, name) for name in (*files, *links))
+
+
+def _parents(path: str) -> list[str]:
+    """The folders that a relative path lies in, the innermost first."""
+    found = []
+    while path := os.path.dirname(path):
+        found.append(path)
+    return found
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory, if it is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def move(source: str, target: str) -> None:
-    """Put a file or directory in place of another; atomic for a file on the same file system."""
-    if os.path.isdir(target) and not os.path.islink(target):
-        shutil.rmtree(target)
+    """Put a file or directory in place of another; atomic for a file on the same file system.
+
+    A folder that its owner may not write to, which a command has left so, stays as it is.
+    """
+    if _is_folder(target):
+        remove_tree(target)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
         os.replace(source, target)
+    except PermissionError:
+        with _opened(source) as mode:
+            _move_slowly(source, target)
+        if mode is not None:
+            os.chmod(target, mode)
     except OSError:
-        if os.path.isdir(source) and not os.path.islink(source) and os.path.lexists(target):
-            os.unlink(target)
-        shutil.move(source, target)
+        _move_slowly(source, target)
+
+
+def _move_slowly(source: str, target: str) -> None:
+    if _is_folder(source) and os.path.lexists(target):
+        os.unlink(target)
+    shutil.move(source, target)
+
+
+@contextlib.contextmanager
+def _opened(source: str) -> Iterator[int | None]:
+    """Let a folder be moved, which is to write to it and to the one that it is in; yields its own mode."""
+    parent = os.path.dirname(source)
+    before = open_up(parent)
+    mode = open_up(source) if _is_folder(source) else None
+    try:
+        yield mode
+    finally:
+        os.chmod(parent, before)
+        if mode is not None and os.path.lexists(source):
+            os.chmod(source, mode)
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _remove_emptied(folder: str, workspace: str, tree: str) -> None:

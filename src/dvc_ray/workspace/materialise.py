@@ -28,6 +28,11 @@ Stamp = tuple[int, int, int, int]
 """Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
 
 
+Identity = tuple[int, int, int]
+"""Device, inode, and of a symbolic link when it was made: the inode of one that is removed may be used again. That of a
+hard link may not, as long as the user's file is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Materialised:
     """A workspace that a command can run in."""
@@ -37,6 +42,8 @@ class Materialised:
     """What it shares with the user's tree; relative to both."""
     stamps: dict[str, Stamp] = field(repr=False)
     """Of each file put there, by path relative to the root."""
+    shared: dict[str, Identity] = field(repr=False)
+    """Of each link to an ignored file or folder, by path relative to the root."""
 
 
 def materialise(
@@ -46,7 +53,8 @@ def materialise(
 
     Files of the snapshot are copied, because a command may rewrite them; deps and includes are hard-linked to the
     user's (a dep that a command changes in place is changed for the user, as under ``dvc repro``), or copied where
-    the file system refuses a link.
+    the file system refuses a link. Of ignored files and folders there is a link each: what a command writes there, it
+    writes to the user's.
 
     Args:
         task: The attempt.
@@ -71,6 +79,7 @@ def materialise(
     for path in task.links:
         for file in files_under(task.tree, path):
             put(file, link_from=0)
+    shared = _share(task, root)
     _make_folders(task, root)
     project = root / task.project
     bare.configure(str(project), task.config)
@@ -80,7 +89,7 @@ def materialise(
         (root / ".git").write_text(_NO_GIT, encoding="ascii")
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
     reuse.record(str(root), task.code)
-    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))))
+    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))), shared=shared)
 
 
 def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
@@ -181,6 +190,28 @@ def _link_target(tree: str, source: str) -> str:
     return target if os.path.isabs(target) or resolved.startswith(tree + os.sep) else resolved
 
 
+def _share(task: StageTask, root: Path) -> dict[str, Identity]:
+    """Link the user's ignored files and folders; a folder of any size is one link."""
+    shared = {}
+    for path in task.folders:
+        (root / path).mkdir(parents=True, exist_ok=True)
+    for path in task.ignored:
+        target = os.path.join(root, path)
+        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+            found = os.lstat(os.path.join(task.home, path))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if not stat.S_ISREG(found.st_mode) or not _linked(os.path.join(task.home, path), target):
+                os.symlink(os.path.join(task.home, path), target)
+            shared[path] = identity(target)
+    return shared
+
+
+def identity(path: str) -> Identity:
+    """Tell a file or link from others; a symbolic link itself, not what it leads to."""
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns if stat.S_ISLNK(found.st_mode) else 0
+
+
 def _make_folders(task: StageTask, root: Path) -> None:
     """Make the folders a command may expect to find: where it runs, what lies there, and where its outs go.
 
@@ -190,12 +221,13 @@ def _make_folders(task: StageTask, root: Path) -> None:
         os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     )
     folders = {task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)}
+    home = task.tree if task.temporary else task.home  # an experiment's copy has no folders without files
     for base in {task.project, wdir}:
-        full = os.path.join(task.home, base)  # an experiment's copy has no folders without files
+        full = os.path.join(home, base)
         if os.path.isdir(full):
             found = [entry.name for entry in os.scandir(full) if entry.is_dir(follow_symlinks=False)]
             folders |= {os.path.join(base, name) for name in found if not name.startswith(".")}
     for folder in folders - set(task.outs):
-        there = any(os.path.isdir(os.path.join(tree, folder)) for tree in (task.tree, task.home))
+        there = any(os.path.isdir(os.path.join(tree, folder)) for tree in (task.tree, home))
         if there and not os.path.lexists(root / folder):
             (root / folder).mkdir(parents=True)

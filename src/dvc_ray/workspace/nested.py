@@ -36,8 +36,7 @@ def bring(asked: dict[str, Any]) -> None:
     node = Node(node_folder(os.environ))
     deps = [Stored(path=path, oid=oid, remote=remote) for path, oid, remote in asked["deps"]]
     remotes = {
-        each["name"]: Remote(name=each["name"], url=each["url"], options=tuple(map(tuple, each["options"])))
-        for each in asked["remotes"]
+        each["name"]: Remote(**{**each, "options": tuple(map(tuple, each["options"]))}) for each in asked["remotes"]
     }
     with contextlib.closing(Pin(node.root)) as pin:
         node.fetch(deps, {dep.remote: open_remote(remotes[dep.remote]) for dep in deps}, pin.add)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import shutil
 import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from dvc_ray.paths import remove_tree
 
 _IDLE: Final = "idle"
 _RECORD: Final = ".copies"
@@ -62,7 +63,8 @@ def lay_aside(workspace: str) -> None:
 
 def discard(workspace: str) -> None:
     """Remove a workspace and what is noted of it."""
-    shutil.rmtree(workspace, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_tree(workspace)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(workspace + _RECORD)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import is_under
+from dvc_ray.paths import is_under, remove_tree
 from dvc_ray.workspace.home import move
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
 
@@ -29,6 +28,8 @@ class Twin:
         self._tree = tree
         self._given: dict[str, _Stamp] = {}
         """Files that Git does not track, as they were given."""
+        self._lent: dict[str, _Stamp] = {}
+        """Files of the inputs, as they were linked."""
         self.linked: tuple[str, ...] = ()
         """Inputs that both trees share; relative paths."""
 
@@ -37,7 +38,7 @@ class Twin:
 
         Args:
             code: Files that Git does not ignore, submodules' too.
-            inputs: Outs, deps and includes; files or directories.
+            inputs: Outs, deps and includes; files or directories, submodules too.
         """
         put = Putter(self._home, self._tree)
         tops = set(inputs)
@@ -46,13 +47,19 @@ class Twin:
                 with contextlib.suppress(FileNotFoundError):
                     put(path, link_from=CODE_LINK_FROM)
                     self._given[path] = self._short(self._tree, path)
-        linked = []
+        self.linked = tuple(path for path in sorted(tops) if self._only_at_home(path))
         for path in sorted(tops):
-            if self._only_at_home(path):
-                linked.append(path)
-                for file in files_under(self._home, path):
-                    put(file, link_from=0)
-        self.linked = tuple(linked)
+            if _exists(self._home, path):
+                self._link(path, put)
+
+    def _link(self, path: str, put: Putter) -> None:
+        """Link what Git has not checked out of an input: all of it, mostly; or what lies in it and is not tracked."""
+        for file in map(os.path.normpath, files_under(self._home, path)):
+            if os.path.basename(file) == ".git" or _exists(self._tree, file):
+                continue  # a submodule's leads nowhere in the other tree
+            put(file, link_from=0)
+            given = self._lent if is_under(path, set(self.linked)) else self._given
+            given[file] = self._short(self._tree, file)
 
     def misses(self, path: str) -> bool:
         """Whether the user's tree has nothing there."""
@@ -82,22 +89,25 @@ class Twin:
 
         Args:
             paths: What there is of them now, relative; directories do not count.
-            outs: Brought by `move`.
+            outs: Brought by `move`, or left.
             kept: Directory for files that were made where the user has others, which were not given: as a stage of
                 ``repro`` must not replace them (`Home`).
 
         Returns:
             Those that were put there; relative paths.
         """
-        tops = set(outs) | set(self.linked)
-        gone = [path for path in self._given if not is_under(path, tops) and not _exists(self._tree, path)]
+        tops = set(outs)
+        taken = tops | set(self.linked)
+        gone = [path for path in self._given if not is_under(path, taken) and not _exists(self._tree, path)]
         aside = []
         for path in _checked(paths):
             internal = path.split("/", 1)[0] in {".dvc", ".git"} or "/.dvc/" in path
-            known = self._given.get(path)
+            known = self._given.get(path) or self._lent.get(path)
             if internal or is_under(path, tops) or (known is not None and known == self._short(self._tree, path)):
                 continue
             source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
+            if path in self._lent and _exists(self._home, path) and self._short(self._home, path) != known:
+                known = None  # somebody has changed the user's meanwhile
             if known is None and _exists(self._home, path) and "__pycache__" not in path and not _same(source, target):
                 target = os.path.join(kept, path)
                 aside.append(path)
@@ -121,7 +131,7 @@ class Twin:
             if _exists(self._tree, path) or not os.path.lexists(target):
                 continue
             if os.path.isdir(target) and not os.path.islink(target):
-                shutil.rmtree(target)
+                remove_tree(target)
             else:
                 os.unlink(target)
 

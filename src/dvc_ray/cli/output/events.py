@@ -21,15 +21,16 @@ def dumps(event: RunEvent) -> str:
     return json.dumps({"event": _name(event), "version": VERSION, **_fields(event)}, ensure_ascii=False)
 
 
-def error(what: DvcRayError) -> str:
+def error(what: DvcRayError, hint: str) -> str:
     """What ended a command as a line of JSON."""
-    fields = {"kind": type(what).__name__, "what": what.what, "hint": what.hint, "exit_code": what.exit_code}
+    fields = {"kind": type(what).__name__, "what": what.what, "hint": hint, "exit_code": what.exit_code}
     return json.dumps({"event": "error", "version": VERSION, **fields}, ensure_ascii=False)
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
     """A plan as JSON values."""
-    return {"stages": [_step(step) for step in plan.steps]}
+    unseen = [{"path": found.path, "environment": found.is_environment} for found in plan.unseen]
+    return {"stages": [_step(step) for step in plan.steps], **({"unseen": unseen} if unseen else {})}
 
 
 def _name(event: RunEvent) -> str:
@@ -57,7 +58,7 @@ def _fields(event: RunEvent) -> dict[str, Any]:
         return {"name": event.name, "rev": event.rev, "applied": event.applied, "why": event.why}
     return {
         "run": event.run_id,
-        "ok": not event.failed,
+        "ok": event.ok,
         "seconds": round(event.seconds, 3),
         "stages": [report(each) for each in event.reports],
     }
@@ -90,6 +91,7 @@ def _step(step: Step) -> dict[str, Any]:
         "kind": step.spec.kind.value,
         "cmd": list(step.spec.cmd),
         "upstream": list(step.spec.upstream),
+        "untracked": list(step.spec.untracked),
         "resources": {
             "num_cpus": settings.num_cpus,
             "num_gpus": settings.num_gpus,

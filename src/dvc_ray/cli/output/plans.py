@@ -22,6 +22,10 @@ def show(plan: Plan, *, as_json: bool) -> None:
         width = max(len(step.spec.address) for step in wave)
         for step in wave:
             _show_step(step, width)
+    for text in texts.untracked(plan):
+        print(text)
+    if plan.unseen:
+        print(planning.say_unseen(plan.unseen))
     skipped = [step.spec.address for step in plan.steps if step.action is Action.SKIP]
     if skipped:
         print(f"Unchanged: {', '.join(skipped)}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dvc_ray.values.report import RunResult, StageReport
-from dvc_ray.values.stage import StageSettings, StageSpec, StageState
+from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, StageState
 
 SYMBOLS = {
     StageState.WAITING: "·",
@@ -45,6 +47,34 @@ def turns(spec: StageSpec) -> str:
     settings = spec.settings
     limit = f"; at most {settings.max_parallel} of {spec.group}@*" if settings.max_parallel else ""
     return limit + (f"; not beside others with mutex {', '.join(settings.mutex)}" if settings.mutex else "")
+
+
+def untracked(plan: Plan) -> list[str]:
+    """Who waits for all stages before it, because of which deps, and what to do about that; each dep once."""
+    waiting: dict[str, list[str]] = {}
+    for step in plan.steps:
+        for dep in step.spec.untracked if step.action is not Action.SKIP else ():
+            waiting.setdefault(dep, []).append(step.spec.address)
+    deps: dict[tuple[str, ...], list[str]] = {}
+    for dep, addresses in waiting.items():
+        deps.setdefault(tuple(addresses), []).append(dep)
+    return [_untracked(addresses, names) for addresses, names in deps.items()]
+
+
+def _untracked(addresses: Sequence[str], deps: Sequence[str]) -> str:
+    verb, it = ("waits", "it") if len(addresses) == 1 else ("wait", "each of them")
+    which = ", ".join(f"'{dep}'" for dep in deps)
+    return (
+        f"{some(addresses)} {verb} for all stages before {it}: no stage makes {which}, and neither Git nor DVC tracks"
+        f" {'it' if len(deps) == 1 else 'them'}, so that one of those may write {'it' if len(deps) == 1 else 'them'}."
+        "\n  Declare what a stage writes as its out; for anything else: git add, or dvc add."
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def line(report: StageReport) -> str:
@@ -96,7 +126,7 @@ def summary(result: RunResult) -> list[str]:
     ]
     stages = "stage" if len(result.reports) == 1 else "stages"
     lines = [f"{len(result.reports)} {stages} in {duration(result.seconds)}: {', '.join(counts)}."]
-    if not failed:
+    if result.ok:
         lines.append(_where(result))
     return lines
 

@@ -6,20 +6,26 @@ import contextlib
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from dvc_ray.errors import ClusterError
+from dvc_ray.command.surroundings import in_the_way, lift_limits
+from dvc_ray.errors import COMMAND, ClusterError
 from dvc_ray.executors.ray.starting import (
     forget_ray,
     local_cpus,
+    patience,
     probe,
     start_janitor,
     take_back_sigterm,
+    use_token,
     vital_processes,
 )
+from dvc_ray.executors.ray.turn import Turn
 from dvc_ray.executors.words import first_line
 
 _HEAD: Final = "node:__internal_head__"
@@ -49,6 +55,8 @@ class Connection:
         self._failure: BaseException | None = None
         self._vital: dict[str, subprocess.Popen[bytes]] = {}
         self._dead = False
+        self._turn = Turn()
+        self._put_back: Callable[[], None] = lambda: None
 
     def begin(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages.
@@ -59,11 +67,16 @@ class Connection:
         if self._thread is not None:
             return ""
         self._jobs = jobs
+        before = self._turn.take() if self.address is None else None
         self._thread = threading.Thread(target=self._hold, name="dvc-ray-cluster", daemon=True)
         self._thread.start()
         if self.address is not None:
             return f"Joining Ray at {self.address}."
-        return f"Starting Ray on this machine with {local_cpus(jobs)} CPUs."
+        told = f"Starting Ray on this machine with {local_cpus(jobs)} CPUs"
+        if before is None:
+            return f"{told}."
+        who = f" (now process {before})" if before else ""
+        return f"{told} when others{who} have started theirs: they start one after the other."
 
     def capacity(self) -> int | None:
         """CPUs of the local Ray; None for a cluster, which may grow."""
@@ -82,7 +95,7 @@ class Connection:
             raise ClusterError(
                 f"cannot {'start Ray on this machine' if self.address is None else f'join Ray at {self.address}'}:"
                 f" {first_line(self._failure)}",
-                "Try it: ray status" if self.address else "See why with `dvc-ray repro -v`.",
+                "Try it: ray status" if self.address else _why_not_started(),
             ) from self._failure
 
     def found_dead(self) -> str:
@@ -104,7 +117,9 @@ class Connection:
     def close(self) -> None:
         """Stop the local Ray, or leave the cluster. Harmless if called again."""
         self._leave.set()
-        if self._thread is not None:
+        if self._thread is None:
+            self._turn.give_back()
+        else:
             # A thread that is still in ray.init cannot be interrupted; what it starts, the janitor ends.
             self._thread.join(None if self._ready.is_set() else _START_PATIENCE)
 
@@ -116,21 +131,34 @@ class Connection:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            if self.address is None:
-                self._start()
-            else:
+            if self.address is not None:
                 self._join(self.address)
+            else:
+                self._start_in_turn()
         except BaseException as error:  # noqa: BLE001  raised again in the thread that waits
             self._failure = error
         self._ready.set()
         self._leave.wait()
-        if not self._dead:
+        if not self._dead and "ray" in sys.modules:
             with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
                 import ray
 
                 ray.shutdown()
         if self._janitor is not None:
             self._janitor.communicate()
+        self._put_back()
+
+    def _start_in_turn(self) -> None:
+        try:
+            self._turn.wait(self._leave)
+            with patience(self._leave):
+                self._start()
+        except BaseException:
+            if self._janitor is not None:  # what has started must not be in the way of who comes next
+                self._janitor.communicate()
+            raise
+        finally:
+            self._turn.give_back()
 
     def _start(self) -> None:
         import ray
@@ -138,6 +166,7 @@ class Connection:
         # Socket paths may have 107 bytes: the directory must be short.
         directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
         self._janitor = start_janitor(directory)
+        self._put_back = lift_limits()
         ray.init(
             address="local",
             num_cpus=local_cpus(self._jobs),
@@ -156,7 +185,16 @@ class Connection:
         import ray
 
         probe(address)
+        use_token()
         # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
         ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
         ray.init(address=address, runtime_env=ours, **_QUIET)
         self.head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")
+
+
+def _why_not_started() -> str:
+    """What to do about a local Ray that does not start."""
+    if limits := in_the_way():
+        options = ", ".join(f"`ulimit {limit}`" for limit in limits)
+        return f"Ray may need more than this shell allows ({options}): raise it there, or see why with `{COMMAND} -v`."
+    return f"See why with `{COMMAND} -v`."

@@ -93,9 +93,9 @@ class RayExecutor:
         capacity = self._ray.capacity()
         if capacity is not None:
             return capacity
+        self._ray.wait()  # first: two threads that import Ray at once may see half of it
         import ray
 
-        self._ray.wait()
         return float(ray.cluster_resources().get("CPU", 0))
 
     def capacity(self) -> float | None:
@@ -172,6 +172,11 @@ class RayExecutor:
         self._ray.wait()
         return nodes.look_over(self._ray.head)
 
+    def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
+        """Ask the nodes; those that come later are asked by the attempts that come to them."""
+        self._ray.wait()
+        return nodes.lacking(self._ray.head, folder, mark)
+
     def announced(self, run: ActiveRun) -> contextlib.AbstractContextManager[None]:
         """Let others on the cluster see a run; a local Ray has no others, and need not be there."""
         if self._ray.address is None:
@@ -192,9 +197,9 @@ class RayExecutor:
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
+        self._ray.wait()
         import ray
 
-        self._ray.wait()
         sent: list[Any] = list(packs)
         if sent:  # what many attempts need, a node fetches once
             known = self._sent.get(packs[0].id)

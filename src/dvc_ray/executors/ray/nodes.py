@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dvc_ray.errors import ClusterError
 from dvc_ray.executors import versions
 from dvc_ray.executors.ray.remote import look
 from dvc_ray.executors.words import last_line
+from dvc_ray.storage.shared import answer, is_answered
 
 NODE_ID: Final = "ray.io/node-id"
 """Label that every node has (Ray 2.60)."""
@@ -38,8 +39,9 @@ def look_over(head: str) -> str:
     Raises:
         ClusterError: A node cannot run stages.
     """
-    names = {node["NodeID"]: str(node["NodeManagerHostname"]) for node in alive() if node["NodeID"] != head}
-    found, silent = _ask(list(names))
+    names = _names(head)
+    answers, silent = _ask(look, dict.fromkeys(names, ()))
+    found: list[versions.Machine] = list(answers.values())
     here = look()
     if text := versions.fatal(here, found):
         raise ClusterError(
@@ -55,20 +57,53 @@ def look_over(head: str) -> str:
     return " ".join(said)
 
 
-def _ask(nodes: Collection[str]) -> tuple[list[versions.Machine], list[str]]:
-    """What nodes say, and who says nothing though Ray believes it to be there."""
+def lacking(head: str, folder: str, mark: str) -> Mapping[str, str]:
+    """Ask nodes whether they see a folder of this machine: each reads what is there, and answers by writing to it.
+
+    Args:
+        head: Id of the head node, which is not asked.
+        folder: Which.
+        mark: Of the folder; empty: it only has to be there.
+
+    Returns:
+        Names of those that do not, and why not.
+
+    Raises:
+        ClusterError: One does not run what it is given.
+    """
+    names = _names(head)
+    answers, _ = _ask(answer, {node: (folder, mark, node) for node in names})
+    found = {node: str(why) or _unheard(folder, mark, node) for node, why in answers.items()}
+    return {names[node]: why for node, why in found.items() if why}
+
+
+def _unheard(folder: str, mark: str, node: str) -> str:
+    return "" if is_answered(folder, mark, node) else "writes to another folder of that name"
+
+
+def _names(head: str) -> dict[str, str]:
+    """Host names of the nodes on which stages run, by id."""
+    return {node["NodeID"]: str(node["NodeManagerHostname"]) for node in alive() if node["NodeID"] != head}
+
+
+def _ask(what: Callable[..., Any], nodes: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, Any], list[str]]:
+    """Call a function on nodes, with arguments for each.
+
+    Returns:
+        What they say, and who says nothing though Ray believes it to be there.
+    """
     import ray
 
-    ask = ray.remote(max_retries=0, num_cpus=0)(look)
-    asked = {node: ask.options(label_selector={NODE_ID: node}).remote() for node in nodes}
+    ask = ray.remote(max_retries=0, num_cpus=0)(what)
+    asked = {node: ask.options(label_selector={NODE_ID: node}).remote(*given) for node, given in nodes.items()}
     deadline = time.monotonic() + _PATIENCE
-    found, silent = [], []
-    for node, answer in asked.items():
+    found, silent = {}, []
+    for node, reply in asked.items():
         try:
-            found.append(ray.get(answer, timeout=max(0.0, deadline - time.monotonic())))
+            found[node] = ray.get(reply, timeout=max(0.0, deadline - time.monotonic()))
         except ray.exceptions.GetTimeoutError:
             silent.append(node)
-            ray.cancel(answer, force=True)
+            ray.cancel(reply, force=True)
         except ray.exceptions.RayError as error:
             if node in {other["NodeID"] for other in alive()}:
                 raise ClusterError(

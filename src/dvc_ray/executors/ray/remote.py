@@ -10,11 +10,12 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Final
 
 from dvc_ray import env
+from dvc_ray.command import surroundings
 from dvc_ray.executors import fit, versions
 from dvc_ray.live.away import Attempt, forget
 from dvc_ray.paths import NODE_DIR
@@ -61,6 +62,7 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
     context = ray.get_runtime_context()
     node = context.get_node_id()
     yield Placed(node)
+    task = _surrounded(task)
     if {fit.IMAGE, fit.CONTAINER} & {*context.runtime_env}:
         os.environ.setdefault(NODE_DIR, _beside_ray())
     if head is not None and (text := versions.fatal(head, [look()])):
@@ -90,6 +92,19 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
         thread.join()
         if env.ATTEMPT in nested:
             forget(nested[env.ATTEMPT])
+
+
+def _surrounded(task: StageTask) -> StageTask:
+    """Have the command be what Ray's own processes are on this machine, if no caller says what it is to be.
+
+    Ray makes workers nicer than itself, and those that the kernel ends first when memory runs out (2.60).
+    """
+    if task.surroundings is None:
+        with contextlib.suppress(KeyError, ValueError):
+            task = replace(task, surroundings=surroundings.of_process(int(os.environ["RAY_RAYLET_PID"])))
+    if task.surroundings is not None:
+        surroundings.take_oom_score(task.surroundings)
+    return task
 
 
 def _beside_ray() -> str:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _JANITOR: Final = str(Path(__file__).parents[1] / "janitor.py")
 _PROBE_TIMEOUT: Final = 5.0
+_RAYLET_PATIENCE: Final = 150.0
+"""Seconds that a raylet which is alive may take to report."""
+_RAYLET_EVERY: Final = 0.1
+"""Seconds between questions whether it has."""
+_AUTH_MODE: Final = "RAY_AUTH_MODE"
+_BOUNDS: Final = {
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_gcs_server_port_wait_time_s": "150",
+    "RAY_gcs_server_request_timeout_seconds": "150",
+    "RAY_health_check_failure_threshold": "20",
+    "RAY_raylet_start_wait_time_s": "150",
+    "RAY_worker_register_timeout_seconds": "300",
+}
+"""Ray's settings for how long its parts wait for each other (2.60.0), for a machine that is busy."""
 
 
 def vital_processes() -> dict[str, subprocess.Popen[bytes]]:
@@ -42,6 +59,55 @@ def take_back_sigterm() -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
+@contextlib.contextmanager
+def patience(leave: threading.Event) -> Iterator[None]:
+    """Give Ray more time to start on a machine that is busy, as long as what it starts is alive.
+
+    Its own bounds are settings, read from the environment by it and all that it starts, but for the half minute that
+    its raylet has to report (``ray._private.node.Node.__init__``, 2.54 and 2.60.0).
+
+    Args:
+        leave: Set when it need not start any more.
+    """
+    from ray._private import services
+
+    added = {name: text for name, text in _BOUNDS.items() if name not in os.environ}
+    os.environ.update(added)
+    original = services.get_node
+
+    def get_node(gcs_address: str, node_id: str) -> Any:
+        deadline = time.monotonic() + _RAYLET_PATIENCE
+        while True:
+            try:
+                return original(gcs_address, node_id)
+            except RuntimeError as error:
+                if not _is_alive("raylet"):  # of another class: Ray would go on asking
+                    raise ChildProcessError("its raylet has ended") from error
+                if leave.is_set() or time.monotonic() > deadline:
+                    raise
+            leave.wait(_RAYLET_EVERY)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = original
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _is_alive(name: str) -> bool:
+    """Whether this process has a child of a name that has not ended."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                found, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+                state, parent = rest.split()[:2]
+                if found == name and state != "Z" and int(parent) == os.getpid():
+                    return True
+    return False
+
+
 def start_janitor(directory: str) -> subprocess.Popen[bytes]:
     """Have what works in a directory ended when this process is gone."""
     return subprocess.Popen(
@@ -58,6 +124,28 @@ def probe(address: str) -> None:
     host, _, port = address.removeprefix("https://").removeprefix("http://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT).close()
+
+
+def use_token() -> None:
+    """Show the user's token to a cluster that is joined by its address, too.
+
+    Ray does so by itself only for a cluster that it finds on this machine (``ray.init``, 2.60.0); one that asks for no
+    token takes it as well.
+    """
+    if _AUTH_MODE in os.environ or not _has_token():
+        return
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    os.environ[_AUTH_MODE] = "token"
+    Config.initialize("")  # it may have been read before
+
+
+def _has_token() -> bool:
+    """Whether there is one where Ray looks (``ray._private.authentication``, 2.60.0)."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+    return Path(path).expanduser().is_file()
 
 
 def local_cpus(jobs: int) -> int:

@@ -1,0 +1,93 @@
+"""Who reads what others write without declaring it: each stage must see what a serial run would have shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from dvc_ray.driver.table import Stage, Table
+from dvc_ray.values.task import Lost, StageResult
+
+
+class Turns:
+    """Finds stages that were given too old a version of a file, or would be given too new a one.
+
+    Stages that run at the same time are to leave what they leave one after the other, in the order of the plan. So what
+    a stage has written and others read comes home only when all stages before it have ended, and stages after it that
+    have read the version before are decided again.
+
+    Args:
+        table: The stages.
+        concerns: Asked once what each reads and makes, relative to the tree.
+    """
+
+    def __init__(self, table: Table, concerns: Callable[[], Mapping[str, Iterable[str]]]) -> None:
+        self._table = table
+        self._concerns = concerns
+        self._written: dict[str, tuple[int, str]] = {}
+        """By path: when it was written last, in writes of the run, and by which stage."""
+        self._begun: dict[str, int] = {}
+        """How many writes there had been when a stage was given what it runs on."""
+        self._writes = 0
+
+    @cached_property
+    def _concerned(self) -> dict[str, set[str]]:
+        """Addresses by path; most runs never ask."""
+        found: dict[str, set[str]] = {}
+        for address, paths in self._concerns().items():
+            for path in paths:
+                found.setdefault(path, set()).add(address)
+        return found
+
+    def begin(self, stage: Stage) -> None:
+        """Note that a stage is given what it runs on."""
+        self._begun[stage.address] = self._writes
+
+    def waits_for(self, stage: Stage, end: StageResult | Lost) -> str:
+        """Name a stage that must end before what an attempt has written may come home; empty if none."""
+        return self._table.first_open(stage) if any(self._others(stage, written(end))) else ""
+
+    def is_overtaken(self, stage: Stage, end: StageResult | Lost) -> bool:
+        """Whether another stage has written meanwhile what this one has written, too, perhaps after reading it."""
+        begun = self._begun.get(stage.address, self._writes)
+        later = [path for path in written(end) if self._written.get(path, (0, ""))[0] > begun]
+        others = [path for path in later if self._written[path][1] != stage.address]
+        return not stage.last and any(self._others(stage, others))
+
+    def note(self, stage: Stage, paths: Sequence[str]) -> list[Stage]:
+        """Note what a stage has written, at home by now.
+
+        Returns:
+            The stages that should have come after it, in plan order.
+        """
+        self._writes += 1
+        self._written |= dict.fromkeys(paths, (self._writes, stage.address))
+        return self._others(stage, paths)[1]
+
+    def _others(self, stage: Stage, paths: Sequence[str]) -> tuple[list[Stage], list[Stage]]:
+        """The stages before and after one that are concerned by paths."""
+        found: set[str] = set()
+        for path in paths:
+            if "__pycache__" not in path:
+                for top in (path, *map(str, PurePosixPath(path).parents)):
+                    found |= self._concerned.get(top, set())
+        return self._table.around(stage, found)
+
+
+def written(end: StageResult | Lost) -> tuple[str, ...]:
+    """What an attempt has written beyond its outs; relative to the tree."""
+    if isinstance(end, Lost):
+        return ()
+    return (*(changed.path for changed in end.changed), *end.deleted, *end.created)
+
+
+def told(writer: Stage, lost: Sequence[Stage], paths: Sequence[str]) -> str:
+    """Say that stages run again that had begun too early."""
+    named = ", ".join(f"'{path}'" for path in paths[:3]) + (" and more" if len(paths) > 3 else "")
+    again = ", ".join(f"'{stage.address}'" for stage in lost[:3]) + (f" and {len(lost) - 3} more" if lost[3:] else "")
+    return (
+        f"stage '{writer.address}' wrote {named} without declaring it, and stages after it had begun on the version"
+        f" before: {again}. They have their turn again, as after it under dvc repro. Declare it as an out of"
+        f" '{writer.address}' (`cache: false` leaves it to Git), so that they wait."
+    )

@@ -1,0 +1,29 @@
+"""Which folders of this machine all machines of an executor see."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from dvc_ray.executors.base import Executor
+from dvc_ray.storage.shared import Reach, Seen, marked
+
+
+@contextlib.contextmanager
+def seeing(executor: Executor | None) -> Iterator[Reach]:
+    """Ask machines whether they see folders of this one; what that leaves in them is gone afterwards.
+
+    Yields:
+        What asks.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def reach(folder: str, write: bool) -> Seen:  # noqa: FBT001  a `Reach`
+            assert executor is not None  # noqa: S101  without one nobody asks
+            if not write and not os.path.isdir(folder):
+                return Seen()  # it would be made where all see it, or not: nobody can say
+            mark = stack.enter_context(marked(folder)) if write else ""
+            return Seen(mark=mark, lacking=executor.lacking(folder, mark))
+
+        yield reach

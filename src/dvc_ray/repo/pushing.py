@@ -1,0 +1,259 @@
+"""What stages read and only the head has: found, told, and pushed to where other machines look for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dvc_ray.errors import ProjectError
+from dvc_ray.repo.remotes import open_remote
+from dvc_ray.repo.virtual import Virtual
+from dvc_ray.storage import Item, Objects, lacking, upload
+
+_STEP: Final = 1024
+_DIR: Final = ".dir"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Data that a stage reads and that no stage of the run is going to make."""
+
+    out: Any
+    """The out that it is, or is a part of."""
+    path: str
+    """Absolute."""
+    hash_info: Any | None
+    """Of what the stage is to read; None: it is nowhere."""
+    edited: bool
+    """Whether that is what lies in the workspace, and not what is known of the out."""
+
+
+def needs(stages: Iterable[Any], running: Collection[int], data: Virtual) -> Iterator[Need]:
+    """Find the data that stages read, and none of the run makes.
+
+    Args:
+        stages: The stages.
+        running: Identities (``id``) of those that will yet make, or commit, what they make.
+        data: The project's data.
+    """
+    pieces = {
+        path: out
+        for stage in stages
+        for dep in stage.deps
+        if data.is_data(dep)
+        for path, out in data.pieces(dep.fs_path)
+        if id(out.stage) not in running
+    }
+    for path, out in pieces.items():
+        known = data.known(out, path)
+        now = data.lying(out, path) if os.path.lexists(path) else known
+        yield Need(out=out, path=path, hash_info=now, edited=now != known)
+
+
+class Remotes:
+    """The remotes of a project, and what they are known to have.
+
+    Args:
+        data: The project's data.
+        store: The default remote, open.
+        tell: Told what is pushed.
+    """
+
+    def __init__(self, data: Virtual, store: Objects, tell: Callable[[str], None]) -> None:
+        self._data = data
+        self._stores: dict[str, Objects] = {data.default: store}
+        self._there: set[tuple[str, str]] = set()
+        """Remote and hash of what is there: found, or given to it in this run."""
+        self._tell = tell
+
+    def of(self, out: Any) -> Objects:
+        """The remote that an out's data is in, open.
+
+        Raises:
+            StorageError: It cannot be used.
+        """
+        return self._store(self._data.remote_of(out))
+
+    def note(self, out: Any) -> None:
+        """Take down that an out's data has come to its remote."""
+        self._there.add((self._data.remote_of(out), str(out.hash_info.value)))
+
+    def has(self, out: Any, oid: str) -> bool:
+        """Whether an out's remote has an object; a directory that is there, is there with its files.
+
+        Raises:
+            StorageError: It cannot be asked.
+        """
+        name = self._data.remote_of(out)
+        if (name, oid) not in self._there and self._store(name).size(_key(oid)) is not None:
+            self._there.add((name, oid))
+        return (name, oid) in self._there
+
+    def check(self, found: Iterable[Need]) -> None:
+        """See that other machines will be able to read all of it: it is in a remote, or can be pushed.
+
+        Raises:
+            ProjectError: Some of it is nowhere.
+            StorageError: A remote cannot be asked.
+        """
+        lacks = [need for need in found if not self._can_be_had(need)]
+        if unmade := [need for need in lacks if need.hash_info is None]:
+            names = dict.fromkeys(need.out.stage.addressing for need in unmade)
+            raise ProjectError(
+                f"data that stages need is neither here nor known: {_listed(unmade)}.",
+                f"Make it: dvc-ray repro {' '.join(names)}{_unfrozen(unmade)}",
+            )
+        if lacks:
+            raise ProjectError(
+                "data that stages need is not in the remote, where other machines would find it, and not here either:"
+                f" {_listed(lacks)}.",
+                f"Bring it with `dvc pull`, or push it from where it is: dvc push {' '.join(_named(lacks))}",
+            )
+
+    def push(self, found: Iterable[Need]) -> None:
+        """Push what other machines would not find.
+
+        Raises:
+            ProjectError: Some of it is nowhere.
+            StorageError: A remote refuses, or cannot be reached.
+            OSError: A file cannot be read.
+        """
+        wanted = list(found)
+        self.check(wanted)
+        loads = [load for need in wanted if (load := self._load(need))]
+        self._send(loads)
+
+    def give(self, outs: Mapping[str, Any], entry: Mapping[str, Any], key: str) -> None:
+        """Push what an entry of the head's run cache names, then the entry: as a worker does.
+
+        Args:
+            outs: The outs by their paths in the entry.
+            entry: The entry.
+            key: Of the entry in the run cache, here and in the remote.
+
+        Raises:
+            StorageError: A remote refuses, or cannot be reached.
+            OSError: A file cannot be read.
+        """
+        oids = {str(out["path"]): str(out["md5"]) for out in entry.get("outs", [])}
+        self._send([_Load.of(outs[path], oid) for path, oid in oids.items() if not self.has(outs[path], oid)])
+        store = self._store(self._data.default)
+        if key and store.size(key) is None:
+            with open(self._data.cached(key), "rb") as file:
+                store.write(key, file.read())
+
+    def _can_be_had(self, need: Need) -> bool:
+        if need.hash_info is None:
+            return False
+        if need.out.stage.is_repo_import:  # DVC pushes it nowhere: it goes with the task
+            return os.path.lexists(need.path)
+        if need.edited or os.path.lexists(need.path) or is_cached(need.out, self._data.oid(need.out)):
+            return True
+        return self.has(need.out, self._data.oid(need.out))
+
+    def _load(self, need: Need) -> _Load | None:
+        """What is to be pushed for a need; None: nothing."""
+        if need.out.stage.is_repo_import or need.hash_info is None:
+            return None
+        oid = str(need.hash_info.value) if need.edited else self._data.oid(need.out)
+        self._data.as_it_is(need.path, need.hash_info if need.edited else None)
+        if self.has(need.out, oid):
+            return None
+        if not is_cached(need.out, oid):
+            found = self._data.commit(need.out, need.path)
+            oid = str(found.value)
+            self._data.as_it_is(need.path, found)
+        return _Load.of(need.out, oid)
+
+    def _send(self, loads: Iterable[_Load]) -> None:
+        """Push objects, files first, then the directories that name them."""
+        by_remote: dict[str, list[_Load]] = {}
+        for load in loads:
+            by_remote.setdefault(self._data.remote_of(load.out), []).append(load)
+        for name, wanted in by_remote.items():
+            store = self._store(name)
+            files = {load: lacking(store, load.files) for load in wanted}
+            named = [f"'{load.out}' ({_readable(sum(item.size or 0 for item in files[load]))})" for load in wanted]
+            kept = " in spite of `push: false`" if any(not load.out.can_push for load in wanted) else ""
+            self._tell(f"Pushing to remote '{name}'{kept}, where other machines look for it: {', '.join(named)}.")
+            upload(store, list({item.key: item for load in wanted for item in files[load]}.values()))
+            upload(store, [load.folder for load in wanted if load.folder])
+            self._there |= {(name, load.oid) for load in wanted}
+
+    def _store(self, name: str) -> Objects:
+        if name not in self._stores:
+            self._stores[name] = open_remote(self._data.remote(name))
+        return self._stores[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Load:
+    """Objects of the head's cache."""
+
+    out: Any
+    oid: str
+    files: tuple[Item, ...]
+    folder: Item | None
+    """The list of a directory's files, if it is one."""
+
+    @classmethod
+    def of(cls, out: Any, oid: str) -> _Load:
+        files = [oid] if not oid.endswith(_DIR) else _inside(out, oid)
+        folder = _item(out, oid) if oid.endswith(_DIR) else None
+        return cls(out=out, oid=oid, files=tuple(_item(out, file) for file in dict.fromkeys(files)), folder=folder)
+
+
+def is_cached(out: Any, oid: str) -> bool:
+    """Whether the head's cache has an object; of a directory, all its files."""
+    if not os.path.exists(_path(out, oid)):
+        return False
+    return not oid.endswith(_DIR) or all(os.path.exists(_path(out, file)) for file in _inside(out, oid))
+
+
+def _inside(out: Any, oid: str) -> list[str]:
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree.load(_cache(out), HashInfo("md5", oid))
+    return [str(hash_info.value) for _, (_, hash_info) in tree.iteritems()]
+
+
+def _item(out: Any, oid: str) -> Item:
+    path = _path(out, oid)
+    return Item(key=_key(oid), path=path, size=os.stat(path).st_size)
+
+
+def _path(out: Any, oid: str) -> str:
+    return str(_cache(out).oid_to_path(oid))
+
+
+def _cache(out: Any) -> Any:
+    return out.repo.cache.repo
+
+
+def _key(oid: str) -> str:
+    return f"files/md5/{oid[:2]}/{oid[2:]}"
+
+
+def _named(found: Iterable[Need]) -> list[str]:
+    return list(dict.fromkeys(str(need.out) for need in found))
+
+
+def _listed(found: Iterable[Need]) -> str:
+    sizes = {str(need.out): need.out.meta.size if need.out.meta else None for need in found}
+    return ", ".join(f"'{name}' ({_readable(size)})" if size else f"'{name}'" for name, size in sizes.items())
+
+
+def _unfrozen(found: Iterable[Need]) -> str:
+    names = dict.fromkeys(need.out.stage.addressing for need in found if need.out.stage.frozen)
+    return f" (frozen: first `dvc unfreeze {' '.join(names)}`)" if names else ""
+
+
+def _readable(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < _STEP:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= _STEP
+    return f"{size:.1f} TiB"

@@ -1,0 +1,135 @@
+"""Deps that come from nowhere that is known: what makes them may be a stage that does not declare them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any, Final
+
+from dvc_ray.repo.tracked import Tracked
+
+_NO_PRODUCTS: Final = frozenset({".git", ".dvc", "__pycache__", ".gitignore"})
+"""What is not waited for: the first two are no data for DVC, the third Python fills by itself, the last DVC writes."""
+
+
+class Untracked:
+    """Finds the deps that no stage makes and neither Git nor DVC tracks, for one run.
+
+    Args:
+        repo: A ``dvc.repo.Repo``.
+    """
+
+    def __init__(self, repo: Any) -> None:
+        self._repo = repo
+        self._known: dict[str, bool] = {}
+        """Answers by path: many stages have the same deps."""
+        self._nested: dict[str, Callable[[str], bool]] = {}
+        """What Git tracks in submodules, by their folder."""
+
+    def of(self, stage: Any) -> tuple[str, ...]:
+        """Name such deps of a stage; none if its deps do not matter to it."""
+        if stage.frozen or stage.is_repo_import:
+            return ()
+        deps = [dep for dep in stage.deps if dep.protocol == "local"]
+        return tuple(dict.fromkeys(str(dep) for dep in deps if self._may_be_product(dep.fs_path)))
+
+    def _may_be_product(self, path: str) -> bool:
+        if path not in self._known:
+            self._known[path] = not self._is_made(path) and self._look(path)
+        return self._known[path]
+
+    @cached_property
+    def _outs(self) -> set[str]:
+        return {out.fs_path for out in self._repo.index.outs if out.protocol == "local"}
+
+    @cached_property
+    def _folders_of_outs(self) -> set[str]:
+        return {str(folder) for path in self._outs for folder in PurePath(path).parents}
+
+    @cached_property
+    def _tracked(self) -> Tracked | None:
+        """What Git tracks; None where there is no Git."""
+        from dvc.scm import NoSCM
+
+        scm = self._repo.scm
+        if isinstance(scm, NoSCM):
+            return None
+        return scm.is_tracked if isinstance(scm.is_tracked, Tracked) else Tracked(scm)
+
+    def _is_made(self, path: str) -> bool:
+        """Whether a path is an out of a stage, ``.dvc`` files included, or lies in one."""
+        return path in self._outs or any(str(folder) in self._outs for folder in PurePath(path).parents)
+
+    def _look(self, path: str) -> bool:
+        if not os.path.exists(path):
+            return path not in self._folders_of_outs
+        if os.path.isdir(path):
+            return self._has_product(path)
+        return self._may_be_written(path) and not self._is_kept(path)
+
+    def _has_product(self, folder: str) -> bool:
+        if not self._in_tree(folder):
+            return _writable(folder) or any(map(_writable, _under(folder)))
+        ignored = self._repo.dvcignore.is_ignored_file
+        return any(
+            not self._is_made(path) and not self._is_kept(path) and _writable(path) and not ignored(path)
+            for path in _under(folder)
+        )
+
+    def _may_be_written(self, path: str) -> bool:
+        return _writable(path) or (os.path.islink(path) and _writable(os.path.realpath(path)))
+
+    def _is_kept(self, path: str) -> bool:
+        """Whether Git tracks a file, and what it leads to if it is a link; without Git all files count as code."""
+        if self._tracked is None:
+            return self._in_tree(path)
+        real = os.path.realpath(path)
+        if os.path.islink(path) and not (self._is_made(real) or self._is_in_index(real) or not _writable(real)):
+            return False
+        return self._is_in_index(path)
+
+    def _is_in_index(self, path: str) -> bool:
+        assert self._tracked is not None  # noqa: S101
+        return self._in_tree(path) and (self._tracked(path) or self._is_in_submodule(path))
+
+    def _is_in_submodule(self, path: str) -> bool:
+        """Whether a path lies in a submodule, which Git tracks as one name, and is tracked there."""
+        for folder in map(str, PurePath(path).parents):
+            if folder == self._tree:
+                return False
+            if folder not in self._nested and os.path.lexists(os.path.join(folder, ".git")):
+                self._nested[folder] = self._submodule(folder)
+            if folder in self._nested:
+                return self._nested[folder](path)
+        return False
+
+    def _submodule(self, folder: str) -> Callable[[str], bool]:
+        """What tells whether a submodule tracks a file; of a repository that is none, nothing is tracked."""
+        assert self._tracked is not None  # noqa: S101
+        if not self._tracked(folder):
+            return lambda _path: False
+        index = type(self._repo.scm.dulwich.repo)(folder).open_index()
+        names = {os.fsdecode(name) for name in index}
+        return lambda path: os.path.relpath(path, folder) in names
+
+    @cached_property
+    def _tree(self) -> str:
+        return str(self._repo.root_dir if self._tracked is None else self._repo.scm.root_dir)
+
+    def _in_tree(self, path: str) -> bool:
+        return path == self._tree or path.startswith(self._tree + os.sep)
+
+
+def _under(folder: str) -> Iterator[str]:
+    """The files in a folder, in all depth, and its links."""
+    for top, names, files in os.walk(folder):
+        links = [name for name in names if os.path.islink(os.path.join(top, name))]
+        names[:] = [name for name in names if name not in _NO_PRODUCTS]
+        yield from (os.path.join(top, name) for name in (*files, *links) if name not in _NO_PRODUCTS)
+
+
+def _writable(path: str) -> bool:
+    """Whether this user can write to a path or replace it; else nothing that they run can make it."""
+    return os.access(path, os.W_OK) or os.access(os.path.dirname(path), os.W_OK)

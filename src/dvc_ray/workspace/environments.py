@@ -1,0 +1,241 @@
+"""Environments that commands use or make: none may name a workspace, which will be gone.
+
+Managers are told where the user's project is (`dvc_ray.repo.managers`). What gets by that (``pip install -e .``,
+``uv run --project .``, ``python -m venv``) writes absolute paths of where it was called: into an environment of the
+user's that the workspace has as a link, or into a new one that comes home. They are made to name the user's tree.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import quote
+
+from dvc_ray.paths import is_under
+from dvc_ray.values.task import StageTask
+
+_SLACK: Final = 2_000_000_000
+"""Nanoseconds by which a file system's clock may be behind ours."""
+_DEEP: Final = 3
+"""Levels under a folder of environments in which one may lie: ``.pixi/envs/default``."""
+_PARENTS: Final = re.compile(r"\..+|.*envs?")
+"""Names of folders of environments; others may be data in any number of folders."""
+_LARGEST: Final = 1 << 20
+"""Bytes of a file that is looked into."""
+_NAMED: Final = ("VIRTUAL_ENV", "CONDA_PREFIX", "HATCH_ENV_TYPE_VIRTUAL_PATH", "UV_PROJECT_ENVIRONMENT")
+"""Variables that name an environment."""
+_PROJECTS: Final = ("UV_PROJECT", "PDM_PROJECT")
+"""Variables that name a project which has its environment in ``.venv``."""
+_HOLDERS: Final = frozenset(
+    {"pyproject.toml", "setup.py", "Pipfile", "pixi.toml", "requirements.txt", "environment.yml"}
+)
+"""Files beside which a command may look for an environment."""
+_MAKES: Final = re.compile(r"(?<![.\w/-])(?:venv|virtualenv)(?!\w)")
+_OF_PYTHON: Final = frozenset({"pyvenv.cfg", "conda-meta"})
+_OF_NODE: Final = frozenset({".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml"})
+_HOOKS: Final = (".pth", ".egg-link", ".py")
+"""Endings of files in site-packages that lead to what is installed editable."""
+
+
+class Environments:
+    """Those of one attempt: what its command writes into them is looked through when it has ended.
+
+    Args:
+        task: The attempt, on the machine of the user's tree.
+    """
+
+    def __init__(self, task: StageTask) -> None:
+        self._task = task
+        self._env = dict(task.env)
+        self._since = 0
+        self._links: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        """Prepare for a command: an environment that a manager will make in the user's tree is to be seen here, too."""
+        self._since = time.time_ns() - _SLACK
+        self._links = tuple(self._promised())
+        for link in self._links:
+            os.symlink(self._at_home(link), link)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have the environments name the user's tree where a command has had them name its workspace."""
+        task = self._task
+        swap = _Swap(task.workspace, task.home)
+        for folder in self._folders():
+            _mend(folder, swap, self._since)
+        for folder in _holders(task):
+            with contextlib.suppress(OSError):
+                swap.rewrite(os.path.join(folder, ".pdm-python"))
+        for link in self._links:
+            with contextlib.suppress(OSError):
+                if os.path.islink(link):  # it was never the command's
+                    os.unlink(link)
+
+    def _at_home(self, path: str) -> str:
+        return os.path.join(self._task.home, os.path.relpath(path, self._task.workspace))
+
+    def _promised(self) -> Iterator[str]:
+        cmd = self._task.definition.get("cmd") or ""
+        if self._env.get("UV_PROJECT_ENVIRONMENT") or _MAKES.search(cmd if isinstance(cmd, str) else "\n".join(cmd)):
+            return
+        outs = set(self._task.outs)
+        for project in dict.fromkeys(self._env[name] for name in _PROJECTS if name in self._env):
+            part = os.path.relpath(os.path.join(project, ".venv"), self._task.home)
+            link = os.path.join(self._task.workspace, part)
+            wanted = not part.startswith(os.pardir) and not is_under(part, outs)
+            if wanted and not os.path.lexists(link) and os.path.isdir(os.path.dirname(link)):
+                yield link
+
+    def _folders(self) -> tuple[str, ...]:
+        """Environments that the command may have written to, by their real paths."""
+        which = shutil.which("python", path=self._env.get("PATH", ""))
+        found = [sys.prefix, os.path.dirname(os.path.dirname(which)) if which else ""]
+        found += (self._env[name] for name in _NAMED if self._env.get(name))
+        found += (os.path.join(self._env[name], ".venv") for name in _PROJECTS if self._env.get(name))
+        code = {os.path.dirname(path) for path in self._task.code}
+        for folder in _holders(self._task):
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(folder):
+                    part = os.path.relpath(entry.path, self._task.workspace)
+                    if entry.is_dir() and entry.name not in {".dvc", ".git"} and part not in code:
+                        found += _within(entry.path, _DEEP)
+        real = (os.path.realpath(folder) for folder in found if os.path.isabs(folder))
+        return tuple(dict.fromkeys(folder for folder in real if _is_environment(folder)))
+
+
+def _holders(task: StageTask) -> tuple[str, ...]:
+    """Folders of a workspace in which an environment may lie."""
+    wdir = os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
+    beside = (os.path.dirname(path) for path in task.code if os.path.basename(path) in _HOLDERS)
+    parts = dict.fromkeys(os.path.normpath(part) for part in (".", task.project, task.cwd, wdir, *beside))
+    return tuple(os.path.normpath(os.path.join(task.workspace, part)) for part in parts)
+
+
+def _within(folder: str, deep: int) -> Iterator[str]:
+    if _is_environment(folder):
+        yield folder
+    elif deep > 1 and (deep < _DEEP or _PARENTS.fullmatch(os.path.basename(folder))):
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(folder):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _within(entry.path, deep - 1)
+
+
+def is_environment(folder: str) -> bool:
+    """Whether a folder is a whole that one tool makes: two of them are not to be mixed."""
+    return any(os.path.lexists(os.path.join(folder, name)) for name in _OF_PYTHON | _OF_NODE)
+
+
+def _is_environment(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in _OF_PYTHON)
+
+
+class _Swap:
+    """One path in place of another, in files.
+
+    Args:
+        old: What is to be named no more; absolute.
+        new: What is named instead.
+    """
+
+    def __init__(self, old: str, new: str) -> None:
+        pairs = {os.fsencode(old): os.fsencode(new), quote(old).encode(): quote(new).encode()}  # URLs quote
+        self._pairs = [(re.compile(re.escape(was) + rb"(?![\w.-])"), to) for was, to in pairs.items()]
+
+    def rewrite(self, path: str) -> bool:
+        """Rewrite a text file, so that whoever reads it finds one version or the other; whether there was cause."""
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            return False
+        data = new = Path(path).read_bytes()
+        if b"\0" in data:
+            return False
+        for pattern, to in self._pairs:
+            new = pattern.sub(lambda _, to=to: to, new)  # type: ignore[misc]
+        if new != data:
+            replace(path, new, found)
+        return new != data
+
+
+def replace(path: str, data: bytes, like: os.stat_result) -> None:
+    """Put a file in place of another by a rename: some tools link what they install to a cache of theirs."""
+    temporary = f"{path}.dvc-ray.{os.getpid()}"
+    try:
+        Path(temporary).write_bytes(data)
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, like.st_uid, like.st_gid)
+        os.chmod(temporary, stat.S_IMODE(like.st_mode))
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _mend(folder: str, swap: _Swap, since: int) -> None:
+    mended = set()
+    records = []
+    for path in _written(folder, since):
+        with contextlib.suppress(OSError):  # another stage's command has replaced it, or the disk is read-only
+            if os.path.basename(path) == "RECORD":
+                records.append(path)
+            elif swap.rewrite(path):
+                mended.add(path)
+    for path in records if mended else ():
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            _record(path, mended)
+
+
+def _written(folder: str, since: int) -> Iterator[str]:
+    """Files in those places of an environment where tools write absolute paths, if they have changed since."""
+    yield from _new([os.path.join(folder, "pyvenv.cfg")], since)
+    for name in ("bin", "conda-meta"):
+        yield from _new(_names(os.path.join(folder, name)), since)
+    for kernel in _names(os.path.join(folder, "share/jupyter/kernels")):
+        yield from _new([os.path.join(kernel, "kernel.json")], since)
+    for python in _names(os.path.join(folder, "lib")):
+        if os.path.basename(python).startswith("python"):
+            names = list(_names(os.path.join(python, "site-packages")))
+            yield from _new((path for path in names if path.endswith(_HOOKS)), since)
+            for about in _new((path for path in names if path.endswith(".dist-info")), since):
+                yield from _new((os.path.join(about, name) for name in ("direct_url.json", "RECORD")), since)
+
+
+def _names(folder: str) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        yield from (os.path.join(folder, name) for name in os.listdir(folder))
+
+
+def _new(paths: Iterable[str], since: int) -> Iterator[str]:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_ctime_ns >= since:
+                yield path
+
+
+def _record(path: str, mended: set[str]) -> None:
+    """Let a RECORD (PEP 376) have the hash and size of files as they are now."""
+    site = os.path.dirname(os.path.dirname(path))
+    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    new = [_line(line, site, mended) for line in lines]
+    if new != lines:
+        replace(path, "".join(new).encode(), os.lstat(path))
+
+
+def _line(line: str, site: str, mended: set[str]) -> str:
+    name, digest, size = [*line.rstrip("\r\n").rsplit(",", 2), "", ""][:3]
+    file = os.path.normpath(os.path.join(site, name.strip('"')))
+    if not digest or not size or file not in mended:
+        return line
+    data = Path(file).read_bytes()
+    text = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={text},{len(data)}{line[len(line.rstrip()) :]}"

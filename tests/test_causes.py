@@ -1,0 +1,73 @@
+"""Users of the library find DVC's own exception as the cause of ours."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from dvc.dependency.base import DependencyDoesNotExistError
+from dvc.exceptions import CyclicGraphError, NoOutputOrStageError, NotDvcRepoError, OutputDuplicationError
+from dvc.output import OutputAlreadyTrackedError
+from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+from dvc.utils.strictyaml import YAMLSyntaxError
+
+from dvc_ray import api
+from dvc_ray.errors import DvcRayError, NotAProjectError
+from dvc_ray.values.run import Selection
+from tests import stock
+from tests.conftest import Locally
+from tests.test_run import Make, one, report
+
+BAD: dict[str, tuple[str, Selection, type[Exception]]] = {
+    "a cycle": (
+        "stages: {a: {cmd: x, deps: [b], outs: [a]}, b: {cmd: x, deps: [a], outs: [b]}}",
+        Selection(),
+        CyclicGraphError,
+    ),
+    "an out of two stages": (
+        "stages: {a: {cmd: x, outs: [a]}, b: {cmd: x, outs: [a]}}",
+        Selection(),
+        OutputDuplicationError,
+    ),
+    "no such stage": (one("echo > out.txt"), Selection(targets=("dvc.yaml:two",)), StageNotFound),
+    "no such file": (one("echo > out.txt"), Selection(targets=("sub/dvc.yaml",)), StageFileDoesNotExistError),
+    "no YAML": ("stages: {a: [", Selection(), YAMLSyntaxError),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_dvc_rejects_before_a_run(project: Make, locally: Locally, name: str) -> None:
+    text, selection, kind = BAD[name]
+    root = project({"in.txt": ""})
+    (root / "dvc.yaml").write_text(text)
+    with pytest.raises(DvcRayError) as caught:
+        locally(root, selection)
+    assert type(caught.value.__cause__) is kind
+    with stock.in_directory(root), pytest.raises(DvcRayError) as planned:
+        api.make_plan(selection)
+    assert type(planned.value.__cause__) is kind
+    with stock.in_directory(root), pytest.raises(DvcRayError) as tried:
+        api.exp_run(selection=selection)
+    assert isinstance(tried.value.__cause__, kind if kind is not StageNotFound else NoOutputOrStageError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
+
+
+def test_no_project(tmp_path: Path) -> None:
+    with stock.in_directory(tmp_path), pytest.raises(NotAProjectError) as caught:
+        api.make_plan()
+    assert isinstance(caught.value.__cause__, NotDvcRepoError)
+
+
+def test_a_missing_dep(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt")})
+    found = report(locally(root), "one").exception
+    assert found is not None
+    assert type(found.__cause__) is DependencyDoesNotExistError
+
+
+def test_an_out_that_git_tracks(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": one("echo > out.txt"), "in.txt": "", "out.txt": ""})
+    found = report(locally(root), "one").exception
+    assert found is not None
+    assert type(found.__cause__) is OutputAlreadyTrackedError

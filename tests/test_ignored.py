@@ -1,0 +1,182 @@
+"""Ignored and undeclared files of the user's tree: a command sees and writes them as under `dvc repro`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from dvc_ray import api
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.repo.ignored import Ignored, split, without
+from dvc_ray.values.report import RunResult
+from dvc_ray.values.run import Experiment, RunOptions
+from tests import stock
+from tests.conftest import Locally
+from tests.test_features import same_files, twin
+from tests.test_run import Make, one
+
+IGNORE = "/.env\n/scratch\n*.log\n/partly\n__pycache__\n/cfg/local.toml\n/gone\n/again\n/link\n"
+
+
+def both(root: Path, locally: Locally, *, step: str = "echo") -> tuple[Path, RunResult]:
+    """Run stock's and ours on copies of one project, whatever comes of it."""
+    other = twin(root)
+    stock.dvc(other, "repro")
+    result = locally(root)
+    for at in (other, root):
+        stock.sh(at, step)
+    return other, result
+
+
+COMMANDS = {
+    "reads": "test -f .env && cat .env cfg/local.toml scratch/deep/er > out.txt",
+    "writes in place": "echo more >> .env; echo x > scratch/new; echo y >> my.log; cp .env out.txt",
+    "replaces a file": "echo new > t && mv t .env; echo n > u && mv u my.log; rm cfg/local.toml; echo > out.txt",
+    "replaces a folder": "rm -rf scratch; mkdir -p scratch/other; echo 1 > scratch/other/f; echo > out.txt",
+    "removes a folder": "rm -r scratch; rm -f my.log; echo > out.txt",
+    "folder to file": "rm -rf scratch; echo file > scratch; echo > out.txt",
+    "file to folder": "rm my.log; mkdir my.log; echo 1 > my.log/f; echo > out.txt",
+    "makes new ones": "mkdir gone; echo 1 > gone/f; echo 1 > other.log; echo > out.txt",
+    "lists them": "found=$(ls -A . scratch | grep -v dvc); echo $found > out.txt; find -H scratch -name er >> out.txt",
+    "changes modes": "chmod 600 my.log; chmod +x .env; echo > out.txt",
+    "fails after writing": "echo half > .env; rm -r scratch; exit 3",
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_as_under_stock(project: Make, locally: Locally, kind: str) -> None:
+    root = project({"dvc.yaml": one(COMMANDS[kind]), "in.txt": "", ".gitignore": IGNORE, "cfg/tracked": ""})
+    (root / "scratch/deep").mkdir(parents=True)
+    (root / "scratch/deep/er").write_text("er\n")
+    (root / ".env").write_text("MODE=production\n")
+    (root / "my.log").write_text("history\n")
+    (root / "cfg/local.toml").write_text("k = 1\n")
+    other, _ = both(root, locally)
+    assert same_files(other, root)
+    assert not locally.warnings
+    assert not list((root / ".dvc/tmp/ray/runs").glob("*/kept"))
+
+
+PARTLY = """
+stages:
+  a:
+    cmd:
+    - cat partly/own > partly/a.txt; echo 1 > partly/undeclared; mkdir -p partly/sub
+    - cp partly/a.txt partly/sub/b.txt
+    deps: [in.txt]
+    outs: [partly/a.txt, partly/sub/b.txt]
+  b: {cmd: ls partly partly/sub partly/whole/deep > b.txt, deps: [partly/a.txt, partly/sub/b.txt], outs: [b.txt]}
+"""
+
+
+def test_a_folder_that_is_ignored_with_outs_in_it(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": PARTLY, "in.txt": "", ".gitignore": IGNORE})
+    (root / "partly/whole/deep").mkdir(parents=True)
+    (root / "partly/whole/deep/f").write_text("f\n")
+    (root / "partly/own").write_text("own\n")
+    other, _ = both(root, locally)
+    assert same_files(other, root)
+
+
+def test_an_out_of_another_stage_is_no_dep_by_being_there(project: Make, locally: Locally) -> None:
+    text = """
+stages:
+  a: {cmd: cp in.txt data/a.txt, deps: [in.txt], outs: [data/a.txt]}
+  b: {cmd: cat data/a.txt > b.txt, deps: [in.txt], outs: [b.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": "1\n", ".gitignore": "/data\n"})
+    (root / "data").mkdir()
+    (root / "data/mine").write_text("mine\n")
+    assert stock.dvc(root, "repro") == 0
+    (root / "in.txt").write_text("2\n")
+    result = locally(root)
+    assert "Its output names 'data/a.txt'" in result.failed[0].error
+    assert (root / "data/mine").read_text() == "mine\n"
+
+
+def test_the_bare_workspace_is_there_for_who_wants_it(
+    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "test ! -e .env && test ! -e scratch/f && echo > out.txt"
+    root = project({"dvc.yaml": one(command, "{bare_workspace: true}"), "in.txt": "", ".gitignore": IGNORE})
+    (root / ".env").write_text("MODE=production\n")
+    (root / "scratch").mkdir()
+    (root / "scratch/f").write_text("f")
+    assert not locally(root).failed
+    (root / "dvc.yaml").write_text(one(command))
+    force = RunOptions(force=True)
+    assert locally(root, options=force).failed, "it is not what one gets unasked"
+    (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
+    assert not locally(root, options=force).failed
+    (root / "dvc.yaml").write_text(one(command, "{bare_workspace: false}"))
+    assert locally(root, options=force).failed, "what the stage says, wins"
+    monkeypatch.setenv("DVC_RAY_BARE_WORKSPACE", "true")
+    (root / "dvc.yaml").write_text(one(command))
+    assert not locally(root, options=force).failed
+
+
+def test_what_cannot_be_linked_or_read_is_there_all_the_same(project: Make, locally: Locally) -> None:
+    command = "test -L link && test -p partly/pipe && ls partly/socket > out.txt"
+    text = (
+        one(command)
+        .replace("out.txt]", "out.txt, partly/out.txt]")
+        .replace("> out.txt", "| tee partly/out.txt > out.txt")
+    )
+    root = project({"dvc.yaml": text, "in.txt": "", ".gitignore": IGNORE})
+    (root / "partly").mkdir()
+    os.mkfifo(root / "partly/pipe")
+    os.symlink("nowhere", root / "link")
+    with socket.socket(socket.AF_UNIX) as listening, stock.in_directory(root):
+        listening.bind("partly/socket")
+    assert not locally(root).failed
+    assert os.readlink(root / "link") == "nowhere"
+
+
+@pytest.mark.parametrize("temp", [False, True])
+def test_in_an_experiment(project: Make, locally: Locally, *, temp: bool) -> None:
+    """As under `dvc exp run`, which works in the workspace; with `--temp`, stock has none of them either."""
+    command = 'ls -A .env scratch > out.txt 2>&1; echo ${p} >> scratch/seen; echo "p ${p}" > t; mv t .env'
+    text = one(command).replace("outs:", "params: [p]\n    outs:")
+    root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "p: 1\n", ".gitignore": IGNORE + "/t\n"})
+    (root / "scratch").mkdir()
+    (root / "scratch/seen").write_text("before\n")
+    (root / ".env").write_text("MODE=production\n")
+    other = twin(root)
+    flags = ["--temp"] if temp else []
+    stock.dvc(other, "exp", "run", "-S", "p=2", "-n", "one", *flags)
+    with stock.in_directory(root):
+        api.exp_run(Experiment(params=("p=2",), name="one", temp=temp), executor=LocalExecutor())
+    assert same_files(other, root)
+
+
+def test_two_stages_that_replace_one_file(project: Make, locally: Locally) -> None:
+    text = """
+stages:
+  a: {cmd: "echo a > t.log && mv t.log my.log; echo a > a.txt", deps: [in.txt], outs: [a.txt]}
+  b: {cmd: "echo b > t.log && mv t.log my.log; echo b > b.txt", deps: [in.txt], outs: [b.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": "", ".gitignore": "*.log\n"})
+    (root / "my.log").write_text("history\n")
+    other, _ = both(root, locally)
+    assert same_files(other, root)
+
+
+def test_folders_are_split_where_dvc_has_something_in_them(tmp_path: Path) -> None:
+    for path in ("a/b/c/out", "a/b/x", "a/y/z", "whole/f", "data/out/f", "f.log"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    entries = ("a", "whole", "data/out", "f.log")
+    outs = ("a/b/c/out", "data/out")
+    found = split(str(tmp_path), entries, outs, (*outs, "a/b/x", "no/where"))
+    assert found == Ignored(links=("a/b/x", "a/y", "f.log", "whole"), folders=("a", "a/b", "a/b/c"))
+    assert without(found, ["a/b"]) == Ignored(links=("a/y", "f.log", "whole"), folders=("a",))
+
+
+def test_absolute_paths_made_where_the_command_runs(project: Make, locally: Locally) -> None:
+    command = 'cp "$PWD/in.txt" "$(pwd)/out.txt" && cat "$DVC_ROOT/sub/x" >> $PWD/out.txt'
+    root = project({"dvc.yaml": one(command), "in.txt": "in\n", "sub/x": "x\n"})
+    other, _ = both(root, locally)
+    assert same_files(other, root)

@@ -1,0 +1,103 @@
+"""What a command leaves that nobody may write to, for a user who is not root."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import stock
+
+OURS = """
+import sys
+from dvc_ray import api
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.values.run import Experiment, RunOptions
+
+options = RunOptions(force="--force" in sys.argv)
+if "exp" in sys.argv:
+    result, saved = api.exp_run(Experiment(name="one"), None, options, executor=LocalExecutor())
+    assert saved is not None and saved.applied, saved
+else:
+    result = api.repro(None, options, executor=LocalExecutor())
+sys.exit("; ".join(report.error for report in result.reports if report.error) or 0)
+"""
+PROJECT = {
+    "dvc.yaml": """
+stages:
+  cached: {cmd: mkdir -p out/sub && cp in.txt out/sub/a && chmod -R a-w out, deps: [in.txt], outs: [out]}
+  plain: {cmd: mkdir -p m && cp in.txt m/a && chmod -R a-w m, deps: [in.txt], outs: [m: {cache: false}]}
+  inside:
+    cmd: mkdir -p far/way && cp in.txt far/way/a && chmod a-w far/way far
+    deps: [in.txt]
+    outs: [far/way: {cache: false}]
+  undeclared:
+    cmd: mkdir -p left/over && cp in.txt left/over/a && chmod a-w left/over && cp in.txt u.txt
+    deps: [in.txt]
+    outs: [u.txt]
+  last: {cmd: cat out/sub/a m/a far/way/a > last.txt, deps: [out, m, far/way], outs: [last.txt]}
+""",
+    "in.txt": "1\n",
+}
+
+
+def _as_anybody() -> None:
+    """Take from root what lets it write where modes forbid it; what it owns is its own as any user's is."""
+    if os.getuid() == 0:
+        assert ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0) == 0
+
+
+_PR_CAPBSET_DROP = 24
+_CAP_DAC_OVERRIDE = 1
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root,
+        preexec_fn=_as_anybody,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    stock.sh(tmp_path, "chmod -R u+rwX .")
+
+
+def modes(root: Path) -> dict[str, str]:
+    found = {
+        str(path.relative_to(root)): oct(path.lstat().st_mode)
+        for top in ("out", "m")
+        for path in (root / top).rglob("*")
+    }
+    return found | {name: oct((root / name).stat().st_mode) for name in ("out", "m", "far/way")}
+
+
+@pytest.mark.parametrize("verb", ["repro", "exp"])
+def test_folders_that_a_command_has_closed_come_home(folder: Path, verb: str) -> None:
+    theirs, ours = folder / "stock", folder / "ours"
+    theirs.mkdir()
+    for name, text in PROJECT.items():
+        (theirs / name).write_text(text)
+    stock.initialise(theirs)
+    stock.sh(folder, "cp -a stock ours")
+    command = ["repro"] if verb == "repro" else ["exp", "run", "-n", "one"]
+    done = run(theirs, "-m", "dvc", *command)
+    assert done.returncode == 0, done.stderr
+    done = run(ours, "-c", OURS, verb)
+    assert done.returncode == 0, done.stderr
+    assert modes(theirs) == modes(ours)
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+    assert not list((ours / ".dvc/tmp/ray/runs").glob("*/work/*"))
+    # Again: stock DVC cannot remove the outs of the last run.
+    again = run(theirs, "-m", "dvc", *command, "--force"), run(ours, "-c", OURS, verb, "--force")
+    assert [each.returncode != 0 for each in again] == [True, verb == "repro"], again

@@ -1,0 +1,206 @@
+"""Nothing of the user's is touched before all of ours that can fail has succeeded."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dvc_ray.errors import ClusterError, DvcRayError
+from dvc_ray.values.run import Experiment
+from tests import stock
+from tests.conftest import Cli, Locally
+
+Make = Callable[[dict[str, str]], Path]
+
+ONE = """
+stages:
+  one:
+    cmd: mkdir -p folder && cp in.txt plain.txt && cp in.txt cached.txt && cp in.txt folder/a && cp in.txt kept.txt
+    deps: [in.txt]
+    outs:
+    - cached.txt
+    - folder
+    - plain.txt: {cache: false}
+    - kept.txt: {persist: true}
+"""
+
+STEPS = {
+    "the snapshot": "dvc_ray.repo.snapshot.listing",
+    "ignored files": "dvc_ray.repo.project.split",
+    "the task": "dvc_ray.repo.tasks.make",
+    "the environment": "dvc_ray.repo.tasks._environment",
+    "submitting": "dvc_ray.executors.local.LocalExecutor.submit",
+    "a workspace used again": "dvc_ray.workspace.reuse.claim",
+    "a file of the workspace": "dvc_ray.workspace.materialise.Putter.__call__",
+    "a link of the workspace": "dvc_ray.workspace.materialise._share",
+    "folders of the workspace": "dvc_ray.workspace.materialise._make_folders",
+    "its configuration": "dvc_ray.repo.bare.configure",
+    "what was copied": "dvc_ray.workspace.reuse.record",
+    "its stamps": "dvc_ray.workspace.materialise.stamps",
+    "hashes in the workspace": "dvc_ray.repo.hashes.carry",
+    "DVC in the workspace": "dvc.stage.loader.StageLoader.load_stage",
+    "stamps of deps": "dvc_ray.worker.look",
+    "the command's guard": "dvc_ray.command.run",
+}
+FAULTS = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    UnicodeEncodeError("ascii", "é", 0, 1, "ordinal"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
+    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    root = project({"dvc.yaml": ONE, "in.txt": "1\n", ".gitignore": "/ignored\n"})
+    (root / "ignored").write_text("mine\n")
+    assert stock.dvc(root, "repro") == 0
+    (root / "in.txt").write_text("2\n")
+    before = everything(root)
+    for fault in FAULTS:
+
+        def fail(*_args: object, _fault: Exception = fault, **_kwargs: object) -> None:
+            raise _fault
+
+        with monkeypatch.context() as patch:
+            put(patch, STEPS[step], fail)
+            with contextlib.suppress(DvcRayError, OSError, UnicodeError, MemoryError):
+                assert locally(root).failed
+        assert everything(root) == before
+    assert not locally(root).failed, "and it goes on where the fault is gone"
+    assert (root / "plain.txt").read_text() == "2\n"
+
+
+def test_a_ray_that_does_not_start_leaves_the_workspace_as_it_was(
+    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project({"dvc.yaml": ONE, "in.txt": "1\n"})
+    assert stock.dvc(root, "repro") == 0
+    (root / "in.txt").write_text("2\n")
+    before = everything(root)
+
+    def fail(*_args: object) -> None:
+        raise ClusterError("cannot start Ray on this machine: no loopback")
+
+    monkeypatch.setattr("dvc_ray.executors.local.LocalExecutor.submit", fail)
+    with pytest.raises(ClusterError):
+        locally(root)
+    assert everything(root) == before
+
+
+def test_an_unreadable_dep_leaves_the_outs_of_the_last_run(project: Make) -> None:
+    root = project({"dvc.yaml": ONE, "in.txt": "1\n"})
+    assert stock.dvc(root, "repro") == 0
+    (root / "in.txt").write_text("2\n")
+    (root / "in.txt").chmod(0)
+    before = everything(root)
+    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*powerless, sys.executable, "-m", "dvc_ray", "repro"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 255
+    assert "Permission denied" in done.stderr
+    assert everything(root) == before
+
+
+def test_a_project_whose_path_is_not_ascii(tmp_path: Path, locally: Locally) -> None:
+    root = tmp_path / "Проект mit ümläut"
+    root.mkdir()
+    (root / "dvc.yaml").write_text(ONE)
+    (root / "in.txt").write_text("1\n")
+    stock.initialise(root)
+    assert not locally(root).failed
+    assert (root / "plain.txt").read_text() == "1\n"
+    assert stock.dvc(root, "status") == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a project to somebody else")
+def test_a_project_of_another_owner(project: Make, cli: Cli) -> None:
+    """As a container's root has one: Git refuses, DVC works."""
+    root = project({"dvc.yaml": ONE, "in.txt": "1\n"})
+    assert stock.dvc(root, "repro") == 0
+    (root / "in.txt").write_text("2\n")
+    subprocess.run(["chown", "-R", "12345:12345", str(root)], check=True)
+    done = cli(root, "repro")
+    assert done.returncode == 0, done.stderr
+    assert (root / "plain.txt").read_text() == "2\n"
+    assert stock.dvc(root, "status") == 0
+
+
+def test_a_machine_without_git(project: Make, cli: Cli, tmp_path: Path) -> None:
+    root = project({"dvc.yaml": ONE, "in.txt": "1\n", ".gitignore": "/ignored\n"})
+    (root / "ignored").write_text("mine\n")
+    path = tmp_path / "bin"
+    path.mkdir()
+    for name in ("bash", "sh", "cp", "mkdir"):
+        (path / name).symlink_to(next(f"{at}/{name}" for at in ("/bin", "/usr/bin") if os.path.exists(f"{at}/{name}")))
+    done = cli(root, "repro", env={"PATH": str(path)})
+    assert done.returncode == 0, done.stderr
+    assert (root / "plain.txt").read_text() == "1\n"
+
+
+def test_an_experiment_that_cannot_run_leaves_the_workspace_as_it_was(
+    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc_ray import api
+    from dvc_ray.executors.local import LocalExecutor
+
+    root = project({"dvc.yaml": ONE + "    params: [p]\n", "in.txt": "1\n", "params.yaml": "p: 1\n"})
+    assert not locally(root).failed
+    stock.sh(root, "git add -A && git commit -qm run")
+    before = everything(root)
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    put(monkeypatch, "dvc_ray.workspace.materialise.stamps", fail)
+    with stock.in_directory(root), contextlib.suppress(DvcRayError):
+        result, saved = api.exp_run(Experiment(params=("p=2",)), executor=LocalExecutor())
+        assert result.failed
+        assert saved is None
+    assert everything(root) == before
+
+
+def put(patch: pytest.MonkeyPatch, name: str, what: Callable[..., None]) -> None:
+    """Put something in place of a function or method; a module may have the name of one."""
+    parts = name.split(".")
+    length = next(at for at in range(len(parts), 0, -1) if ".".join(parts[:at]) in sys.modules)
+    holder: object = sys.modules[".".join(parts[:length])]
+    for part in parts[length:-1]:
+        holder = getattr(holder, part)
+    patch.setattr(holder, parts[-1], what)
+
+
+def everything(root: Path) -> dict[str, tuple[int, bytes]]:
+    """All files of a project but Git's and DVC's own state: mode and content."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        part = path.relative_to(root).as_posix()
+        if path.is_file() and not part.startswith((".git/", ".dvc/tmp/", ".dvc/cache/")):
+            found[part] = (path.stat().st_mode, path.read_bytes())
+    return found
+
+
+REFUSED = {
+    "a missing dep": ("deps: [in.txt]", "dependency 'in.txt' does not exist"),
+    "a missing include": ("meta: {ray: {include: [no.txt]}}", "'no.txt' of 'meta.ray.include' does not exist"),
+    "an out of Git": ("outs: [of_git.txt]", "already tracked by SCM"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_dry_says_what_a_run_would_say(project: Make, cli: Cli, locally: Locally, kind: str) -> None:
+    field, text = REFUSED[kind]
+    root = project({"dvc.yaml": f"stages: {{one: {{cmd: echo, {field}}}}}", "of_git.txt": ""})
+    dry = cli(root, "repro", "--dry")
+    assert dry.returncode == 0
+    assert f"will fail: stage 'one': {text}" in dry.stdout or text in dry.stdout
+    assert text in locally(root).failed[0].error
