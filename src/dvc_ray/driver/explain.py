@@ -21,6 +21,12 @@ _FULL: Final = 1 << 21
 _KILLER: Final = "often that is the kernel's out-of-memory killer"
 _NO_GIT: Final = ("not a git repository", "invalidgitrepository", "git repositories", "noscm")
 """What git, GitPython, DVC's command line and its API say where there is no repository; lower case."""
+_WRITES: Final = (
+    "a stage cannot write to git",  # our hooks
+    *(f".git/{name}.lock" for name in ("index", "head", "packed-refs")),  # git, GitPython, dulwich
+    *("index is locked", "failed to lock file"),  # libgit2
+)
+"""What they say where they cannot write; lower case."""
 _LINE: Final = 1000
 """Characters shown of such a line."""
 
@@ -91,17 +97,30 @@ def full_disk(path: str) -> str:
     return ""
 
 
-def no_git(address: str, tail: Sequence[str]) -> str:
-    """Say that a stage workspace has no Git repository, to a command that looked for one."""
+def about_git(address: str, tail: Sequence[str], written: Sequence[str] = ()) -> str:
+    """Say what a command cannot have of Git, to one that failed for want of it; empty to any other.
+
+    Args:
+        address: The stage.
+        tail: The last lines of its output.
+        written: What it has written to the copy of Git's state in its workspace.
+    """
     text = "\n".join(tail).lower()
-    if not any(sign in text for sign in _NO_GIT):
-        return ""
-    return (
-        "\nIts output speaks of a Git repository: a stage's workspace has none, because a result that depends on Git's"
-        " state could not be reproduced from its deps."
-        "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
-        f" itself: dvc repro --single-item {address}"
-    )
+    itself = f"dvc repro --single-item {address}"
+    if written or any(sign in text for sign in _WRITES):
+        named = f" ({', '.join(written[:3])})" if written else ""
+        return (
+            f"\nIts command writes to Git{named}. A stage cannot: its workspace has a copy of the state of your"
+            " repository, locked and gone afterwards, because stages run at the same time."
+            f"\nLeave that to a command after the run, or run the stage with DVC itself: {itself}"
+        )
+    if any(sign in text for sign in _NO_GIT):
+        return (
+            "\nIts output speaks of a Git repository: a stage's workspace has none, or not all of it."
+            "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
+            f" itself: {itself}"
+        )
+    return ""
 
 
 def _signal_name(number: int) -> str:

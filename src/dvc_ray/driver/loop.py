@@ -417,7 +417,7 @@ class Driver:
         if stage.task is not None and result is not None:
             tail = explain.last_lines(stage.task.log)
             said = "\n".join(tail)
-            error += explain.missed(missed_files(stage.task, said)) + explain.no_git(stage.address, tail)
+            error += explain.missed(missed_files(stage.task, said)) + explain.about_git(stage.address, tail)
             error += explain.full_disk(stage.task.tree)
         self._release(stage, keep=keep)
         self._table.say(

@@ -1,0 +1,323 @@
+"""A copy of a Git repository's state, for commands that ask Git: see `dvc_ray.workspace.git_copy`.
+
+Made without the git program, of plain files (gitrepository-layout(5)): the commits, trees and contents stay where they
+are, the copy names the place (``objects/info/alternates``). Git reads there and never writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dvc_ray.repo import unasked
+from dvc_ray.values.git import GitTemplates
+
+_REASON: Final = "dvc-ray: a stage cannot write to Git. What its workspace has is a copy."
+_HOOK: Final = f"#!/bin/sh\necho '{_REASON}' >&2\nexit 1\n"
+_HOOKS: Final = {
+    "pre-commit": _HOOK,
+    "pre-push": _HOOK,
+    # Every change of a ref goes through this one. It is also told afterwards, and of what it has refused.
+    "reference-transaction": _HOOK.replace("\n", '\n[ "$1" = prepared ] || exit 0\n', 1),
+}
+_LOCKS: Final = ("index.lock", "HEAD.lock", "packed-refs.lock", "shallow.lock")
+"""With these there, Git and the libraries that do without its program take a file for locked. To read needs no lock."""
+
+_LOGS: Final = ("logs/HEAD", "logs/refs/stash")
+"""What Git asks to say where a detached HEAD comes from, and to list stashes."""
+_LOG_BYTES: Final = 1 << 14
+_CORE: Final = frozenset(
+    {"abbrev", "attributesfile", "autocrlf", "bigfilethreshold", "checkroundtripencoding", "eol", "excludesfile"}
+    | {"filemode", "ignorecase", "precomposeunicode", "quotepath", "repositoryformatversion", "safecrlf"}
+    | {"sparsecheckout", "sparsecheckoutcone", "symlinks"}
+)
+_EXTENSIONS: Final = frozenset({"objectformat", "compatobjectformat", "partialclone"})
+_REMOTE: Final = frozenset({"url", "pushurl", "fetch", "tagopt", "promisor", "partialclonefilter"})
+_SECTIONS: Final = frozenset(
+    {"author", "branch", "color", "column", "committer", "describe", "i18n", "index", "lfs", "log", "pretty", "push"}
+    | {"status", "submodule", "tag", "user", "versionsort"}
+)
+_RUNS: Final = frozenset({"diff", "filter", "merge"})
+"""Sections that name programs."""
+_OWN: Final = (
+    # The files are copies, with the time and size of the user's: Git need not read them to know that they are the same.
+    (b"checkstat", b"minimal"),
+    (b"trustctime", b"false"),
+    (b"untrackedcache", b"false"),  # what the index has of it is about another folder, and Git says so each time
+    (b"fsmonitor", b"false"),
+    (b"bare", b"false"),
+    (b"logallrefupdates", b"false"),
+)
+_SECRET: Final = re.compile(rb"(https?://)[^/@\s]*@")
+"""Who and with which password, in a URL."""
+_OBJECT: Final = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
+_PACKED: Final = b"# pack-refs with: peeled sorted \n"
+_UNKNOWN: Final = b"?\n"
+"""Stands after the object of a ref that may be a tag or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repository:
+    """Where a repository's files are."""
+
+    tree: str
+    own: str
+    """Its folder of this work tree."""
+    common: str
+    """Its folder of all work trees; mostly the same."""
+
+
+def prepare(tree: str, repositories: Iterable[str], directory: str, also: str | None = None) -> GitTemplates:
+    """Copy the state of a work tree's repository, and of those within it.
+
+    What cannot be copied, a repository of another kind for example, is left out; see `GitTemplates`.
+
+    Args:
+        tree: Root of the work tree.
+        repositories: Others within it, relative to it.
+        directory: An empty one to write to; it has to stay while there are workspaces.
+        also: Root of the work tree that this one is a copy of: its refs, settings and objects are there too.
+    """
+    places = []
+    for number, path in enumerate(("", *repositories)):
+        if os.path.lexists(os.path.join(tree, path, ".git")) or path:
+            folder = os.path.join(directory, str(number))
+            found = [place for root in (tree, also) if root is not None and (place := _open(root, path)) is not None]
+            places.append((path, folder if _copied(found, folder) else ""))
+    return GitTemplates(tuple(places))
+
+
+def _open(tree: str, path: str) -> _Repository | None:
+    root = os.path.join(tree, path)
+    own = unasked.git_dir(root)
+    return _Repository(os.path.realpath(root), own, unasked.common_dir(own)) if own is not None else None
+
+
+def _copied(found: Sequence[_Repository], folder: str) -> bool:
+    """Make a template of a repository and the one it is a copy of; False if there is none, or it cannot be copied."""
+    if not found:
+        return False
+    try:
+        _copy(found, folder)
+    except (OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _copy(found: Sequence[_Repository], folder: str) -> None:
+    first, last = found[0], found[-1]
+    for part in ("objects/info", "info", "hooks", "refs"):
+        os.makedirs(os.path.join(folder, part))
+    _write(folder, "config", _config(last, os.path.join(folder, "hooks")))
+    _write(folder, "HEAD", _head(first.own))
+    _write_refs(found, folder)
+    stores = [store for repository in found for store in _stores(os.path.join(repository.common, "objects"))]
+    _write(folder, "objects/info/alternates", b"".join(os.fsencode(store) + b"\n" for store in dict.fromkeys(stores)))
+    shallow = {line for repository in found for line in _read(repository.common, "shallow").splitlines(keepends=True)}
+    texts = {
+        "shallow": b"".join(sorted(shallow)),
+        "info/attributes": _read(last.common, "info/attributes"),
+        "info/grafts": _read(last.common, "info/grafts"),
+        "info/sparse-checkout": _read(first.own, "info/sparse-checkout"),
+        **{name: _end(_read(first.own, name)) for name in _LOGS},
+    }
+    for name, text in texts.items():
+        if text:
+            _write(folder, name, text)
+    _write(folder, "info/exclude", _read(last.common, "info/exclude"))
+    _copy_index(first.own, folder)
+    _refuse(folder)
+
+
+def _copy_index(directory: str, folder: str) -> None:
+    for name in os.listdir(directory):
+        if name == "index" or name.startswith("sharedindex."):
+            shutil.copy2(os.path.join(directory, name), os.path.join(folder, name))  # its time counts, too
+
+
+def _refuse(folder: str) -> None:
+    """Have writers find locks, and hooks."""
+    for name in _LOCKS:
+        _write(folder, name, f"{_REASON}\n".encode())
+    for name, script in _HOOKS.items():
+        _write(folder, f"hooks/{name}", script.encode())
+        os.chmod(os.path.join(folder, "hooks", name), 0o755)  # noqa: S103  Git runs it
+
+
+def _end(text: bytes) -> bytes:
+    """The last lines of a log."""
+    return text if len(text) < _LOG_BYTES else text[-_LOG_BYTES:].partition(b"\n")[2]
+
+
+def _head(directory: str) -> bytes:
+    path = os.path.join(directory, "HEAD")
+    return b"ref: " + os.fsencode(os.readlink(path)) + b"\n" if os.path.islink(path) else Path(path).read_bytes()
+
+
+def _write_refs(found: Sequence[_Repository], folder: str) -> None:
+    """Write all refs into one file, but those that point to another, and those that cannot stand there."""
+    refs: dict[bytes, bytes] = {}
+    for repository in reversed(found):  # the last ones count
+        refs |= _packed(repository)
+        for place in dict.fromkeys((repository.common, repository.own)):
+            refs |= dict(_loose(place))
+    refs |= _peeled(found, refs)
+    lines = [_PACKED]
+    for name, text in sorted(refs.items()):
+        if text.startswith(b"ref: ") or text.endswith(_UNKNOWN):
+            _write(folder, os.fsdecode(name), text.removesuffix(_UNKNOWN))
+        else:
+            lines.append(text.replace(b"\n", b" " + name + b"\n", 1))
+    _write(folder, "packed-refs", b"".join(lines))
+
+
+def _packed(repository: _Repository) -> dict[bytes, bytes]:
+    """Refs by name: the object, and in a line of its own what a tag there points to."""
+    text = _read(repository.common, "packed-refs")
+    unknown = b"" if b" peeled " in text.partition(b"\n")[0] else _UNKNOWN
+    entries = re.finditer(rb"^([0-9a-f]+) ([^\n]+)\n(\^[0-9a-f]+\n)?", text, re.MULTILINE)
+    return {entry[2]: entry[1] + b"\n" + (entry[3] or unknown) for entry in entries}
+
+
+def _loose(directory: str) -> Iterator[tuple[bytes, bytes]]:
+    """Refs that are files: the object, or ``ref:`` and another ref."""
+    for folder, _, names in os.walk(os.path.join(directory, "refs")):
+        for name in names:
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                text = Path(path).read_bytes().rstrip() + b"\n"
+                if not name.endswith(".lock") and (_OBJECT.fullmatch(text) or text.startswith(b"ref: ")):
+                    unknown = _UNKNOWN if _OBJECT.fullmatch(text) else b""
+                    yield os.fsencode(os.path.relpath(path, directory)), text + unknown
+
+
+def _peeled(found: Sequence[_Repository], refs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Of refs of which it is not known whether they name a tag object, what is found out."""
+    from dulwich.object_store import DiskObjectStore
+
+    known: dict[bytes, bytes] = {}
+    with contextlib.ExitStack() as stack:
+        stores = [DiskObjectStore(os.path.join(repository.common, "objects")) for repository in found]
+        for store in stores:
+            stack.callback(store.close)
+        for name, text in refs.items():
+            first = text.removesuffix(_UNKNOWN)
+            if first == text:
+                continue
+            if not name.startswith(b"refs/tags/"):  # of others, a reader of the file takes nothing for granted
+                known[name] = first
+                continue
+            try:
+                inner = _inner(stores, first.strip())
+            except Exception:  # noqa: BLE001, S112  one of dulwich's many kinds: an object of another hash, a broken one
+                continue
+            known[name] = first + (b"^" + inner + b"\n" if inner != first.strip() else b"")
+    return known
+
+
+def _inner(stores: Sequence[Any], sha: bytes) -> bytes:
+    """What a tag object, and a tag of a tag, is of."""
+    from dulwich.objects import Tag
+
+    for store in stores:
+        if sha in store:
+            found = store[sha]
+            return _inner(stores, bytes(found.object[1])) if isinstance(found, Tag) else sha
+    raise KeyError(sha)
+
+
+def _stores(store: str) -> Iterator[str]:
+    """A store of objects, and all that it names: Git does not follow relative paths further than once."""
+    seen: dict[str, None] = {}
+    waiting = [store]
+    while waiting:
+        store = os.path.realpath(waiting.pop(0))
+        if "\n" in store or store.startswith(('"', "#")):
+            raise ValueError(store)  # such a path would have to be quoted
+        if store not in seen and os.path.isdir(store):
+            seen[store] = None
+            lines = os.fsdecode(_read(store, "info/alternates")).splitlines()
+            waiting += [os.path.join(store, line) for line in lines if line and line[0] != "#"]
+    yield from seen
+
+
+_Section = tuple[bytes, ...]
+
+
+def _config(repository: _Repository, hooks: str) -> bytes:
+    """The settings that change what Git answers, and ours; no secrets, and nothing that leads to the user's tree.
+
+    Raises:
+        ValueError: The repository is of a kind that this copy cannot be.
+    """
+    own = [*_OWN, (b"hookspath", os.fsencode(hooks))]
+    text: dict[_Section, list[tuple[bytes, bytes]]] = {(b"core",): own, (b"gc",): [(b"auto", b"0")]}
+    trusted = _is_ours(repository)
+    for section, key, value in _settings(repository):
+        name = (section[0].decode().lower(), key.decode().lower())
+        if name == ("extensions", "refstorage") and value != b"files":
+            raise ValueError(value)
+        if _is_wanted(*name, trusted=trusted):
+            text.setdefault(section, []).append((key, value))
+    return b"".join(_section(section, pairs) for section, pairs in text.items())
+
+
+def _settings(repository: _Repository) -> Iterator[tuple[_Section, bytes, bytes]]:
+    """Section, key and value of each setting of a repository."""
+    from dulwich.config import ConfigFile
+
+    for path in (os.path.join(repository.common, "config"), os.path.join(repository.own, "config.worktree")):
+        if os.path.exists(path):
+            config = ConfigFile.from_path(path)
+            for section in config.sections():
+                for key, value in config.items(section):
+                    yield section, key, value
+
+
+def _is_wanted(section: str, key: str, *, trusted: bool) -> bool:
+    if section == "core":
+        return key in _CORE
+    if section == "extensions":
+        return key in _EXTENSIONS
+    if section == "remote":
+        return key in _REMOTE
+    return section in _SECTIONS or (trusted and section in _RUNS)
+
+
+def _is_ours(repository: _Repository) -> bool:
+    """Whether Git would run the programs that a repository's settings name: not those of another owner."""
+    ours = {os.geteuid()}
+    if os.geteuid() == 0:
+        ours.add(int(os.environ.get("SUDO_UID", "0")))
+    return all(os.stat(path).st_uid in ours for path in (repository.tree, repository.own))
+
+
+def _section(section: _Section, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    inner = b" " + _quoted(section[1]) if len(section) > 1 else b""
+    return b"[" + section[0] + inner + b"]\n" + b"".join(b"\t%b = %b\n" % (key, _quoted(value)) for key, value in pairs)
+
+
+def _quoted(value: bytes) -> bytes:
+    public = _SECRET.sub(rb"\1", value)
+    escaped = public.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n").replace(b"\t", b"\\t")
+    return b'"' + escaped + b'"'
+
+
+def _read(folder: str, name: str) -> bytes:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return Path(folder, name).read_bytes()
+    return b""
+
+
+def _write(folder: str, name: str, text: bytes) -> None:
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(text)

@@ -1,0 +1,14 @@
+"""What a stage's workspace gets of Git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GitTemplates:
+    """Folders to make the ``.git`` of a workspace of, and of the repositories within it."""
+
+    places: tuple[tuple[str, str], ...] = ()
+    """Where each goes, relative to the workspace (empty: its root), and the folder. The folder is empty where there is
+    a repository whose state cannot be copied: commands find none there, rather than the next one further up."""

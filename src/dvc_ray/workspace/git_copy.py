@@ -1,0 +1,124 @@
+"""Git in a stage's workspace: it answers as in the user's tree, and nothing that a command does to it reaches that.
+
+``.git`` is a folder of few small files: HEAD, refs, the index, settings. Its objects are the user's, to read. Writing
+is refused: locks that nobody will release are there already, and hooks say why. What gets past them (a setting, an
+object, a commit made by a library) is in the workspace and gone with it: `written` finds it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from dvc_ray.paths import is_under
+from dvc_ray.values.git import GitTemplates
+
+NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
+"""A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
+_EXCLUDE: Final = os.path.join("info", "exclude")
+_ALONE: Final = frozenset({"config", _EXCLUDE, "logs/HEAD", "logs/refs/stash"})
+"""Files that commands may write to without making them anew."""
+_STATE: Final = ("HEAD", "index", "packed-refs")
+_ALWAYS: Final = "**/.dvc/tmp\n**/.dvc/config.local\n"
+"""What a workspace has of its own."""
+
+
+def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> None:
+    """Give a workspace its ``.git``, and one to each repository within.
+
+    Args:
+        templates: From `dvc_ray.repo.git_view`, on this machine.
+        workspace: The workspace, which has none yet.
+        hidden: What Git is to ignore in it, relative to it: what is a link there and a folder in the user's tree.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    ignored: dict[str, list[str]] = {path: [] for path, _ in templates.places}
+    for name in hidden:
+        within = [path for path in ignored if not path or is_under(name, {path})]
+        if within:
+            ignored[max(within, key=len)].append(name)
+    for path, template in templates.places:
+        root = os.path.join(workspace, path)
+        os.makedirs(root, exist_ok=True)
+        if template:
+            _put(template, os.path.join(root, ".git"), "")
+            _exclude(template, os.path.join(root, ".git"), (name.removeprefix(f"{path}/") for name in ignored[path]))
+        else:
+            Path(root, ".git").write_text(NO_GIT, encoding="ascii")
+
+
+def written(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
+    """What commands have written to Git in a workspace in spite of all: it is lost, and nobody has told them.
+
+    Libraries that do without the git program take no notice of hooks.
+
+    Args:
+        templates: As for `place`.
+        workspace: The workspace.
+
+    Returns:
+        Refs and files of ``.git``, with the path of their repository.
+    """
+    found = []
+    for path, template in templates.places:
+        here = os.path.join(workspace, path, ".git")
+        if template and os.path.isdir(here):
+            packed = Path(template, "packed-refs").read_bytes().splitlines()
+            names = sorted({*_STATE, *_files(template, "refs"), *_files(here, "refs")})
+            found += [os.path.join(path, name) for name in names if not _is_same(template, here, packed, name)]
+    return tuple(found)
+
+
+def _files(folder: str, part: str) -> Iterator[str]:
+    for inner, _, names in os.walk(os.path.join(folder, part)):
+        yield from (os.path.relpath(os.path.join(inner, name), folder) for name in names)
+
+
+def _is_same(template: str, here: str, packed: Sequence[bytes], name: str) -> bool:
+    """Whether a file of the state is as it was; a ref may also be what it is in the file of all refs."""
+    before, now = os.path.join(template, name), os.path.join(here, name)
+    if os.path.lexists(before) and os.path.lexists(now):
+        return os.path.samefile(before, now) or filecmp.cmp(before, now, shallow=False)
+    if not os.path.lexists(now):
+        return not os.path.lexists(before)
+    return name.endswith(".lock") or Path(now).read_bytes().strip() + b" " + os.fsencode(name) in packed
+
+
+def _put(source: str, target: str, part: str) -> None:
+    """Put a folder of a template, by links: whoever changes such a file puts a new one in its place."""
+    os.mkdir(target)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            path, name = os.path.join(target, entry.name), os.path.join(part, entry.name)
+            if name in {"hooks", _EXCLUDE}:  # hooks are where they are
+                continue
+            if entry.is_dir():
+                _put(entry.path, path, name)
+            elif name in _ALONE or not _linked(entry.path, path):
+                shutil.copy2(entry.path, path)
+
+
+def _linked(source: str, target: str) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _exclude(template: str, target: str, paths: Iterable[str]) -> None:
+    text = Path(template, _EXCLUDE).read_bytes()
+    lines = b"".join(_pattern(path) + b"\n" for path in paths)
+    Path(target, _EXCLUDE).write_bytes(text + (b"\n" if text else b"") + _ALWAYS.encode() + lines)
+
+
+def _pattern(path: str) -> bytes:
+    """A line of a .gitignore that matches one path."""
+    signs = (bytes((sign,)) for sign in os.fsencode(path))
+    return b"/" + b"".join(b"?" if sign in b"\r\n" else b"\\" * (sign in b"\\*?[ ") + sign for sign in signs)
