@@ -388,9 +388,52 @@ stages:
     assert same_files(other, root)
 
 
+ASKS = """
+git rev-parse HEAD && git rev-parse --show-prefix && git branch --show-current && git describe --tags --dirty --always
+git log --oneline -3 && git status --porcelain && git diff --stat && git show HEAD:in.txt && git remote get-url origin
+git rev-list --count HEAD && git check-ignore .venv my.log && git -C sub rev-parse --show-prefix
+python -c 'import dvc.api as d; print(d.read("in.txt", rev="v1"))' && dvc params diff
+"""
+
+
+def test_a_command_that_asks_git(project: Make, locally: Locally) -> None:
+    files = {"in.txt": "one\n", "params.yaml": "a: 1\n", "sub/f": "", ".gitignore": ".venv/\n*.log\n"}
+    root = project({"dvc.yaml": one(" && ".join(f"({line}) >> out.txt" for line in ASKS.split("\n") if line)), **files})
+    stock.sh(
+        root, "git tag v1 && git remote add origin https://example.com/x.git && echo more >> in.txt && touch new my.log"
+    )
+    stock.sh(root, "mkdir .venv && touch .venv/f && git commit -qam second && echo edit >> sub/f && git branch other")
+    other = twin(root)
+    assert stock.dvc(other, "repro") == 0
+    assert not locally(root).failed
+    assert same_files(other, root)
+    assert "v1-1-g" in (root / "out.txt").read_text()
+
+
+WRITES = {
+    "a commit": "echo x >> in.txt && git commit -qam mine",
+    "the index": "git add in.txt",
+    "a tag": "git tag mine",
+    "a branch": "git checkout -q -b mine",
+    "by a library": 'python -c \'import pygit2; r = pygit2.Repository("."); r.create_reference("refs/tags/a", r.head.target)\'',
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_a_command_that_writes_to_git_is_refused(project: Make, locally: Locally, kind: str) -> None:
+    script = 'import pygit2; r = pygit2.Repository("."); r.create_reference("refs/tags/a", r.head.target)'
+    root = project({"dvc.yaml": one(f"{WRITES[kind]} && echo > out.txt"), "in.txt": "", "tag.py": script})
+    before = stock.sh(root, "git for-each-ref && git log && git ls-files -s && git branch --show-current")
+    error = report(locally(root), "one").error
+    assert "Its command writes to Git" in error
+    assert "dvc repro --single-item one" in error
+    assert stock.sh(root, "git for-each-ref && git log && git ls-files -s && git branch --show-current") == before
+
+
 @pytest.mark.parametrize("cmd", ["git rev-parse HEAD", "dvc params diff"])
-def test_a_command_that_asks_git(project: Make, locally: Locally, cmd: str) -> None:
-    root = project({"dvc.yaml": one(f"{cmd} > out.txt"), "in.txt": "", "params.yaml": "a: 1\n"})
+def test_a_bare_workspace_has_no_git(project: Make, locally: Locally, cmd: str) -> None:
+    text = one(f"{cmd} > out.txt", "{bare_workspace: true}")
+    root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "a: 1\n"})
     error = report(locally(root), "one").error
     assert "Its output speaks of a Git repository: a stage's workspace has none" in error
 

@@ -8,6 +8,7 @@
     work/<n>/              stage workspaces; gone when the run ends
     work/<n>.result        what became of the attempt in it, until the driver has taken it
     work/<n>.copies        what was copied into it
+    work/git/<n>           what their .git is made of: a copy of the state of a repository
     work/idle/<n>          workspaces whose attempt is over, for others to be made of
     storage/               what `dvc_ray.storage_path` gives on one machine
 """
@@ -74,6 +75,11 @@ class RunPaths:
     def work(self) -> Path:
         """Parent of the stage workspaces."""
         return self.root / "work"
+
+    @property
+    def git(self) -> Path:
+        """What the workspaces' ``.git`` are made of."""
+        return self.work / "git"
 
     def workspace(self, number: int) -> Path:
         """Workspace of the run's attempt ``number``; short, because commands make sockets in it."""

@@ -38,6 +38,7 @@ from dvc_ray.workspace import (
     misplaced_outs,
     stale_outs,
     written_in_place,
+    written_to_git,
 )
 
 
@@ -97,6 +98,7 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         deleted=found.deleted,
         created=found.created,
         replaced=found.replaced,
+        git_written=attempt.git_written,
         stale=attempt.stale(),
         timed_out=attempt.why is command.End.TIMEOUT,
     )
@@ -201,6 +203,7 @@ class _Attempt:
         self.made: Materialised | None = None
         self.code: int | None = None
         self.why = command.End.EXIT
+        self.git_written: tuple[str, ...] = ()
 
     def run(self) -> tuple[StageState, dict[str, object] | None, str]:
         """Run the stage: its end, its entry of dvc.lock, an error."""
@@ -253,6 +256,7 @@ class _Attempt:
             )
         self.why, self.code = done.why, done.code
         self._check_cache(before)
+        self._check_git()
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
 
@@ -278,6 +282,12 @@ class _Attempt:
         if self.code is None or self.has_lost_its_workspace():
             return ()  # as long as no command has run, nothing of the user's is touched
         return stale_outs(self.task)
+
+    def _check_git(self) -> None:
+        """Refuse the result of a command that has written to Git past all that keeps it from that: it is lost."""
+        self.git_written = written_to_git(self.task.git, self.task.workspace)
+        if self.git_written and self.code == 0:
+            raise ProjectError("its command wrote to Git, which a stage cannot")
 
     def _check_cache(self, before: Mapping[str, Content]) -> None:
         """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""

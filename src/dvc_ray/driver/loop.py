@@ -262,6 +262,7 @@ class Driver:
             settings=settings,
             options=self._options,
             grace=self._grace,
+            git=str(self._paths.git),
             surroundings=self._surroundings,
         )
         try:
@@ -417,7 +418,9 @@ class Driver:
         if stage.task is not None and result is not None:
             tail = explain.last_lines(stage.task.log)
             said = "\n".join(tail)
-            error += explain.missed(missed_files(stage.task, said)) + explain.about_git(stage.address, tail)
+            error += explain.missed(missed_files(stage.task, said)) + explain.about_git(
+                stage.address, tail, result.git_written
+            )
             error += explain.full_disk(stage.task.tree)
         self._release(stage, keep=keep)
         self._table.say(

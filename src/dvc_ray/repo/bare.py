@@ -73,7 +73,8 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     project = os.path.normpath(os.path.join(task.workspace, task.project))
-    with contextlib.closing(Repo(project)) as repo, _commands_by(execute):
+    # We need no Git here, whatever the command sees of it: neither tracked files nor .gitignore are looked at.
+    with contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo, _commands_by(execute):
         pairs = [(os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given]
         hashes.carry(task.state_dir, repo.state, pairs)
         hashes.know(repo.state, known)

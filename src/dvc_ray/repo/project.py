@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import choosing, git, managers, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, git_view, managers, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignored import Ignored, notable, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.untracked import Untracked
+from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
@@ -59,6 +60,7 @@ class Project:
         self._added: set[str] = set()
         """Files that stages of this run have made and nobody declares; relative to `tree`."""
         self._ask = managers.Asker()
+        self._git: GitTemplates | None = None
         self._ignored: Ignored | None = None
         self._one_by_one = False
 
@@ -405,13 +407,22 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        undeclared = self._undeclared(bare=self._apart is not None or _is_bare(request))
+        bare = self._apart is not None or _is_bare(request)
+        undeclared = self._undeclared(bare=bare)
+        if not bare:
+            undeclared = replace(undeclared, git=self._git_templates(request.git))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
                 return tasks.make(self._repo, stage, undeclared, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
             return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
+
+    def _git_templates(self, directory: str) -> GitTemplates:
+        if self._git is None:
+            also = self._copy.of if self._copy and self._copy.listing else None
+            self._git = git_view.prepare(self.tree, self.listing().repositories, directory, also)
+        return self._git
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
         """Name what Git ignores here and stages may want to have, on machines that do not have it.

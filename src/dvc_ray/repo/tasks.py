@@ -16,6 +16,7 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports, managers
 from dvc_ray.repo.ignored import Ignored, without
 from dvc_ray.settings import parse
+from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 
@@ -39,6 +40,8 @@ class Request:
     settings: StageSettings
     options: RunOptions
     grace: float
+    git: str
+    """Where what is Git's of workspaces is kept during the run."""
     surroundings: Surroundings | None = None
     """Likewise the caller's."""
 
@@ -64,6 +67,8 @@ class Undeclared:
     ignored: Ignored = field(default_factory=Ignored)
     ask: managers.Ask | None = None
     """Asks managers where environments are; None: the command is to find none of the user's."""
+    git: GitTemplates = field(default_factory=GitTemplates)
+    """What its ``.git`` is made of; nothing: it has none."""
 
 
 def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: Copy | None = None) -> StageTask:
@@ -118,7 +123,8 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         ignored=ignored.links,
         folders=ignored.folders,
         outs=outs,
-        config=_config(repo, request.workspace),
+        config=_config(repo, request.workspace, with_git=bool(undeclared.git.places) and copy is None),
+        git=undeclared.git,
         state_dir=repo.site_cache_dir,
         env=_environment((root, home), request, ground, undeclared.ask),
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
@@ -299,12 +305,17 @@ def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
             yield from _relative(os.path.realpath(root), [real])
 
 
-def _config(repo: Any, workspace: str) -> dict[str, dict[str, Any]]:
-    """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets."""
+def _config(repo: Any, workspace: str, *, with_git: bool) -> dict[str, dict[str, Any]]:
+    """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets.
+
+    DVC in an experiment does not ask Git: DVCLive would add its files there (``Live.end``), and writing is refused.
+    """
     from dvc_ray.repo.snapshot import tree
 
     project = os.path.normpath(os.path.join(workspace, os.path.relpath(repo.root_dir, tree(repo))))
-    core = {"no_scm": True, "site_cache_dir": os.path.join(project, state_subdir()), "analytics": False}
+    core: dict[str, Any] = {"site_cache_dir": os.path.join(project, state_subdir()), "analytics": False}
+    if not with_git:
+        core["no_scm"] = True
     if jobs := repo.config["core"].get("checksum_jobs"):
         core["checksum_jobs"] = jobs
     cache: dict[str, Any] = {"dir": repo.cache.local_cache_dir}

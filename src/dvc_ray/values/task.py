@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Output
 from dvc_ray.values.run import GRACE
 from dvc_ray.values.stage import StageState
@@ -125,6 +126,8 @@ class StageTask:
     """All outs of the stage, relative to the tree."""
     config: dict[str, dict[str, Any]]
     """DVC configuration of the stage workspace."""
+    git: GitTemplates = field(default_factory=GitTemplates)
+    """What the workspace's ``.git`` is made of; nothing: it has none."""
     state_dir: str
     """Where DVC keeps the hashes it has computed for the user's tree."""
     env: tuple[tuple[str, str], ...]
@@ -192,6 +195,8 @@ class StageResult:
     timed_out: bool = False
     unreachable: bool = False
     """Whether its node could not reach a remote, before the command ran."""
+    git_written: tuple[str, ...] = ()
+    """What the command has written to Git in its workspace, which is lost."""
     note: str = ""
     """What else is wrong with its machine; begins with what separates it from the error."""
     parcel: Pack | None = None

@@ -5,6 +5,7 @@
 
 from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
 from dvc_ray.workspace.environments import Environments
+from dvc_ray.workspace.git_copy import written as written_to_git
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
@@ -43,4 +44,5 @@ __all__ = [
     "stamps_of_pack",
     "unpack",
     "written_in_place",
+    "written_to_git",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, StageResult, StageTask
 from dvc_ray.workspace.pack import is_inside
@@ -20,7 +21,7 @@ _VERSION = 1
 
 def write(task: StageTask, result: StageResult) -> bytes:
     """Write both down, without what nobody needs any more and may be secret: the environment, the remotes' options."""
-    bare = replace(task, env=(), elsewhere=None)
+    bare = replace(task, env=(), elsewhere=None, git=GitTemplates())
     return json.dumps({"version": _VERSION, "task": asdict(bare), "result": asdict(result)}, default=_as_text).encode()
 
 
@@ -56,7 +57,7 @@ def _as_text(value: object) -> str:
 
 def _task(found: dict[str, Any]) -> StageTask:
     known = {name: _tuple(value) for name, value in found.items() if name in _names(StageTask)}
-    return StageTask(**{**known, "elsewhere": Elsewhere(remotes=(), deps=())})
+    return StageTask(**{**known, "elsewhere": Elsewhere(remotes=(), deps=()), "git": GitTemplates()})
 
 
 def _result(found: dict[str, Any]) -> StageResult:

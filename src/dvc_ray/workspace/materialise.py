@@ -13,15 +13,12 @@ from typing import Final
 
 from dvc_ray.repo import bare
 from dvc_ray.values.task import StageTask
-from dvc_ray.workspace import reuse
+from dvc_ray.workspace import git_copy, reuse
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 """Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""
 CODE_LINK_FROM: Final = 1 << 23
 """Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
-_NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
-"""A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
-
 _INTERNAL: Final = frozenset({".dvc", ".git"})
 
 Stamp = tuple[int, int, int, int]
@@ -85,22 +82,28 @@ def materialise(
     bare.configure(str(project), task.config)
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
     (project / CODE_LIST).write_bytes(b"".join(name + b"\n" for name in names))
-    if os.path.lexists(os.path.join(task.tree, ".git")):
-        (root / ".git").write_text(_NO_GIT, encoding="ascii")
+    _put_git(task, root)
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
     reuse.record(str(root), task.code)
     return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))), shared=shared)
 
 
+def _put_git(task: StageTask, root: Path) -> None:
+    if task.git.places:
+        git_copy.place(task.git, str(root), task.ignored)
+    elif os.path.lexists(os.path.join(task.tree, ".git")):
+        (root / ".git").write_text(git_copy.NO_GIT, encoding="ascii")
+
+
 def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
-    """Stamp the files and links of a workspace, but not DVC's own and the .git stop."""
+    """Stamp the files and links of a workspace, but not DVC's own and Git's, at any depth."""
     for folder, names, files in os.walk(root):
         part = os.path.relpath(folder, root)
         links = [name for name in names if os.path.islink(os.path.join(folder, name))]
-        names[:] = [name for name in names if name != ".dvc" and name not in links]
+        names[:] = [name for name in names if name not in _INTERNAL and name not in links]
         for name in (*files, *links):
             path = name if part == "." else os.path.join(part, name)
-            if path != ".git":
+            if name != ".git":
                 yield path, stamp(os.path.join(folder, name))
 
 
