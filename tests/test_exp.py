@@ -298,7 +298,7 @@ def test_a_changed_workspace_is_left_as_it_is(project: Make, exp: Exp) -> None:
 
 
 def test_files_of_the_user_are_kept(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
-    """Rewritten and removed as in the workspace if the experiment was given them; else left as they are."""
+    """Rewritten and removed as in the workspace; in a bare one, what was not given is left as it is."""
     cmd = "echo more >> note.txt; rm gone.txt; echo new >> history.log; echo ${lr} > out.txt"
     text = f"stages: {{one: {{cmd: '{cmd}', params: [lr], outs: [out.txt]}}}}"
     theirs, ours = twins({"dvc.yaml": text, "params.yaml": "lr: 1\n", ".gitignore": "/history.log\n"})
@@ -306,16 +306,18 @@ def test_files_of_the_user_are_kept(twins: Callable[..., tuple[Path, Path]], exp
         for name in ("note.txt", "gone.txt", "history.log"):
             (root / name).write_text("mine\n")
     assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
+    bare = ours.parent / "bare"
+    stock.sh(ours, f"cp -a . '{bare}'")
     _, saved = exp(ours, Experiment(params=("lr=2",), name="one"))
     assert saved is not None
     assert saved.applied
-    assert (ours / "history.log").read_text() == "mine\n"
-    told = next(event.text for event in exp.events if isinstance(event, Notice) and event.level == "warning")
-    kept = ours / told.rpartition("the new one is ")[2].rstrip(".")
-    assert kept.read_text() == "new\n"
-    (theirs / "history.log").unlink()
-    (ours / "history.log").unlink()
     assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+    (bare / ".dvc/ray.toml").write_text("bare_workspace = true\n")
+    assert exp(bare, Experiment(params=("lr=2",), name="one"))[1] is not None
+    assert (bare / "history.log").read_text() == "mine\n"
+    told = next(event.text for event in exp.events if isinstance(event, Notice) and event.level == "warning")
+    kept = bare / told.rpartition("the new one is ")[2].rstrip(".")
+    assert kept.read_text() == "new\n"
 
 
 def test_the_project_imported_by_path_is_the_experiments(
@@ -409,7 +411,7 @@ def test_variables_that_name_a_repository(
     twins: Callable[..., tuple[Path, Path]], exp: Exp, variables: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They once made the experiment's directory look like the user's, and had that emptied."""
-    text = PLAIN["dvc.yaml"].replace("cp params", "if git rev-parse; then exit 9; fi; cp params")
+    text = PLAIN["dvc.yaml"].replace("cp params", "test $(git rev-parse --show-toplevel) = $DVC_ROOT && cp params")
     theirs, ours = twins(PLAIN)
     (ours / "dvc.yaml").write_text(text)
     stock.sh(ours, "git commit -qam asks")
