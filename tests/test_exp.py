@@ -13,10 +13,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from dvc_ray import api
 from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
@@ -756,6 +758,9 @@ def test_submodules_are_in_the_experiment(project: Make, exp: Exp, tmp_path: Pat
     assert (root / "lib/lib.txt").read_text() == "lib\n"
 
 
+@pytest.mark.skipif(
+    Version(version("dvc")) < Version("3.63"), reason="this DVC itself cannot: it adds files in submodules"
+)
 @pytest.mark.parametrize("dep", ["../lib", "."])
 def test_a_submodule_as_a_dep_and_as_the_place_to_work(
     twins: Callable[..., tuple[Path, Path]], exp: Exp, tmp_path: Path, dep: str
