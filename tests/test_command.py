@@ -171,10 +171,12 @@ def test_a_caller_that_hears_of_no_child_waits_for_the_command_all_the_same(tmp_
 def test_signals_are_as_dvc_would_leave_them(tmp_path: Path) -> None:
     """Ray blocks SIGINT in all it starts; a command must not inherit that."""
     show = "grep -E 'Sig(Blk|Ign)' /proc/self/status"
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests by nohup has it ignored
     expected = subprocess.run(["bash", "-c", show], capture_output=True, text=True, check=True).stdout
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
     try:
         _, heard = sh(tmp_path, show)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGHUP, hangup)
     assert heard == expected

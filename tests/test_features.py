@@ -415,7 +415,7 @@ WRITES = {
     "the index": "git add in.txt",
     "a tag": "git tag mine",
     "a branch": "git checkout -q -b mine",
-    "by a library": 'python -c \'import pygit2; r = pygit2.Repository("."); r.create_reference("refs/tags/a", r.head.target)\'',
+    "by a library": "python tag.py",
 }
 
 

@@ -180,3 +180,21 @@ def test_absolute_paths_made_where_the_command_runs(project: Make, locally: Loca
     root = project({"dvc.yaml": one(command), "in.txt": "in\n", "sub/x": "x\n"})
     other, _ = both(root, locally)
     assert same_files(other, root)
+
+
+@pytest.mark.parametrize("temp", [False, True])
+def test_git_answers_in_an_experiment(project: Make, locally: Locally, *, temp: bool) -> None:
+    """What DVC's own directory for an experiment has of Git, with `--temp`; else that of the workspace."""
+    asks = "git rev-parse HEAD; git status --porcelain; git describe --tags; git log --oneline; git diff --stat"
+    text = one("; ".join(f"{ask} >> out.txt 2>&1" for ask in asks.split("; "))).replace(
+        "outs:", "params: [p]\n    outs:"
+    )
+    root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "p: 1\n"})
+    stock.sh(root, "git tag v1")
+    other = twin(root)
+    for command in (("exp", "run", "-S", "p=2", "-n", "one", *(["--temp"] if temp else [])), ("exp", "apply", "one")):
+        assert stock.dvc(other, *command) == 0
+    with stock.in_directory(root):
+        api.exp_run(Experiment(params=("p=2",), name="one", temp=temp), executor=LocalExecutor())
+    assert stock.dvc(root, "exp", "apply", "one") == 0
+    assert (root / "out.txt").read_text() == (other / "out.txt").read_text()

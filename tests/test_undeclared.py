@@ -18,7 +18,7 @@ from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 from dvc_ray.values.task import WorkerEvent
 from tests import stock
-from tests.conftest import Locally
+from tests.conftest import Apart, Locally
 
 Make = Callable[[dict[str, str]], Path]
 TWO = """
@@ -133,6 +133,21 @@ def test_an_experiment(project: Make, tmp_path: Path, *, temp: bool) -> None:
         if not temp:
             for path in ("models/model.txt", "metrics.txt"):
                 assert (ours / path).read_text() == (theirs / path).read_text(), path
+
+
+@pytest.mark.parametrize("way", ["ignored", "not ignored", "in a subfolder"])
+def test_where_no_disk_is_shared(
+    way: str, project: Make, tmp_path: Path, apart: Apart, cloud: Callable[[Path, str], Path]
+) -> None:
+    theirs, ours = twins(project, tmp_path, WAYS[way])
+    cloud(ours, "ours")
+    for step in (1, 2):
+        for root in (theirs, ours):
+            change(root, step)
+        assert stock.dvc(theirs, "repro") == 0
+        assert not apart(ours).failed
+        assert (ours / "dvc.lock").read_text() == (theirs / "dvc.lock").read_text()
+        assert (ours / "models/model.txt").read_text() == f"lr: {step}\n"
 
 
 def planned(root: Path) -> Plan:

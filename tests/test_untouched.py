@@ -204,3 +204,25 @@ def test_dry_says_what_a_run_would_say(project: Make, cli: Cli, locally: Locally
     assert dry.returncode == 0
     assert f"will fail: stage 'one': {text}" in dry.stdout or text in dry.stdout
     assert text in locally(root).failed[0].error
+
+
+def test_a_machine_without_loopback_says_so_within_seconds(project: Make) -> None:
+    root = project({"dvc.yaml": ONE, "in.txt": "1\n"})
+    assert stock.dvc(root, "repro") == 0
+    (root / "in.txt").write_text("2\n")
+    before = everything(root)
+    cut_off = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--net"]
+    if subprocess.run([*cut_off, "true"], check=False, capture_output=True).returncode:
+        assert "CI" not in os.environ, "must run in CI"
+        pytest.skip("no right to make a network namespace; run the tests as root")
+    done = subprocess.run(
+        [*cut_off, sys.executable, "-m", "dvc_ray", "repro"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 255
+    assert "is the loopback interface up?" in done.stderr
+    assert everything(root) == before

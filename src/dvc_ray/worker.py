@@ -80,10 +80,10 @@ def run_stage(
 
 def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
     state, entry, error = attempt.run()
+    found = attempt.changes()
     if attempt.has_lost_its_workspace():
         state, entry = StageState.FAILED, None
         error = f"its workspace was removed while it ran: {task.workspace}. Nothing of yours was touched."
-    found = attempt.changes()
     return StageResult(
         address=task.address,
         attempt=task.attempt,
@@ -266,16 +266,19 @@ class _Attempt:
 
     def has_lost_its_workspace(self) -> bool:
         """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""
-        return self.made is not None and not os.path.exists(self._mark())
+        return self.made is not None and not all(map(os.path.exists, self._marks()))
 
-    def _mark(self) -> str:
-        return os.path.join(self.task.workspace, self.task.project, CODE_LIST)
+    def _marks(self) -> tuple[str, str]:
+        """Files of ours that a command has no reason to remove."""
+        project = os.path.join(self.task.workspace, self.task.project)
+        return os.path.join(project, CODE_LIST), os.path.join(project, ".dvc", "config.local")
 
     def changes(self) -> Changes:
         """What the command did beyond its outs."""
-        if self.made is None or self.has_lost_its_workspace():
-            return Changes(changed=(), deleted=(), created=())
-        return find_changes(self.task, self.made)
+        none = Changes(changed=(), deleted=(), created=())
+        found = none if self.made is None else find_changes(self.task, self.made)
+        # Asked last: what is being removed by somebody else meanwhile must not look removed by the command.
+        return none if self.has_lost_its_workspace() else found
 
     def stale(self) -> tuple[str, ...]:
         """Outs of the last run that are to go from the user's tree, as DVC removes them before it runs a command."""

@@ -16,6 +16,7 @@ from typing import Final
 from dvc_ray.command.surroundings import in_the_way, lift_limits
 from dvc_ray.errors import COMMAND, ClusterError
 from dvc_ray.executors.ray.starting import (
+    check_loopback,
     forget_ray,
     has_token,
     local_cpus,
@@ -151,6 +152,7 @@ class Connection:
         self._put_back()
 
     def _start_in_turn(self) -> None:
+        check_loopback()
         try:
             self._turn.wait(self._leave)
             with patience(self._leave):

@@ -126,6 +126,25 @@ def probe(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT).close()
 
 
+def check_loopback() -> None:
+    """See whether processes of this machine can reach each other, as Ray's must: it would try for minutes.
+
+    Raises:
+        OSError: They cannot, with what to do about it.
+    """
+    with socket.socket() as listening:
+        listening.settimeout(_PROBE_TIMEOUT)
+        try:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            socket.create_connection(listening.getsockname(), timeout=_PROBE_TIMEOUT).close()
+        except OSError as error:
+            raise OSError(
+                f"its processes cannot reach each other over 127.0.0.1 ({error}); is the loopback interface up?"
+                " `ip link set lo up`"
+            ) from error
+
+
 def use_token() -> bool:
     """Show the user's token to a cluster from now on, if there is one and nobody has said whether to.
 
