@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ _WRITES: Final = (
     *("index is locked", "failed to lock file"),  # libgit2
 )
 """What they say where they cannot write; lower case."""
+_NOT_SENT: Final = re.compile(
+    r"bad (tree )?object |not a tree object|not a valid object name|(unable to|cannot) read (tree )?[0-9a-f]{40}"
+    r"|invalid object \d+ |[0-9a-f]{40} missing|could not get object info"
+)
+"""What git and GitPython say of objects that are not there; lower case."""
 _LINE: Final = 1000
 """Characters shown of such a line."""
 
@@ -97,13 +103,14 @@ def full_disk(path: str) -> str:
     return ""
 
 
-def about_git(address: str, tail: Sequence[str], written: Sequence[str] = ()) -> str:
+def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *, elsewhere: bool = False) -> str:
     """Say what a command cannot have of Git, to one that failed for want of it; empty to any other.
 
     Args:
         address: The stage.
         tail: The last lines of its output.
         written: What it has written to the copy of Git's state in its workspace.
+        elsewhere: Whether it ran where the repository is not.
     """
     text = "\n".join(tail).lower()
     itself = f"dvc repro --single-item {address}"
@@ -119,6 +126,12 @@ def about_git(address: str, tail: Sequence[str], written: Sequence[str] = ()) ->
             "\nIts output speaks of a Git repository: a stage's workspace has none, or not all of it."
             "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
             f" itself: {itself}"
+        )
+    if elsewhere and _NOT_SENT.search(text):
+        return (
+            "\nIts command asks Git for what is not sent to other machines: contents of files that are as they were"
+            " committed, and what files once were. All commits are there, and the differences."
+            f"\nMake what it needs a dep, or run the stage with DVC itself: {itself}"
         )
     return ""
 

@@ -419,7 +419,7 @@ class Driver:
             tail = explain.last_lines(stage.task.log)
             said = "\n".join(tail)
             error += explain.missed(missed_files(stage.task, said)) + explain.about_git(
-                stage.address, tail, result.git_written
+                stage.address, tail, result.git_written, elsewhere=stage.task.elsewhere is not None
             )
             error += explain.full_disk(stage.task.tree)
         self._release(stage, keep=keep)

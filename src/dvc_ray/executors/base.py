@@ -87,7 +87,7 @@ class Executor(Protocol):
         Args:
             task: The attempt.
             settings: Of its stage, as this attempt has them.
-            packs: Files that it needs, where the head's disk is not; the first is the same for many attempts.
+            packs: Files that it needs, where the head's disk is not.
 
         Raises:
             ClusterError: The cluster cannot be started or reached.

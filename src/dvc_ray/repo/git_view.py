@@ -1,7 +1,8 @@
 """A copy of a Git repository's state, for commands that ask Git: see `dvc_ray.workspace.git_copy`.
 
 Made without the git program, of plain files (gitrepository-layout(5)): the commits, trees and contents stay where they
-are, the copy names the place (``objects/info/alternates``). Git reads there and never writes.
+are, the copy names the place (``objects/info/alternates``). Git reads there and never writes. A copy for machines that
+do not see the place has a pack with what answers for them: see `dvc_ray.repo.git_objects`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.repo import unasked
+from dvc_ray.repo import git_objects, unasked
 from dvc_ray.values.git import GitTemplates
 
 _REASON: Final = "dvc-ray: a stage cannot write to Git. What its workspace has is a copy."
@@ -29,7 +30,8 @@ _HOOKS: Final = {
 _LOCKS: Final = ("index.lock", "HEAD.lock", "packed-refs.lock", "shallow.lock")
 """With these there, Git and the libraries that do without its program take a file for locked. To read needs no lock."""
 
-_LOGS: Final = ("logs/HEAD", "logs/refs/stash")
+_HEAD_LOG: Final = "logs/HEAD"
+_LOGS: Final = (_HEAD_LOG, "logs/refs/stash")
 """What Git asks to say where a detached HEAD comes from, and to list stashes."""
 _LOG_BYTES: Final = 1 << 14
 _CORE: Final = frozenset(
@@ -39,6 +41,8 @@ _CORE: Final = frozenset(
 )
 _EXTENSIONS: Final = frozenset({"objectformat", "compatobjectformat", "partialclone"})
 _REMOTE: Final = frozenset({"url", "pushurl", "fetch", "tagopt", "promisor", "partialclonefilter"})
+_NOT_SENT: Final = frozenset({("extensions", "partialclone"), ("remote", "promisor"), ("remote", "partialclonefilter")})
+"""With these, Git asks a server for contents that it does not have: far more of them where the repository is not."""
 _SECTIONS: Final = frozenset(
     {"author", "branch", "color", "column", "committer", "describe", "i18n", "index", "lfs", "log", "pretty", "push"}
     | {"status", "submodule", "tag", "user", "versionsort"}
@@ -58,6 +62,8 @@ _SECRET: Final = re.compile(rb"(https?://)[^/@\s]*@")
 """Who and with which password, in a URL."""
 _OBJECT: Final = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 _PACKED: Final = b"# pack-refs with: peeled sorted \n"
+_LINKS: Final = 5
+"""How often a ref may point to another one, for Git."""
 _UNKNOWN: Final = b"?\n"
 """Stands after the object of a ref that may be a tag or not."""
 
@@ -73,7 +79,13 @@ class _Repository:
     """Its folder of all work trees; mostly the same."""
 
 
-def prepare(tree: str, repositories: Iterable[str], directory: str, also: str | None = None) -> GitTemplates:
+def prepare(
+    tree: str,
+    repositories: Iterable[str],
+    directory: str,
+    also: str | None = None,
+    changing: Callable[[str], bool] | None = None,
+) -> GitTemplates:
     """Copy the state of a work tree's repository, and of those within it.
 
     What cannot be copied, a repository of another kind for example, is left out; see `GitTemplates`.
@@ -83,14 +95,21 @@ def prepare(tree: str, repositories: Iterable[str], directory: str, also: str | 
         repositories: Others within it, relative to it.
         directory: An empty one to write to; it has to stay while there are workspaces.
         also: Root of the work tree that this one is a copy of: its refs, settings and objects are there too.
+        changing: Says of a path whether it may be written in the run; then the copy is one that can be sent to another
+            machine. None: it is for this one.
     """
     places = []
     for number, path in enumerate(("", *repositories)):
         if os.path.lexists(os.path.join(tree, path, ".git")) or path:
             folder = os.path.join(directory, str(number))
             found = [place for root in (tree, also) if root is not None and (place := _open(root, path)) is not None]
-            places.append((path, folder if _copied(found, folder) else ""))
+            inside = _inside(changing, path) if changing is not None else None
+            places.append((path, folder if _copied(found, folder, inside) else ""))
     return GitTemplates(tuple(places))
+
+
+def _inside(changing: Callable[[str], bool], base: str) -> Callable[[str], bool]:
+    return lambda path: changing(os.path.join(base, path))
 
 
 def _open(tree: str, path: str) -> _Repository | None:
@@ -99,41 +118,96 @@ def _open(tree: str, path: str) -> _Repository | None:
     return _Repository(os.path.realpath(root), own, unasked.common_dir(own)) if own is not None else None
 
 
-def _copied(found: Sequence[_Repository], folder: str) -> bool:
+def _copied(found: Sequence[_Repository], folder: str, changing: Callable[[str], bool] | None) -> bool:
     """Make a template of a repository and the one it is a copy of; False if there is none, or it cannot be copied."""
     if not found:
         return False
     try:
-        _copy(found, folder)
+        _copy(found, folder, changing)
     except (OSError, ValueError):
         shutil.rmtree(folder, ignore_errors=True)
         return False
     return True
 
 
-def _copy(found: Sequence[_Repository], folder: str) -> None:
+def _copy(found: Sequence[_Repository], folder: str, changing: Callable[[str], bool] | None) -> None:
     first, last = found[0], found[-1]
     for part in ("objects/info", "info", "hooks", "refs"):
         os.makedirs(os.path.join(folder, part))
-    _write(folder, "config", _config(last, os.path.join(folder, "hooks")))
+    _write(folder, "config", _config(last, sent=changing is not None))
     _write(folder, "HEAD", _head(first.own))
-    _write_refs(found, folder)
-    stores = [store for repository in found for store in _stores(os.path.join(repository.common, "objects"))]
-    _write(folder, "objects/info/alternates", b"".join(os.fsencode(store) + b"\n" for store in dict.fromkeys(stores)))
-    shallow = {line for repository in found for line in _read(repository.common, "shallow").splitlines(keepends=True)}
+    refs = _refs(found)
+    stores = tuple(dict.fromkeys(store for each in found for store in _stores(os.path.join(each.common, "objects"))))
+    shallow = frozenset(line for repository in found for line in _read(repository.common, "shallow").split())
+    if changing is None:
+        _write(folder, "objects/info/alternates", b"".join(os.fsencode(store) + b"\n" for store in stores))
+    else:
+        refs, shallow = _packed_up(found, _source(first, refs, stores, shallow, changing), folder)
+    _write_refs(refs, folder)
     texts = {
-        "shallow": b"".join(sorted(shallow)),
+        "shallow": b"".join(commit + b"\n" for commit in sorted(shallow)),
         "info/attributes": _read(last.common, "info/attributes"),
         "info/grafts": _read(last.common, "info/grafts"),
         "info/sparse-checkout": _read(first.own, "info/sparse-checkout"),
-        **{name: _end(_read(first.own, name)) for name in _LOGS},
+        **{name: _end(_read(first.own, name)) for name in _LOGS if changing is None or name == _HEAD_LOG},
     }
     for name, text in texts.items():
         if text:
             _write(folder, name, text)
     _write(folder, "info/exclude", _read(last.common, "info/exclude"))
-    _copy_index(first.own, folder)
     _refuse(folder)
+    if changing is not None:
+        _be_as_always(folder)
+    _copy_index(first.own, folder)
+
+
+def _source(
+    first: _Repository,
+    refs: Mapping[bytes, bytes],
+    stores: tuple[str, ...],
+    shallow: frozenset[bytes],
+    changing: Callable[[str], bool],
+) -> git_objects.Source:
+    head = _head(first.own)
+    for _ in range(_LINKS):
+        head = refs.get(head[5:].strip(), b"") if head.startswith(b"ref: ") else head
+    if not _OBJECT.match(head):
+        raise ValueError(head)  # a branch without a commit
+    return git_objects.Source(
+        tree=first.tree,
+        index=os.path.join(first.own, "index"),
+        stores=stores,
+        head=head.split()[0],
+        refs=refs,
+        shallow=shallow,
+        changing=changing,
+    )
+
+
+def _packed_up(
+    found: Sequence[_Repository], source: git_objects.Source, folder: str
+) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
+    """Write the objects; the refs to them, and the commits whose parents are not among them.
+
+    Raises:
+        ValueError: One is missing or broken, or the history is not what the commits say.
+    """
+    if any(_read(repository.common, "info/grafts") for repository in found):
+        raise ValueError("info/grafts")
+    try:
+        packed = git_objects.write(source, folder)
+    except OSError:
+        raise
+    except Exception as error:  # one of dulwich's many kinds
+        raise ValueError(str(error)) from error
+    return packed.refs, packed.shallow
+
+
+def _be_as_always(folder: str) -> None:
+    """Give files one time, so that nobody sends again what has not changed since the last run."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            os.utime(os.path.join(inner, name), (0, 0))
 
 
 def _copy_index(directory: str, folder: str) -> None:
@@ -161,14 +235,18 @@ def _head(directory: str) -> bytes:
     return b"ref: " + os.fsencode(os.readlink(path)) + b"\n" if os.path.islink(path) else Path(path).read_bytes()
 
 
-def _write_refs(found: Sequence[_Repository], folder: str) -> None:
-    """Write all refs into one file, but those that point to another, and those that cannot stand there."""
+def _refs(found: Sequence[_Repository]) -> dict[bytes, bytes]:
+    """All refs, by name; what tags are of, as far as that is known."""
     refs: dict[bytes, bytes] = {}
     for repository in reversed(found):  # the last ones count
         refs |= _packed(repository)
         for place in dict.fromkeys((repository.common, repository.own)):
             refs |= dict(_loose(place))
-    refs |= _peeled(found, refs)
+    return refs | _peeled(found, refs)
+
+
+def _write_refs(refs: Mapping[bytes, bytes], folder: str) -> None:
+    """Write all refs into one file, but those that point to another, and those that cannot stand there."""
     lines = [_PACKED]
     for name, text in sorted(refs.items()):
         if text.startswith(b"ref: ") or text.endswith(_UNKNOWN):
@@ -251,18 +329,21 @@ def _stores(store: str) -> Iterator[str]:
 _Section = tuple[bytes, ...]
 
 
-def _config(repository: _Repository, hooks: str) -> bytes:
+def _config(repository: _Repository, *, sent: bool) -> bytes:
     """The settings that change what Git answers, and ours; no secrets, and nothing that leads to the user's tree.
 
     Raises:
         ValueError: The repository is of a kind that this copy cannot be.
     """
-    own = [*_OWN, (b"hookspath", os.fsencode(hooks))]
-    text: dict[_Section, list[tuple[bytes, bytes]]] = {(b"core",): own, (b"gc",): [(b"auto", b"0")]}
+    text: dict[_Section, list[tuple[bytes, bytes]]] = {(b"core",): [*_OWN], (b"gc",): [(b"auto", b"0")]}
     trusted = _is_ours(repository)
     for section, key, value in _settings(repository):
         name = (section[0].decode().lower(), key.decode().lower())
         if name == ("extensions", "refstorage") and value != b"files":
+            raise ValueError(value)
+        if sent and name in _NOT_SENT:
+            continue
+        if sent and name == ("extensions", "objectformat") and value != b"sha1":
             raise ValueError(value)
         if _is_wanted(*name, trusted=trusted):
             text.setdefault(section, []).append((key, value))

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # a run on one machine should not pay for what it does not ne
     from dvc_ray.storage import Objects
     from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
+
+
+_DVC_WRITES: Final = frozenset({"dvc.lock", "dvc.yaml", ".gitignore"})
 
 
 def _is_bare(request: tasks.Request) -> bool:
@@ -410,19 +413,32 @@ class Project:
         bare = self._apart is not None or _is_bare(request)
         undeclared = self._undeclared(bare=bare)
         if not bare:
-            undeclared = replace(undeclared, git=self._git_templates(request.git))
+            undeclared = replace(undeclared, git=self._git_templates(request.git, sent=False))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
                 return tasks.make(self._repo, stage, undeclared, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
+            task = self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
+        return replace(task, git=self._git_elsewhere(request))
 
-    def _git_templates(self, directory: str) -> GitTemplates:
+    def _git_templates(self, directory: str, *, sent: bool) -> GitTemplates:
         if self._git is None:
             also = self._copy.of if self._copy and self._copy.listing else None
-            self._git = git_view.prepare(self.tree, self.listing().repositories, directory, also)
+            changing = self._changing() if sent else None
+            self._git = git_view.prepare(self.tree, self.listing().repositories, directory, also, changing)
         return self._git
+
+    def _changing(self) -> Callable[[str], bool]:
+        """What the run itself may write of files that Git tracks."""
+        outs = set(self.outs())
+        return lambda path: os.path.basename(path) in _DVC_WRITES or is_under(path, outs)
+
+    def _git_elsewhere(self, request: tasks.Request) -> GitTemplates:
+        """What goes to machines that do not see the repository; DVC itself, in the workspace there, does not ask it."""
+        if not _is_bare(request):
+            return self._git_templates(request.git, sent=True)
+        return GitTemplates((("", ""),)) if os.path.lexists(os.path.join(self.tree, ".git")) else GitTemplates()
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
         """Name what Git ignores here and stages may want to have, on machines that do not have it.

@@ -60,6 +60,8 @@ class Pack:
     id: str
     """A digest of all of it."""
     files: tuple[PackedFile, ...] = field(repr=False)
+    lasting: bool = False
+    """Whether many attempts of a run need it: a node fetches it once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Git in a stage's workspace: it answers as in the user's tree, and nothing that a command does to it reaches that.
 
-``.git`` is a folder of few small files: HEAD, refs, the index, settings. Its objects are the user's, to read. Writing
-is refused: locks that nobody will release are there already, and hooks say why. What gets past them (a setting, an
-object, a commit made by a library) is in the workspace and gone with it: `written` finds it.
+``.git`` is a folder of few small files: HEAD, refs, the index, settings. Its objects are the user's, to read; on
+another machine, a pack of those that answer. Writing is refused: locks that nobody will release are there already, and
+hooks say why. What gets past them (a setting, an object, a commit made by a library) is in the workspace and gone with
+it: `written` finds it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> Non
         os.makedirs(root, exist_ok=True)
         if template:
             _put(template, os.path.join(root, ".git"), "")
+            _refuse(template, os.path.join(root, ".git"))
             _exclude(template, os.path.join(root, ".git"), (name.removeprefix(f"{path}/") for name in ignored[path]))
         else:
             Path(root, ".git").write_text(NO_GIT, encoding="ascii")
@@ -102,6 +104,13 @@ def _put(source: str, target: str, part: str) -> None:
                 _put(entry.path, path, name)
             elif name in _ALONE or not _linked(entry.path, path):
                 shutil.copy2(entry.path, path)
+
+
+def _refuse(template: str, target: str) -> None:
+    """Have Git run the hooks of the template: absolute, as a command may call it from anywhere."""
+    hooks = os.fsencode(os.path.join(template, "hooks")).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    with open(os.path.join(target, "config"), "ab") as file:
+        file.write(b'[core]\n\thookspath = "%b"\n' % hooks)
 
 
 def _linked(source: str, target: str) -> bool:

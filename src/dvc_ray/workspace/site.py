@@ -25,6 +25,7 @@ from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.tasks import state_subdir
 from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.patience import QUICK
+from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Pack, Remote, StageResult, StageTask
 from dvc_ray.workspace import letter
@@ -56,7 +57,7 @@ class Site:
 
         Args:
             task: As the head describes it; its `elsewhere` is set.
-            packs: The snapshot, and what was sent beside it, in order.
+            packs: The snapshot, Git's state if the task has any, and what was sent beside them, in order.
 
         Raises:
             StorageError: A remote cannot be used.
@@ -64,7 +65,7 @@ class Site:
         """
         assert task.elsewhere is not None  # noqa: S101
         node = Node(node_folder(os.environ))
-        tree = node.tree(packs[0])
+        tree, *git = [node.tree(packed) for packed in packs if packed.lasting]
         workspace = node.workspace(task.run_id)
         written = {task.elsewhere.remotes[0].name, *(name for _, name in task.elsewhere.pushes)}
         stores = {
@@ -78,6 +79,7 @@ class Site:
         local = replace(
             task,
             tree=tree,
+            git=_unpacked(task.git, git),
             workspace=workspace,
             log=f"{workspace}.log",
             state_dir="",
@@ -85,7 +87,12 @@ class Site:
             config={**task.config, "core": core, "cache": {"dir": node.cache, "type": "reflink,hardlink,copy"}},
         )
         return cls(
-            head=task, task=local, node=node, stores=stores, changes=tuple(reversed(packs[1:])), pin=Pin(node.root)
+            head=task,
+            task=local,
+            node=node,
+            stores=stores,
+            changes=tuple(reversed([packed for packed in packs if not packed.lasting])),
+            pin=Pin(node.root),
         )
 
     def close(self) -> None:
@@ -185,6 +192,12 @@ class Site:
     def _own_store(self) -> Objects:
         assert self.task.elsewhere is not None  # noqa: S101
         return self.stores[self.task.elsewhere.remotes[0].name]
+
+
+def _unpacked(git: GitTemplates, folders: Sequence[str]) -> GitTemplates:
+    """What a workspace's ``.git`` is made of, where it is on this node."""
+    here = ((path, os.path.join(folders[0], os.path.basename(folder)) if folder else "") for path, folder in git.places)
+    return GitTemplates(tuple(here))
 
 
 _LARGE: Final = "files"

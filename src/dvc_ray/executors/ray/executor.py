@@ -200,10 +200,10 @@ class RayExecutor:
         self._ray.wait()
         import ray
 
-        sent: list[Any] = list(packs)
-        if sent:  # what many attempts need, a node fetches once
-            known = self._sent.get(packs[0].id)
-            sent[0] = self._sent[packs[0].id] = ray.put(packs[0]) if known is None else known
+        for packed in packs:
+            if packed.lasting and packed.id not in self._sent:
+                self._sent[packed.id] = ray.put(packed)
+        sent = [self._sent[packed.id] if packed.lasting else packed for packed in packs]
         near = self._near(task.elsewhere) if task.elsewhere is not None else None
         remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None, near=near)
         head = look() if task.elsewhere else None
