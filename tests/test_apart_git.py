@@ -11,7 +11,7 @@ import pytest
 
 from dvc_ray.repo import git_objects, git_view
 from dvc_ray.values.git import GitTemplates
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.workspace import git_copy, pack, unpack
 from tests import stock
 from tests.conftest import Apart
@@ -214,6 +214,26 @@ def test_a_stage_asks_git(project: Make, apart: Apart, cloud: Cloud) -> None:
     assert "v2-2-g" in (root / "two.txt").read_text()
     trees = [path for path in (apart.node / "trees").iterdir() if path.is_dir()]
     assert len(trees) == 2, "a snapshot and one copy of Git's state for both stages"
+
+
+@pytest.mark.parametrize("temp", [False, True])
+def test_git_answers_in_an_experiment(project: Make, apart: Apart, cloud: Cloud, *, temp: bool) -> None:
+    """Stock DVC's outs are compared, of the experiment: each project has a remote of its own."""
+    asks = "git rev-parse HEAD; git status --porcelain; git describe --tags; git log --oneline; git diff --stat"
+    cmd = f"cmd: '({asks}) > out.txt 2>&1', params: [p]"
+    root = project(
+        {"dvc.yaml": f"stages: {{a: {{{cmd}, metrics: [out.txt: {{cache: false}}]}}}}", "params.yaml": "p: 1"}
+    )
+    cloud(root, "ours")
+    stock.sh(root, "git add -A && git commit -qm all && git tag v1")
+    other = twin(root)
+    flags = ["--temp"] if temp else []
+    for command in (["exp", "run", "-S", "p=2", "-n", "one", *flags], ["exp", "apply", "one"]):
+        assert stock.dvc(other, *command) == 0
+    result, _ = apart.exp_run(root, Experiment(params=("p=2",), name="one", temp=temp))
+    assert not result.failed
+    assert stock.dvc(root, "exp", "apply", "one") == 0
+    assert (root / "out.txt").read_text() == (other / "out.txt").read_text()
 
 
 WRITES = {

@@ -74,3 +74,16 @@ def test_a_stage_goes_where_its_data_is(cloud: Cloud) -> None:
         cloud.run(root, "repro", f"use@{name}")
     made, used = (cloud.head.sh(f"cat a.{kind} b.{kind} c.{kind} d.{kind}", cwd=root) for kind in ("made", "used"))
     assert used == made
+
+
+def test_git_answers_on_workers(cloud: Cloud) -> None:
+    asks = "(git rev-parse HEAD; git describe --always --dirty; git log --oneline; hostname) > ${item}.txt"
+    text = (
+        f"stages: {{ask: {{foreach: [a, b, c], do: {{cmd: '{asks}', metrics: ['${{item}}.txt': {{cache: false}}]}}}}}}"
+    )
+    root = cloud.project("git", {"dvc.yaml": text, "data/in.txt": "in\n"})
+    answers = cloud.head.sh("git rev-parse HEAD; git describe --always --dirty; git log --oneline", cwd=root)
+    cloud.run(root, "repro")
+    for item in "abc":
+        said, _, host = cloud.head.sh(f"cat {item}.txt", cwd=root).strip().rpartition("\n")
+        assert (said + "\n", host[0]) == (answers, "w")
