@@ -282,8 +282,9 @@ def test_two_stages_rewrite_one_file(project: Make, line: str, to: str, expected
     assert any(isinstance(event, Notice) and "'shared.txt' was rewritten" in event.text for event in events) is warned
 
 
-def test_no_git_is_found_from_a_workspace(project: Make, repro: Repro) -> None:
-    root = project({"dvc.yaml": one("git rev-parse HEAD > out.txt 2>&1; true"), "in.txt": ""})
+def test_no_git_is_found_from_a_bare_workspace(project: Make, repro: Repro) -> None:
+    text = one("git rev-parse HEAD > out.txt 2>&1; true", "{bare_workspace: true}")
+    root = project({"dvc.yaml": text, "in.txt": ""})
     repro(root)
     assert "not a git repository" in (root / "out.txt").read_text()
 

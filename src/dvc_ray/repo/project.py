@@ -65,6 +65,8 @@ class Project:
         self._ask = managers.Asker()
         self._git: GitTemplates | None = None
         self._ignored: Ignored | None = None
+        self._read: frozenset[str] = frozenset()
+        """Ignored files that a stage reads."""
         self._one_by_one = False
 
     @classmethod
@@ -458,7 +460,7 @@ class Project:
     def _undeclared(self, *, bare: bool) -> tasks.Undeclared:
         ignored = Ignored() if bare else self._ignored_here()
         links = set(ignored.links)
-        added = {path for path in self._added if not is_under(path, links)}
+        added = {path for path in self._added if not is_under(path, links)} | (frozenset() if bare else self._read)
         code = tuple(sorted(added.union(self.code()))) if added else self.code()
         return tasks.Undeclared(code=code, ignored=ignored, ask=None if bare else self._ask)
 
@@ -469,8 +471,14 @@ class Project:
             if listed is not None:
                 home, found = self._copy.of if self._copy else self.tree, listed()
                 apart = split(home, found.ignored, self.outs(), self.inputs())
-                self._ignored = replace(apart, folders=(*apart.folders, *found.empty))
+                # What a stage reads, no other may write before its turn: it gets a copy, which comes home like code.
+                self._read = frozenset(filter(self._is_read, apart.links))
+                links = tuple(path for path in apart.links if path not in self._read)
+                self._ignored = replace(apart, links=links, folders=(*apart.folders, *found.empty))
         return self._ignored
+
+    def _is_read(self, path: str) -> bool:
+        return self.is_dep(path) and os.path.isfile(os.path.join(self.tree, path))
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
