@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
-from dvc_ray.executors.ray import turn
+from dvc_ray.executors.ray import RayExecutor, turn
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.turn import Turn
+from dvc_ray.values.stage import StageSettings
 from tests.conftest import Cli
 from tests.test_run import Make
 
@@ -153,3 +155,12 @@ def test_six_experiments_at_once(project: Make, cli: Cli) -> None:
         thread.join()
     assert [done.returncode for done in ended] == [0] * 6, [done.stderr for done in ended]
     assert sum(bool(re.search(r"when others.* have started theirs", done.stdout)) for done in ended) >= 1
+
+
+def test_who_has_started_nothing_stops_nothing(shared_ray: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turn, "wait", lambda *_: (_ for _ in ()).throw(RuntimeError("no turn")))
+    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    other = Connection(None)
+    other.begin(1)
+    other.close()
+    assert ray.is_initialized()

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -57,6 +56,8 @@ class Connection:
         self._failure: BaseException | None = None
         self._vital: dict[str, subprocess.Popen[bytes]] = {}
         self._dead = False
+        self._has_driver = False
+        """Whether this process is, or was about to be, a driver of Ray by our doing."""
         self._turn = Turn()
         self._answers = False
         self._put_back: Callable[[], None] = lambda: None
@@ -142,7 +143,7 @@ class Connection:
             self._failure = error
         self._ready.set()
         self._leave.wait()
-        if not self._dead and "ray" in sys.modules:
+        if self._has_driver and not self._dead:  # never what somebody else in this process has started
             with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
                 import ray
 
@@ -171,6 +172,7 @@ class Connection:
         directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
         self._janitor = start_janitor(directory)
         self._put_back = lift_limits()
+        self._has_driver = True
         ray.init(
             address="local",
             num_cpus=local_cpus(self._jobs),
@@ -192,6 +194,7 @@ class Connection:
         self._answers = True
         # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
         ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
+        self._has_driver = True
         try:
             ray.init(address=address, runtime_env=ours, **_QUIET)
         except ConnectionError:
