@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import choosing, git, git_view, managers, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
 from dvc_ray.repo.ignored import Ignored, notable, split
@@ -23,6 +23,7 @@ from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
+    from dvc_ray.repo import managers
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
     from dvc_ray.storage.shared import Reach
@@ -62,7 +63,7 @@ class Project:
         self._listing: snapshot.Listing | None = None
         self._added: set[str] = set()
         """Files that stages of this run have made and nobody declares; relative to `tree`."""
-        self._ask = managers.Asker()
+        self._ask: managers.Ask | None = None
         self._git: GitTemplates | None = None
         self._ignored: Ignored | None = None
         self._read: frozenset[str] = frozenset()
@@ -425,6 +426,8 @@ class Project:
         return replace(task, git=self._git_elsewhere(request))
 
     def _git_templates(self, directory: str, *, sent: bool) -> GitTemplates:
+        from dvc_ray.repo import git_view  # a run with nothing to do needs none
+
         if self._git is None:
             also = self._copy.of if self._copy and self._copy.listing else None
             changing = self._changing() if sent else None
@@ -462,7 +465,13 @@ class Project:
         links = set(ignored.links)
         added = {path for path in self._added if not is_under(path, links)} | (frozenset() if bare else self._read)
         code = tuple(sorted(added.union(self.code()))) if added else self.code()
-        return tasks.Undeclared(code=code, ignored=ignored, ask=None if bare else self._ask)
+        return tasks.Undeclared(code=code, ignored=ignored, ask=None if bare else self._asker())
+
+    def _asker(self) -> managers.Ask:
+        from dvc_ray.repo import managers  # a run with nothing to do asks nobody
+
+        self._ask = self._ask or managers.Asker()
+        return self._ask
 
     def _ignored_here(self) -> Ignored:
         listed = self._copy.listing if self._copy else self.listing

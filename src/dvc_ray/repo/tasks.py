@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import hashes, imports, managers
+from dvc_ray.repo import hashes, imports
 from dvc_ray.repo.ignored import Ignored, without
 from dvc_ray.settings import parse
 from dvc_ray.values.git import GitTemplates
@@ -21,6 +21,7 @@ from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
+    from dvc_ray.repo import managers
     from dvc_ray.repo.snapshot import Listing
     from dvc_ray.values.surroundings import Surroundings
     from dvc_ray.values.task import StageTask
@@ -330,6 +331,8 @@ def _environment(
 ) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
+    from dvc_ray.repo import managers
+
     environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
     declared = {**from_runtime_env, **dict(request.settings.env)}
@@ -348,6 +351,7 @@ def _environment(
 
 def _ground(stage: Any, code: Collection[str], outs: Iterable[str], home: str) -> managers.Ground:
     """What the command of a stage runs on, as far as managers of environments look at it."""
+    from dvc_ray.repo import managers
     from dvc_ray.repo.snapshot import tree
 
     wdir = os.path.relpath(stage.wdir, tree(stage.repo))
