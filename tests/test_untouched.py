@@ -33,7 +33,7 @@ stages:
 
 STEPS = {
     "the snapshot": "dvc_ray.repo.snapshot.listing",
-    "ignored files": "dvc_ray.repo.project.split",
+    "ignored files": "dvc_ray.repo.undeclared.split",
     "the task": "dvc_ray.repo.tasks.make",
     "the environment": "dvc_ray.repo.tasks._environment",
     "submitting": "dvc_ray.executors.local.LocalExecutor.submit",

@@ -6,7 +6,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from dvc_ray import settings
 from dvc_ray.errors import ProjectError
@@ -14,23 +15,18 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
-from dvc_ray.repo.ignored import Ignored, notable, split
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
+from dvc_ray.repo.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.untracked import Untracked
-from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
-    from dvc_ray.repo import managers
     from dvc_ray.repo.apart import Apart
     from dvc_ray.storage import Objects
     from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
-
-
-_DVC_WRITES: Final = frozenset({"dvc.lock", "dvc.yaml", ".gitignore"})
 
 
 def _is_bare(request: tasks.Request) -> bool:
@@ -60,15 +56,21 @@ class Project:
         self._deps: set[str] | None = None
         """What stages of the project depend on, relative to `tree`; None: not asked yet."""
         self._apart: Apart | None = None
-        self._listing: snapshot.Listing | None = None
-        self._added: set[str] = set()
-        """Files that stages of this run have made and nobody declares; relative to `tree`."""
-        self._ask: managers.Ask | None = None
-        self._git: GitTemplates | None = None
-        self._ignored: Ignored | None = None
-        self._read: frozenset[str] = frozenset()
-        """Ignored files that a stage reads."""
         self._one_by_one = False
+
+    @cached_property
+    def _undeclared(self) -> UndeclaredFiles:
+        return UndeclaredFiles(
+            Source(
+                tree=self.tree,
+                home=self._copy.of if self._copy else self.tree,
+                relist=lambda: snapshot.listing(self._repo),
+                shown=self._copy.listing if self._copy else self.listing,
+                outs=self.outs,
+                inputs=self.inputs,
+                is_dep=self.is_dep,
+            )
+        )
 
     @classmethod
     @contextlib.contextmanager
@@ -146,14 +148,12 @@ class Project:
         return self.listing().code
 
     def listing(self) -> snapshot.Listing:
-        """What is in the tree; as it was when that was asked first, and what stages have made since.
+        """What is in the tree; as it was when that was asked first.
 
         Raises:
             ProjectError: It cannot be listed.
         """
-        if self._listing is None:
-            self._listing = snapshot.listing(self._repo)
-        return self._listing
+        return self._undeclared.listing()
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
@@ -413,37 +413,16 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        bare = self._apart is not None or _is_bare(request)
-        undeclared = self._undeclared(bare=bare)
-        if not bare:
-            undeclared = replace(undeclared, git=self._git_templates(request.git, sent=False))
+        away = self._apart is not None
+        undeclared = self._undeclared.of_stage(bare=away or _is_bare(request))
+        git_of = self._undeclared.git(request.git, bare=_is_bare(request), sent=away)
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, undeclared, request, self._copy)
+                return tasks.make(self._repo, stage, replace(undeclared, git=git_of), request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
             task = self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
-        return replace(task, git=self._git_elsewhere(request))
-
-    def _git_templates(self, directory: str, *, sent: bool) -> GitTemplates:
-        from dvc_ray.repo import git_view  # a run with nothing to do needs none
-
-        if self._git is None:
-            also = self._copy.of if self._copy and self._copy.listing else None
-            changing = self._changing() if sent else None
-            self._git = git_view.prepare(self.tree, self.listing().repositories, directory, also, changing)
-        return self._git
-
-    def _changing(self) -> Callable[[str], bool]:
-        """What the run itself may write of files that Git tracks."""
-        outs = set(self.outs())
-        return lambda path: os.path.basename(path) in _DVC_WRITES or is_under(path, outs)
-
-    def _git_elsewhere(self, request: tasks.Request) -> GitTemplates:
-        """What goes to machines that do not see the repository; DVC itself, in the workspace there, does not ask it."""
-        if not _is_bare(request):
-            return self._git_templates(request.git, sent=True)
-        return GitTemplates((("", ""),)) if os.path.lexists(os.path.join(self.tree, ".git")) else GitTemplates()
+        return replace(task, git=git_of)  # DVC itself, in the workspace there, does not ask it
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
         """Name what Git ignores here and stages may want to have, on machines that do not have it.
@@ -451,49 +430,14 @@ class Project:
         Raises:
             ProjectError: The tree cannot be listed.
         """
-        home = self._copy.of if self._copy else self.tree
         with ours():
             stages = [self._stages[address] for address in addresses]
             given = tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
-        return tuple(
-            Unseen(path=path, is_environment=snapshot.is_environment(os.path.join(home, path)))
-            for path in notable(self._ignored_here(), given)
-        )
-
-    def _undeclared(self, *, bare: bool) -> tasks.Undeclared:
-        ignored = Ignored() if bare else self._ignored_here()
-        links = set(ignored.links)
-        added = {path for path in self._added if not is_under(path, links)} | (frozenset() if bare else self._read)
-        code = tuple(sorted(added.union(self.code()))) if added else self.code()
-        return tasks.Undeclared(code=code, ignored=ignored, ask=None if bare else self._asker())
-
-    def _asker(self) -> managers.Ask:
-        from dvc_ray.repo import managers  # a run with nothing to do asks nobody
-
-        self._ask = self._ask or managers.Asker()
-        return self._ask
-
-    def _ignored_here(self) -> Ignored:
-        listed = self._copy.listing if self._copy else self.listing
-        if self._ignored is None:
-            self._ignored = Ignored()
-            if listed is not None:
-                home, found = self._copy.of if self._copy else self.tree, listed()
-                apart = split(home, found.ignored, self.outs(), self.inputs())
-                # What a stage reads, no other may write before its turn: it gets a copy, which comes home like code.
-                self._read = frozenset(filter(self._is_read, apart.links))
-                links = tuple(path for path in apart.links if path not in self._read)
-                self._ignored = replace(apart, links=links, folders=(*apart.folders, *found.empty))
-        return self._ignored
-
-    def _is_read(self, path: str) -> bool:
-        return self.is_dep(path) and os.path.isfile(os.path.join(self.tree, path))
+        return self._undeclared.unseen(given)
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
-        self._added.update(paths)
-        if snapshot.are_of_environment(paths):  # a new one is a link like the others
-            self._listing = self._ignored = None
+        self._undeclared.add(paths)
 
     def knows(self, address: str) -> bool:
         """Whether a stage is one of those selected."""

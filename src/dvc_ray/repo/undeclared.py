@@ -1,0 +1,156 @@
+"""What workspaces have beside what their stages declare: code, ignored files, Git."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from dvc_ray.paths import is_under
+from dvc_ray.repo import snapshot
+from dvc_ray.repo.ignored import Ignored, notable, split
+from dvc_ray.repo.tasks import Undeclared
+from dvc_ray.values.git import GitTemplates
+from dvc_ray.values.stage import Unseen
+
+if TYPE_CHECKING:
+    from dvc_ray.repo import managers
+
+_DVC_WRITES: Final = frozenset({"dvc.lock", "dvc.yaml", ".gitignore"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The project, as far as it is asked."""
+
+    tree: str
+    """Root of what workspaces mirror."""
+    home: str
+    """Root of the user's own tree: the same, but for an experiment."""
+    relist: Callable[[], snapshot.Listing]
+    """Lists the tree."""
+    shown: Callable[[], snapshot.Listing] | None
+    """Lists the user's own tree, if that is another; None: commands do not see what Git ignores there (``--temp``)."""
+    outs: Callable[[], Sequence[str]]
+    """Of all stages, relative to the tree; likewise the next."""
+    inputs: Callable[[], Sequence[str]]
+    """Outs, deps and includes."""
+    is_dep: Callable[[str], bool]
+    """Whether a stage depends on a path, or on a folder that it is in."""
+
+
+class UndeclaredFiles:
+    """Keeps for a run what is the same for all of its stages.
+
+    Args:
+        source: The project.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._listing: snapshot.Listing | None = None
+        self._added: set[str] = set()
+        """Files that stages of this run have made and nobody declares."""
+        self._made: dict[bool, Undeclared] = {}
+        """What a stage has, by whether its workspace is bare."""
+        self._read: frozenset[str] = frozenset()
+        """Ignored files that a stage reads."""
+        self._ignored: Ignored | None = None
+        self._ask: managers.Ask | None = None
+        self._git: GitTemplates | None = None
+
+    def listing(self) -> snapshot.Listing:
+        """What is in the tree, as it was when that was asked first.
+
+        Raises:
+            ProjectError: It cannot be listed.
+        """
+        if self._listing is None:
+            self._listing = self._source.relist()
+        return self._listing
+
+    def add(self, paths: Sequence[str]) -> None:
+        """Show files that a stage created to the stages after it, as one workspace would."""
+        if paths:
+            self._added.update(paths)
+            self._made = {}
+        if snapshot.are_of_environment(paths):  # a new one is a link like the others
+            self._listing = self._ignored = None
+
+    def of_stage(self, *, bare: bool) -> Undeclared:
+        """What the workspace of a stage has, but for Git.
+
+        Args:
+            bare: Whether it is to have code only.
+        """
+        if bare not in self._made:
+            ignored = Ignored() if bare else self._here()
+            links = set(ignored.links)
+            added = {path for path in self._added if not is_under(path, links)} | (set() if bare else self._read)
+            code = self.listing().code
+            self._made[bare] = Undeclared(
+                code=tuple(sorted(added.union(code))) if added else code,
+                ignored=ignored,
+                ask=None if bare else self._asker(),
+            )
+        return self._made[bare]
+
+    def unseen(self, given: Sequence[str]) -> tuple[Unseen, ...]:
+        """Name what Git ignores here and stages may want to have, on machines that do not have it.
+
+        Args:
+            given: Paths that they are given in another way; relative to the tree.
+        """
+        return tuple(
+            Unseen(path=path, is_environment=snapshot.is_environment(os.path.join(self._source.home, path)))
+            for path in notable(self._here(), given)
+        )
+
+    def git(self, directory: str, *, bare: bool, sent: bool) -> GitTemplates:
+        """What the ``.git`` of a workspace is made of.
+
+        Args:
+            directory: Where that is kept during the run.
+            bare: Whether the workspace is to have none.
+            sent: Whether it goes to machines that do not see the repository.
+        """
+        source = self._source
+        if bare:  # one that leads nowhere, where the repository is not further up
+            found = sent and os.path.lexists(os.path.join(source.tree, ".git"))
+            return GitTemplates((("", ""),)) if found else GitTemplates()
+        if self._git is None:
+            from dvc_ray.repo import git_view  # a run with nothing to do needs none
+
+            also = source.home if source.shown and source.home != source.tree else None
+            changing = self._changing() if sent else None
+            self._git = git_view.prepare(source.tree, self.listing().repositories, directory, also, changing)
+        return self._git
+
+    def _changing(self) -> Callable[[str], bool]:
+        """What the run itself may write of files that Git tracks."""
+        outs = set(self._source.outs())
+        return lambda path: os.path.basename(path) in _DVC_WRITES or is_under(path, outs)
+
+    def _asker(self) -> managers.Ask:
+        if self._ask is None:
+            from dvc_ray.repo import managers  # a run with nothing to do asks nobody
+
+            self._ask = managers.Asker()
+        return self._ask
+
+    def _here(self) -> Ignored:
+        source = self._source
+        if self._ignored is None:
+            self._ignored = Ignored()
+            if source.shown is not None:
+                found = self.listing() if source.home == source.tree else source.shown()
+                apart = split(source.home, found.ignored, source.outs(), source.inputs())
+                # What a stage reads, no other may write before its turn: it gets a copy, which comes home like code.
+                self._read = frozenset(filter(self._is_read, apart.links))
+                links = tuple(path for path in apart.links if path not in self._read)
+                self._ignored = replace(apart, links=links, folders=(*apart.folders, *found.empty))
+        return self._ignored
+
+    def _is_read(self, path: str) -> bool:
+        return self._source.is_dep(path) and os.path.isfile(os.path.join(self._source.tree, path))
