@@ -394,3 +394,20 @@ def test_npm(twins: Twins, locally: Locally, monkeypatch: pytest.MonkeyPatch, fr
     assert listed[0] == listed[1]
     assert naming(ours / "node_modules") == []
     stock.sh(ours, "node use.js again.txt && npx --no say again.txt")
+
+
+@pytest.mark.parametrize("how", ["-m venv", "-m venv --clear", "-m venv --upgrade"])
+def test_an_environment_that_is_made_again(twins: Twins, locally: Locally, how: str) -> None:
+    """Python makes none in a link; what was in it before stays, but with `--clear`."""
+    made = f"{PYTHON} {how} .venv && .venv/bin/python --version && ls .venv/bin > a.txt"
+    setup = f"{venv()} && echo > $(echo .venv/lib/python3*/site-packages)/mine.py && echo > .venv/bin/mine"
+    theirs, ours = twins(stages(a=made), setup)
+    assert stock.dvc(theirs, "repro") == 0
+    assert not locally(ours).failed
+    assert naming(ours / ".venv") == []
+    assert not (ours / ".venv").is_symlink()
+    kept = [sorted(path.name for path in (root / ".venv").rglob("mine*")) for root in (theirs, ours)]
+    assert kept[0] == kept[1] == ([] if "clear" in how else ["mine", "mine.py"])
+    config = [(root / ".venv/pyvenv.cfg").read_text().replace(str(root), "<root>") for root in (theirs, ours)]
+    assert config[0] == config[1]
+    assert outs(ours)["a.txt"] == outs(theirs)["a.txt"]

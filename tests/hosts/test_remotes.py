@@ -33,7 +33,7 @@ def test_a_remote_by_ssh(cloud: Cloud) -> None:
         f"""
         dvc pull -q data
         dvc remote add -q -d -f far ssh://root@{far.address}/root/store
-        dvc remote modify --local far keyfile /root/.ssh/id
+        dvc remote modify --local far keyfile "$HOME/.ssh/id"
         dvc push -q -r far data
         git commit -qam far
         rm -r .dvc/cache data

@@ -89,7 +89,7 @@ stages:
 ASK = """
 import json, pathlib, sys, urllib.request
 
-token = pathlib.Path("/root/.ray/auth_token").read_text()
+token = (pathlib.Path.home() / ".ray/auth_token").read_text()
 lists = [f"api/v0/{kind}?detail=1&limit=10000" for kind in
          ("tasks", "actors", "workers", "nodes", "runtime_envs", "jobs", "objects", "placement_groups", "logs")]
 for path in (*lists, "api/jobs/", "nodes?view=details", "api/cluster_status", "logical/actors", "events"):

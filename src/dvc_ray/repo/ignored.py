@@ -67,6 +67,29 @@ def without(ignored: Ignored, given: Collection[str]) -> Ignored:
     )
 
 
+def opened(root: str, ignored: Ignored) -> Ignored:
+    """Open environments for a command that makes some: it gets folders with links in them.
+
+    ``python -m venv`` takes no link for a place to work in, nor for the ``bin`` in it (``venv``, 3.11).
+
+    Args:
+        root: The user's tree.
+        ignored: Of the stage.
+    """
+    found = [path for path in ignored.links if os.path.isfile(os.path.join(root, path, "pyvenv.cfg"))]
+    folders = [folder for path in found for folder in (path, os.path.join(path, "bin"))]
+    links = {*ignored.links, *(entry for folder in folders for entry in _entries(root, folder))} - {*folders}
+    return Ignored(links=tuple(sorted(links)), folders=(*ignored.folders, *folders))
+
+
+def makes_environment(commands: Iterable[str]) -> bool:
+    """Whether a command of a stage makes an environment of Python, as far as its text tells."""
+    return any(_MAKES.search(command) for command in commands)
+
+
+_MAKES: Final = re.compile(r"(?<![.\w/-])(?:venv|virtualenv)(?!\w)")
+
+
 def notable(ignored: Ignored, included: Collection[str]) -> tuple[str, ...]:
     """Name what a command may want to have, where it has none of it.
 

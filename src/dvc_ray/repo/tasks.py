@@ -14,7 +14,7 @@ from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo import hashes, imports
-from dvc_ray.repo.ignored import Ignored, without
+from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings import parse
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import RunOptions
@@ -105,6 +105,8 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
     )
     ground = _ground(stage, undeclared.code, outs, root if copy and copy.listing is None else home)
     ignored = without(undeclared.ignored, (*outs, *links))
+    if makes_environment(commands(stage)):
+        ignored = opened(home, ignored)
     return StageTask(
         run_id=request.run_id,
         address=stage.addressing,

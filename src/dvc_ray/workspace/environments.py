@@ -22,6 +22,7 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from dvc_ray.paths import is_under
+from dvc_ray.repo.ignored import makes_environment
 from dvc_ray.values.task import StageTask
 
 _SLACK: Final = 2_000_000_000
@@ -40,7 +41,6 @@ _HOLDERS: Final = frozenset(
     {"pyproject.toml", "setup.py", "Pipfile", "pixi.toml", "requirements.txt", "environment.yml"}
 )
 """Files beside which a command may look for an environment."""
-_MAKES: Final = re.compile(r"(?<![.\w/-])(?:venv|virtualenv)(?!\w)")
 _OF_PYTHON: Final = frozenset({"pyvenv.cfg", "conda-meta"})
 _OF_NODE: Final = frozenset({".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml"})
 _HOOKS: Final = (".pth", ".egg-link", ".py")
@@ -87,7 +87,7 @@ class Environments:
 
     def _promised(self) -> Iterator[str]:
         cmd = self._task.definition.get("cmd") or ""
-        if self._env.get("UV_PROJECT_ENVIRONMENT") or _MAKES.search(cmd if isinstance(cmd, str) else "\n".join(cmd)):
+        if self._env.get("UV_PROJECT_ENVIRONMENT") or makes_environment([cmd] if isinstance(cmd, str) else cmd):
             return
         outs = set(self._task.outs)
         for project in dict.fromkeys(self._env[name] for name in _PROJECTS if name in self._env):
