@@ -79,6 +79,27 @@ def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
     assert (root / "plain.txt").read_text() == "2\n"
 
 
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc_ray.workspace import home
+
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+
+    def fail(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", fail)
+        patch.setattr("shutil.move", fail)
+        with pytest.raises(OSError, match="No space"):
+            home.move(str(tmp_path / "new"), str(tmp_path / "old"))
+    assert (tmp_path / "old/file").read_text() == "old"
+    home.move(str(tmp_path / "new"), str(tmp_path / "old"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "old"]
+    assert (tmp_path / "old/file").read_text() == "new"
+
+
 def test_a_ray_that_does_not_start_leaves_the_workspace_as_it_was(
     project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch
 ) -> None:

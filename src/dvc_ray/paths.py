@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -119,6 +120,19 @@ def is_under(path: str, tops: set[str]) -> bool:
             return True
         path = path.rpartition("/")[0]
     return False
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory, if it is there.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def remove_tree(path: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.paths import is_under, open_up, remove_tree
+from dvc_ray.paths import is_under, open_up, remove, remove_tree
 from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
@@ -79,7 +79,8 @@ class Home:
     def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
         """Name deps that the command has changed; dvc.lock has their new hashes, as under ``dvc repro``."""
         touched = (*(changed.path for changed in result.changed), *result.deleted, *result.created)
-        found = [path for path in touched if is_under(path, set(task.deps)) and "__pycache__" not in path]
+        deps = set(task.deps)
+        found = [path for path in touched if is_under(path, deps) and "__pycache__" not in path]
         if found:
             named = ", ".join(f"'{path}'" for path in found[:3]) + (" and more" if len(found) > 3 else "")
             self._warn(
@@ -299,22 +300,30 @@ def _parents(path: str) -> list[str]:
     return found
 
 
-def remove(path: str) -> None:
-    """Remove a file, a link or a directory, if it is there."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-
 def move(source: str, target: str) -> None:
     """Put a file or directory in place of another; atomic for a file on the same file system.
 
-    A folder that its owner may not write to, which a command has left so, stays as it is.
+    A folder that its owner may not write to, which a command has left so, stays as it is. A folder that is replaced
+    goes when the other is in its place.
     """
-    if _is_folder(target):
-        remove_tree(target)
+    aside = f"{source}.replaced" if _is_folder(target) else ""
+    if aside:
+        try:
+            os.rename(target, aside)
+        except OSError:  # another file system, or it may not be written to
+            remove_tree(target)
+            aside = ""
+    try:
+        _put(source, target)
+    except OSError:
+        if aside:
+            os.rename(aside, target)
+        raise
+    if aside:
+        remove_tree(aside)
+
+
+def _put(source: str, target: str) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
         os.replace(source, target)

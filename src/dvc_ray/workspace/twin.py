@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import is_under, remove_tree
+from dvc_ray.paths import is_under, remove
 from dvc_ray.workspace.home import move
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
 
@@ -127,13 +127,8 @@ class Twin:
     def drop(self, paths: Iterable[str]) -> None:
         """Remove outs of the user's tree whose new version is not in the other but in a remote: they are stale."""
         for path in _checked(paths):
-            target = os.path.join(self._home, path)
-            if _exists(self._tree, path) or not os.path.lexists(target):
-                continue
-            if os.path.isdir(target) and not os.path.islink(target):
-                remove_tree(target)
-            else:
-                os.unlink(target)
+            if not _exists(self._tree, path):
+                remove(os.path.join(self._home, path))
 
     def _only_at_home(self, path: str) -> bool:
         return _exists(self._home, path) and not _exists(self._tree, path)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 
+from dvc_ray.paths import remove
 from dvc_ray.values.task import StageResult, StageTask
 
 _State = tuple[int, int, int, int] | None
@@ -59,7 +60,7 @@ class Undo:
         done = []
         for path, old, state in self._old.pop(address, []):
             if _state(path) == state:
-                _remove(path)
+                remove(path)
                 if old:
                     os.makedirs(os.path.dirname(path), exist_ok=True)
                     os.rename(old, path)
@@ -98,14 +99,6 @@ def _restore_missing(task: StageTask, result: StageResult, old: dict[str, str]) 
         if path not in result.deleted and not os.path.lexists(_home(task, path)):
             os.rename(there, _home(task, path))
             del old[path]
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-        return
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _home(task: StageTask, path: str) -> str:
