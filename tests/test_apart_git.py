@@ -236,6 +236,22 @@ def test_git_answers_in_an_experiment(project: Make, apart: Apart, cloud: Cloud,
     assert (root / "out.txt").read_text() == (other / "out.txt").read_text()
 
 
+def test_what_dvclive_adds_is_in_the_experiment(project: Make, apart: Apart, cloud: Cloud) -> None:
+    script = "from dvclive import Live\nwith Live() as live:\n    live.log_metric('loss', 1)\n    live.next_step()\n"
+    text = "stages: {a: {cmd: python live.py, deps: [live.py], params: [p]}}"
+    root = project({"dvc.yaml": text, "params.yaml": "p: 1", "live.py": script})
+    cloud(root, "live")
+    stock.sh(root, "git add -A && git commit -qm all")
+    other = twin(root)
+    assert stock.dvc(other, "exp", "run", "-S", "p=2", "-n", "one") == 0
+    result, _ = apart.exp_run(root, Experiment(params=("p=2",), name="one"))
+    assert not result.failed
+    asked = "git ls-tree -r $(git for-each-ref 'refs/exps/*/*/one' --format='%(objectname)')"
+    trees = [stock.sh(each, asked) for each in (root, other)]
+    assert trees[0] == trees[1]
+    assert "dvclive/plots/metrics/loss.tsv" in trees[0]
+
+
 WRITES = {
     "a commit": "git commit -qam mine --allow-empty",
     "a tag": "git tag mine",

@@ -830,6 +830,36 @@ def test_a_stage_that_writes_to_its_dep(twins: Callable[..., tuple[Path, Path]],
     assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
 
 
+LIVE = """
+import sys
+from dvclive import Live
+with Live({arguments}) as live:
+    for step in range(2):
+        live.log_metric("loss", step)
+        live.next_step()
+open("out.txt", "w").close()
+"""
+
+
+@pytest.mark.parametrize("arguments", ["", "dvcyaml=False", "'results/live', dvcyaml='sub/dvc.yaml'"])
+@pytest.mark.parametrize("temp", [False, True])
+def test_what_a_command_adds_to_git_is_in_the_experiment(
+    twins: Callable[..., tuple[Path, Path]], exp: Exp, arguments: str, *, temp: bool
+) -> None:
+    """DVCLive does so with its files, and a command may by itself."""
+    text = "stages: {one: {cmd: 'python live.py && echo ${lr} > mine && git add mine', params: [lr], outs: [out.txt]}}"
+    files = {"dvc.yaml": text, "params.yaml": "lr: 1\n", "live.py": LIVE.replace("{arguments}", arguments)}
+    theirs, ours = twins({**files, "sub/keep": ""})
+    flags = ["--temp"] if temp else []
+    assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2", *flags) == 0
+    _, saved = exp(ours, Experiment(params=("lr=2",), name="one", temp=temp))
+    assert saved is not None
+    assert saved.applied is not temp, saved.why
+    assert tree(ours, "one") == tree(theirs, "one")
+    assert "metrics" in tree(ours, "one")
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == []
+
+
 @pytest.fixture
 def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """A server that takes what DVC Studio is told; nothing else is of interest."""

@@ -27,6 +27,7 @@ from dvc_ray.workspace import (
     Environments,
     Materialised,
     Site,
+    added_to_git,
     at_work,
     detach,
     discard,
@@ -98,6 +99,7 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         deleted=found.deleted,
         created=found.created,
         replaced=found.replaced,
+        git_added=attempt.git_added,
         git_written=attempt.git_written,
         stale=attempt.stale(),
         timed_out=attempt.why is command.End.TIMEOUT,
@@ -204,6 +206,7 @@ class _Attempt:
         self.code: int | None = None
         self.why = command.End.EXIT
         self.git_written: tuple[str, ...] = ()
+        self.git_added: tuple[str, ...] = ()
 
     def run(self) -> tuple[StageState, dict[str, object] | None, str]:
         """Run the stage: its end, its entry of dvc.lock, an error."""
@@ -288,6 +291,7 @@ class _Attempt:
 
     def _check_git(self) -> None:
         """Refuse the result of a command that has written to Git past all that keeps it from that: it is lost."""
+        self.git_added = added_to_git(self.task.git, self.task.workspace)
         self.git_written = written_to_git(self.task.git, self.task.workspace)
         if self.git_written and self.code == 0:
             raise ProjectError("its command wrote to Git, which a stage cannot")

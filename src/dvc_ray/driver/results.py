@@ -64,7 +64,7 @@ class Results:
                     ends[task.address] = f"its files cannot be brought home: {error}"
                     continue
                 self._project.add_code(result.created)
-                merges.append(Merge(task=task, entry=result.entry, edited=edited))
+                merges.append(Merge(task=task, entry=result.entry, edited=edited, git_added=result.git_added))
                 ends[task.address] = ""
             found = self._project.merge(merges)
         for address, deps in found.items():

@@ -95,6 +95,6 @@ def _take(project: Project, home: Home, task: StageTask, result: StageResult, *,
             if result.parcel is not None:
                 unpack(result.parcel, task.workspace, bring=project.bring_object)
             home.bring(task, result)
-            project.merge([Merge(task=task, entry=result.entry or {})])
+            project.merge([Merge(task=task, entry=result.entry or {}, git_added=result.git_added)])
             return True
     return False

@@ -88,6 +88,11 @@ class Lab:
         with ours():
             for address in stages:
                 inner.scm_context.add(_get_stage_files(self.project._stages[address]))
+            # As DVCLive does in the stage of an experiment (``Live.end``).
+            added = (os.path.join(self.tree, path) for path in sorted(self.project.git_added))
+            if there := [path for path in added if os.path.lexists(path)]:
+                inner.scm_context.add(there)
+            inner._reset()  # stages may have written to dvc.yaml
             if paths := self._executor._get_top_level_paths(inner):
                 inner.scm_context.add(paths)  # without those in submodules, where DVC knows how (3.63)
             filters.notice(self.tree, self._given)

@@ -27,7 +27,8 @@ _HOOKS: Final = {
     # Every change of a ref goes through this one. It is also told afterwards, and of what it has refused.
     "reference-transaction": _HOOK.replace("\n", '\n[ "$1" = prepared ] || exit 0\n', 1),
 }
-_LOCKS: Final = ("index.lock", "HEAD.lock", "packed-refs.lock", "shallow.lock")
+_INDEX_LOCK: Final = "index.lock"
+_LOCKS: Final = (_INDEX_LOCK, "HEAD.lock", "packed-refs.lock", "shallow.lock")
 """With these there, Git and the libraries that do without its program take a file for locked. To read needs no lock."""
 
 _HEAD_LOG: Final = "logs/HEAD"
@@ -85,6 +86,8 @@ def prepare(
     directory: str,
     also: str | None = None,
     changing: Callable[[str], bool] | None = None,
+    *,
+    adding: bool = False,
 ) -> GitTemplates:
     """Copy the state of a work tree's repository, and of those within it.
 
@@ -97,6 +100,7 @@ def prepare(
         also: Root of the work tree that this one is a copy of: its refs, settings and objects are there too.
         changing: Says of a path whether it may be written in the run; then the copy is one that can be sent to another
             machine. None: it is for this one.
+        adding: Whether commands may add files to the index.
     """
     places = []
     for number, path in enumerate(("", *repositories)):
@@ -104,8 +108,11 @@ def prepare(
             folder = os.path.join(directory, str(number))
             found = [place for root in (tree, also) if root is not None and (place := _open(root, path)) is not None]
             inside = _inside(changing, path) if changing is not None else None
-            places.append((path, folder if _copied(found, folder, inside) else ""))
-    return GitTemplates(tuple(places))
+            is_copied = _copied(found, folder, inside)
+            if is_copied and adding:
+                os.unlink(os.path.join(folder, _INDEX_LOCK))
+            places.append((path, folder if is_copied else ""))
+    return GitTemplates(tuple(places), adding=adding)
 
 
 def _inside(changing: Callable[[str], bool], base: str) -> Callable[[str], bool]:

@@ -57,6 +57,8 @@ class Project:
         """What stages of the project depend on, relative to `tree`; None: not asked yet."""
         self._apart: Apart | None = None
         self._one_by_one = False
+        self.git_added: set[str] = set()
+        """Files that commands of an experiment have added to Git; relative to `tree`."""
 
     @cached_property
     def _undeclared(self) -> UndeclaredFiles:
@@ -415,14 +417,15 @@ class Project:
         """
         away = self._apart is not None
         undeclared = self._undeclared.of_stage(bare=away or _is_bare(request))
-        git_of = self._undeclared.git(request.git, bare=_is_bare(request), sent=away)
+        found = self._undeclared.git(request.git, bare=_is_bare(request), sent=away, adding=self._copy is not None)
+        # What is sent has few contents of files, and DVC may ask for those of a revision; but an experiment needs it.
+        undeclared = replace(undeclared, git=found, git_for_dvc=found.answers and (found.adding or not away))
         with ours():
             stage = self._stages[address]
             if self._apart is None:
-                return tasks.make(self._repo, stage, replace(undeclared, git=git_of), request, self._copy)
+                return tasks.make(self._repo, stage, undeclared, request, self._copy)
             lenient = replace(request, options=replace(request.options, allow_missing=True))
-            task = self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
-        return replace(task, git=git_of)  # DVC itself, in the workspace there, does not ask it
+            return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
         """Name what Git ignores here and stages may want to have, on machines that do not have it.
@@ -492,6 +495,7 @@ class Project:
         """
         with ours():
             edited = {}
+            self.git_added.update(path for merge in merges for path in merge.git_added)
             for merge in sorted(merges, key=lambda merge: self._order[merge.task.address]):
                 self._fill(merge)
                 edited[merge.task.address] = self._look_again(merge)

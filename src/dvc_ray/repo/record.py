@@ -24,6 +24,8 @@ class Merge:
     """The stage's entry of dvc.lock."""
     edited: tuple[str, ...] = ()
     """Deps that somebody may have edited since the attempt was given them; absolute."""
+    git_added: tuple[str, ...] = ()
+    """Files that the command has added to Git; relative to the tree."""
 
 
 class Record:

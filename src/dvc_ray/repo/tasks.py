@@ -70,6 +70,8 @@ class Undeclared:
     """Asks managers where environments are; None: the command is to find none of the user's."""
     git: GitTemplates = field(default_factory=GitTemplates)
     """What its ``.git`` is made of; nothing: it has none."""
+    git_for_dvc: bool = False
+    """Whether DVC asks Git there, too."""
 
 
 def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: Copy | None = None) -> StageTask:
@@ -126,7 +128,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         ignored=ignored.links,
         folders=ignored.folders,
         outs=outs,
-        config=_config(repo, request.workspace, with_git=bool(undeclared.git.places) and copy is None),
+        config=_config(repo, request.workspace, with_git=undeclared.git_for_dvc),
         git=undeclared.git,
         state_dir=repo.site_cache_dir,
         env=_environment((root, home), request, ground, undeclared.ask),
@@ -309,10 +311,7 @@ def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _config(repo: Any, workspace: str, *, with_git: bool) -> dict[str, dict[str, Any]]:
-    """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets.
-
-    DVC in an experiment does not ask Git: DVCLive would add its files there (``Live.end``), and writing is refused.
-    """
+    """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets."""
     from dvc_ray.repo.snapshot import tree
 
     project = os.path.normpath(os.path.join(workspace, os.path.relpath(repo.root_dir, tree(repo))))

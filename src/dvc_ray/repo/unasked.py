@@ -68,7 +68,7 @@ def names(tree: str) -> Names:
     Raises:
         Exception: The index cannot be read; of dulwich's many kinds.
     """
-    tracked = _tracked(git_dir(tree))
+    tracked = in_index(git_dir(tree))
     return Names(tracked, frozenset(_Walk(Rules(tree), tracked, ancestors(tracked)).found("")))
 
 
@@ -163,7 +163,8 @@ class _Walk:
             yield from self.found(path + "/")
 
 
-def _tracked(directory: str | None) -> frozenset[str]:
+def in_index(directory: str | None) -> frozenset[str]:
+    """What is in the index of a repository, by its own folder; None: nothing."""
     from dulwich.index import Index
 
     file = os.path.join(directory or "", "index")

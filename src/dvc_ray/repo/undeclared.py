@@ -107,13 +107,14 @@ class UndeclaredFiles:
             for path in notable(self._here(), given)
         )
 
-    def git(self, directory: str, *, bare: bool, sent: bool) -> GitTemplates:
+    def git(self, directory: str, *, bare: bool, sent: bool, adding: bool) -> GitTemplates:
         """What the ``.git`` of a workspace is made of.
 
         Args:
             directory: Where that is kept during the run.
             bare: Whether the workspace is to have none.
             sent: Whether it goes to machines that do not see the repository.
+            adding: Whether commands may add files to the index.
         """
         source = self._source
         if bare:  # one that leads nowhere, where the repository is not further up
@@ -124,7 +125,8 @@ class UndeclaredFiles:
 
             also = source.home if source.shown and source.home != source.tree else None
             changing = self._changing() if sent else None
-            self._git = git_view.prepare(source.tree, self.listing().repositories, directory, also, changing)
+            repositories = self.listing().repositories
+            self._git = git_view.prepare(source.tree, repositories, directory, also, changing, adding=adding)
         return self._git
 
     def _changing(self) -> Callable[[str], bool]:

@@ -12,3 +12,10 @@ class GitTemplates:
     places: tuple[tuple[str, str], ...] = ()
     """Where each goes, relative to the workspace (empty: its root), and the folder. The folder is empty where there is
     a repository whose state cannot be copied: commands find none there, rather than the next one further up."""
+    adding: bool = False
+    """Whether commands may add files to the index; what they add goes into the experiment."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether Git answers in a workspace."""
+        return any(folder for _, folder in self.places)

@@ -197,6 +197,8 @@ class StageResult:
     timed_out: bool = False
     unreachable: bool = False
     """Whether its node could not reach a remote, before the command ran."""
+    git_added: tuple[str, ...] = ()
+    """Files that the command of an experiment has added to Git; relative to the tree."""
     git_written: tuple[str, ...] = ()
     """What the command has written to Git in its workspace, which is lost."""
     note: str = ""

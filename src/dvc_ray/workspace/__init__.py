@@ -5,6 +5,7 @@
 
 from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
 from dvc_ray.workspace.environments import Environments
+from dvc_ray.workspace.git_copy import added as added_to_git
 from dvc_ray.workspace.git_copy import written as written_to_git
 from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
@@ -26,6 +27,7 @@ __all__ = [
     "Site",
     "Twin",
     "Undo",
+    "added_to_git",
     "at_work",
     "detach",
     "discard",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.paths import is_under
+from dvc_ray.repo import unasked
 from dvc_ray.values.git import GitTemplates
 
 NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
@@ -72,9 +73,23 @@ def written(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
         here = os.path.join(workspace, path, ".git")
         if template and os.path.isdir(here):
             packed = Path(template, "packed-refs").read_bytes().splitlines()
-            names = sorted({*_STATE, *_files(template, "refs"), *_files(here, "refs")})
+            state = {*_STATE} - ({"index"} if templates.adding else set())
+            names = sorted({*state, *_files(template, "refs"), *_files(here, "refs")})
             found += [os.path.join(path, name) for name in names if not _is_same(template, here, packed, name)]
     return tuple(found)
+
+
+def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
+    """What commands have added to the index of the workspace, where they may; relative to it.
+
+    Args:
+        templates: As for `place`.
+        workspace: The workspace.
+    """
+    template, here = dict(templates.places).get("", ""), os.path.join(workspace, ".git")
+    if not (templates.adding and template and os.path.isdir(here)) or _is_same(template, here, (), "index"):
+        return ()
+    return tuple(sorted(unasked.in_index(here) - unasked.in_index(template)))
 
 
 def _files(folder: str, part: str) -> Iterator[str]:

@@ -197,7 +197,7 @@ class Site:
 def _unpacked(git: GitTemplates, folders: Sequence[str]) -> GitTemplates:
     """What a workspace's ``.git`` is made of, where it is on this node."""
     here = ((path, os.path.join(folders[0], os.path.basename(folder)) if folder else "") for path, folder in git.places)
-    return GitTemplates(tuple(here))
+    return GitTemplates(tuple(here), adding=git.adding)
 
 
 _LARGE: Final = "files"
