@@ -12,9 +12,10 @@ import pytest
 from dvc_ray import api, plan
 from dvc_ray.cli.output import events, texts
 from dvc_ray.driver.board import Board
+from dvc_ray.driver.table import Table
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, RunEvent, StageReport
-from dvc_ray.values.run import Experiment, RunOptions, Selection
+from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 from dvc_ray.values.task import WorkerEvent
 from tests import stock
@@ -285,6 +286,16 @@ LATE = {
         "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
         "  two: {cmd: cat in.txt >> two.txt, deps: [in.txt], params: [lr], outs: [two.txt: {persist: true}]}"
     ),
+    "a folder that persists": (
+        "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
+        "  two: {cmd: 'mkdir -p two/in; cat in.txt >> two/in/f; date +%N > two/last; echo > two/last',"
+        " deps: [in.txt], params: [lr], outs: [two: {persist: true}]}"
+    ),
+    "an out outside that persists": (
+        "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
+        "  two: {cmd: cat in.txt > $OUTSIDE, deps: [in.txt], params: [lr],"
+        " outs: [$OUTSIDE: {persist: true, cache: false}]}"
+    ),
     "more that is not declared": (
         "one: {cmd: cat params.yaml > in.txt, params: [lr]}\n"
         "  two: {cmd: 'cat in.txt > \"$(cat in.txt)\"', deps: [in.txt], params: [lr]}"
@@ -307,9 +318,11 @@ LATE = {
 
 @pytest.mark.parametrize("way", LATE)
 def test_a_stage_that_had_begun_too_early_has_its_turn_again(way: str, project: Make, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine\n")
     ours = project(
         {
-            "dvc.yaml": f"stages:\n  {LATE[way]}\n",
+            "dvc.yaml": f"stages:\n  {LATE[way]}\n".replace("$OUTSIDE", str(outside)),
             "params.yaml": "lr: 0\n",
             "in.txt": "in\n",
             "b.txt": "b\n",
@@ -329,6 +342,7 @@ def test_a_stage_that_had_begun_too_early_has_its_turn_again(way: str, project: 
         early = {name for name in found.keys() - expected.keys() if name.startswith(".dvc/cache")}
         different = stock.differences(expected, {name: text for name, text in found.items() if name not in early})
         assert not different, "\n".join(different)
+    assert outside.exists()
 
 
 def test_it_is_told_and_stopped(project: Make, tmp_path: Path) -> None:
@@ -354,3 +368,74 @@ def test_a_failure_on_what_was_too_old_is_none(project: Make) -> None:
         result = api.repro(executor=Late())
     assert [report.state for report in result.reports] == [StageState.DONE] * 3
     assert stock.status(root) == {}
+
+
+def test_a_failure_that_is_taken_back_closes_nothing(project: Make) -> None:
+    text = (
+        "stages:\n  one: {cmd: echo good > in.txt, params: [lr]}\n"
+        "  two: {cmd: grep good in.txt > two.txt, deps: [in.txt], outs: [two.txt]}\n"
+        "  three: {cmd: cat in.txt > three.txt, deps: [in.txt], outs: [three.txt]}\n"
+    )
+    root = project({"dvc.yaml": text, "params.yaml": "lr: 0\n", "in.txt": "bad\n"})
+    with stock.in_directory(root):
+        result = api.repro(executor=Late())
+    assert [report.state for report in result.reports] == [StageState.DONE] * 3
+    assert (root / "three.txt").read_text() == "good\n"
+    assert stock.status(root) == {}
+
+
+def test_what_is_restored_too_early_stays_in_the_run_cache(project: Make) -> None:
+    """The entry was there before the run: it is right for who has the version before."""
+    root = project({"dvc.yaml": f"stages:\n  {LATE['a tracked file']}\n", "params.yaml": "lr: 0\n", "in.txt": "in\n"})
+    with stock.in_directory(root):
+        api.repro(Selection(targets=("two",)), executor=LocalExecutor())
+        (root / "two.txt").unlink()
+        (root / "dvc.lock").unlink()
+        before = set((root / ".dvc/cache/runs").rglob("*"))
+        result = api.repro(executor=Late())
+    assert [report.state for report in result.reports] == [StageState.DONE] * 3
+    assert before <= set((root / ".dvc/cache/runs").rglob("*"))
+
+
+def waiting(**after: tuple[str, ...]) -> Table:
+    specs = [StageSpec(address=name, kind=StageKind.COMMAND, after=before) for name, before in after.items()]
+    chosen = plan.make(specs, {spec.address: Status(changed=True) for spec in specs})
+    return Table(chosen, OnError.FAIL, lambda _: None)
+
+
+def test_readers_that_wait_do_not_wait_for_all_before_them() -> None:
+    table = waiting(one=(), two=(), three=(), four=("three",))
+    table.say(table["one"], StageState.DONE)
+    assert not table.reopen([table["three"]], "why")
+    assert [stage.address for stage in table.ready()] == ["two", "three"]
+    table.say(table["three"], StageState.DONE)
+    assert [stage.address for stage in table.reopen([table["three"]], "why")] == ["three"]
+    assert [stage.address for stage in table.ready()] == ["two"], "it had begun too early once"
+
+
+class Interrupted(Late):
+    """Ctrl-C when the last one has ended."""
+
+    def events(self, timeout: float) -> Sequence[WorkerEvent]:
+        """Run them, then tell of one."""
+        if not self._queue and len(self._ended) == 1:
+            raise KeyboardInterrupt
+        return super().events(timeout)
+
+
+def test_what_had_begun_too_early_is_not_kept_on_ctrl_c(project: Make) -> None:
+    text = (
+        "stages:\n  one: {cmd: cat in.txt > one.txt, deps: [in.txt], outs: [one.txt]}\n"
+        "  two: {cmd: cat params.yaml > in.txt; echo > two.txt, params: [lr], outs: [two.txt]}\n"
+    )
+    root = project({"dvc.yaml": text, "params.yaml": "lr: 0\n", "in.txt": "in\n"})
+    with stock.in_directory(root), pytest.raises(KeyboardInterrupt):
+        api.repro(executor=Interrupted())
+    assert (root / "in.txt").read_text() == "in\n"
+    assert not (root / "two.txt").exists()
+    assert (root / "one.txt").read_text() == "in\n"
+    assert "two" not in (root / "dvc.lock").read_text()
+    assert len(list((root / ".dvc/cache").glob("runs/*/*/*"))) == 1
+    with stock.in_directory(root):
+        assert not api.repro(executor=LocalExecutor()).failed
+    assert (root / "in.txt").read_text() == "lr: 0\n"

@@ -186,6 +186,7 @@ class Driver:
 
     def _settle(self, stage: Stage) -> None:
         address = stage.address
+        stage.begun = time.time()
         begun = time.monotonic()
         try:
             reasons = self._reasons(stage)
@@ -331,13 +332,17 @@ class Driver:
             self._table.say(stage, StageState.RUNNING, waiting_for=waiting_for)
 
     def _drop(self, stage: Stage, end: StageResult | Lost, why: str) -> None:
-        """Give up what an attempt has left that had begun too early."""
-        if isinstance(end, StageResult) and end.entry:
-            with self._results.locked():
-                self._project.forget_run(stage.address, end.entry, stage.begun)
+        """Have a stage run again whose attempt had begun too early."""
+        self._forget(stage, end)
         self._release(stage)
         stage.last = True
         self._table.wait([stage], why)
+
+    def _forget(self, stage: Stage, end: StageResult | Lost) -> None:
+        """Take out of the run cache what an attempt has put there."""
+        if isinstance(end, StageResult) and end.entry:
+            with self._results.locked():
+                self._project.forget_run(stage.address, end.entry, stage.begun)
 
     def _reopen(self, stage: Stage) -> None:
         """Have stages decided again that come after one in the plan and have not seen what it wrote."""
@@ -478,6 +483,12 @@ class Driver:
         assert stage.task is not None  # noqa: S101
         result = written_result(stage.task) if isinstance(end, Lost) else end
         done = result is not None and result.state is StageState.DONE
+        if stage.stale or self._turns.comes_early(stage, end):
+            with contextlib.suppress(DvcRayError, OSError):  # somebody holds the project
+                self._forget(stage, end)
+            self._release(stage)
+            self._table.say(stage, StageState.STOPPED, reason="stopped; it had begun too early")
+            return
         try:
             if result is not None and done:
                 self._merge([result])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from dvc_ray import retry
@@ -177,9 +177,10 @@ class Table:
 
     def closed(self, stage: Stage) -> bool:
         """Whether a stage may not start any more: an earlier one failed, after which ``dvc repro`` would have ended."""
-        if not self._failed or self._on_error is not OnError.FAIL:
-            return False
-        return self._place[stage.address] > min(self._failed)
+        return self._closed(stage, self._failed)
+
+    def _closed(self, stage: Stage, failed: Collection[int]) -> bool:
+        return bool(failed) and self._on_error is OnError.FAIL and self._place[stage.address] > min(failed)
 
     def upstream_states(self, stage: Stage) -> list[StageState]:
         """Where the stages are that a stage depends on."""
@@ -189,6 +190,11 @@ class Table:
         """The first stage before one that has not ended; empty if all have: then it cannot have begun too early."""
         name = self._board.first_open()
         return name if name and self._place[name] < self._place[stage.address] else ""
+
+    def is_next(self, stage: Stage) -> bool:
+        """Whether all stages before one have had their turn, so that a serial run would have come to it."""
+        before = list(self)[: self._place[stage.address]]
+        return all(each.state.is_success for each in before)
 
     def may_run_again(self, address: str) -> bool:
         """Whether a stage before one has not ended: it may write what the one has read."""
@@ -213,19 +219,22 @@ class Table:
         Returns:
             Those of them that have run or are running.
         """
-        direct = {stage.address for stage in stages if not self.closed(stage)}
+        direct = {stage.address for stage in stages}
         found: dict[str, Stage] = {}
+        failed = set(self._failed)
         for name, stage in self._stages.items() if direct else ():
-            if name in direct or any(above in found for above in stage.step.spec.upstream):
+            is_direct = name in direct and not self._closed(stage, failed)
+            if is_direct or any(above in found for above in stage.step.spec.upstream):
                 found[name] = stage
                 stage.again = True
-                stage.last = stage.last or name in direct
+                stage.last = stage.last or (is_direct and stage.state is not StageState.WAITING)
+                failed.discard(self._place[name])  # it is taken back, and closes nothing
         ran = {StageState.DONE, StageState.CACHED, StageState.FAILED}
         lost = [stage for stage in found.values() if stage.task is not None or stage.state in ran]
         for stage in found.values():
             stage.stale = why if stage.task is not None else ""
-        begun = [each for each in found.values() if each.task is None and each.state is not StageState.WAITING]
-        self.wait(begun, why)
+        if begun := [each for each in found.values() if each.task is None and each.state is not StageState.WAITING]:
+            self.wait(begun, why)
         return lost
 
     def wait(self, stages: Sequence[Stage], why: str) -> None:

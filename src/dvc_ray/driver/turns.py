@@ -48,6 +48,12 @@ class Turns:
         """Name a stage that must end before what an attempt has written may come home; empty if none."""
         return self._table.first_open(stage) if any(self._others(stage, written(end))) else ""
 
+    def comes_early(self, stage: Stage, end: StageResult | Lost) -> bool:
+        """Whether what an attempt has written would be there before its time, if no other stage ran any more."""
+        if self.is_overtaken(stage, end):
+            return True
+        return not self._table.is_next(stage) and any(self._others(stage, written(end)))
+
     def is_overtaken(self, stage: Stage, end: StageResult | Lost) -> bool:
         """Whether another stage has written meanwhile what this one has written, too, perhaps after reading it."""
         begun = self._begun.get(stage.address, self._writes)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from dvc_ray.paths import remove
 from dvc_ray.values.task import StageResult, StageTask
+from dvc_ray.workspace.home import move
 
 _State = tuple[int, int, int, int] | None
 """Inode, modification time (ns), size and mode; None: nothing is there."""
@@ -42,11 +43,8 @@ class Undo:
         moved = [path for path in (*result.deleted, *result.created, *changed) if path not in in_place]
         before = {path: _state(_home(task, path)) for path in moved}
         persisted = _persisted(task) if keep else []
-        old = dict(_put_aside(task, [*moved, *persisted])) if keep else {}
-        try:
-            yield wrote
-        finally:
-            _restore_missing(task, result, old)
+        old = dict(_keep(task, [*moved, *persisted])) if keep else {}
+        yield wrote
         wrote += [*in_place, *(path for path in moved if _state(_home(task, path)) != before[path])]
         if keep:
             self._old[task.address] = [
@@ -56,49 +54,53 @@ class Undo:
             ]
 
     def take_back(self, address: str) -> list[str]:
-        """Put back what was there before a stage came home, where nobody has written since; absolute paths."""
+        """Put back what was there before a stage came home, where nobody has written since; absolute paths.
+
+        Raises:
+            OSError: Something cannot be put back; it is as the stage has left it.
+        """
         done = []
         for path, old, state in self._old.pop(address, []):
             if _state(path) == state:
-                remove(path)
                 if old:
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    os.rename(old, path)
+                    move(old, path)
+                else:
+                    remove(path)
                 done.append(path)
         return done
 
 
 def _persisted(task: StageTask) -> list[str]:
-    """Outs that a command finds as the last one has left them, whether they are there or not."""
+    """Outs in the tree that a command finds as the last one has left them, whether they are there or not."""
     wdir = os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     items = [item for key in ("outs", "metrics", "plots") for item in task.definition.get(key) or ()]
     flagged = [pair for item in items if isinstance(item, dict) for pair in item.items()]
-    return [os.path.normpath(os.path.join(wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
+    named = [os.path.normpath(os.path.join(wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
+    return [path for path in named if path in task.outs]
 
 
-def _put_aside(task: StageTask, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Keep what is there under another name: a file by a second link, a folder, which will be replaced, as it is."""
+def _keep(task: StageTask, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Give what is there a second name, file by file: what takes its place is a new one.
+
+    The user's own is left where it is: this, too, may fail half-way.
+    """
     for path in paths:
         here, there = _home(task, path), os.path.join(f"{task.workspace}.before", path)
         if not os.path.lexists(here) or "__pycache__" in path:
             continue
         os.makedirs(os.path.dirname(there), exist_ok=True)
         if os.path.isdir(here) and not os.path.islink(here):
-            os.rename(here, there)
+            shutil.copytree(here, there, symlinks=True, copy_function=_second_name)
         else:
-            try:
-                os.link(here, there, follow_symlinks=False)
-            except OSError:  # a file system without links
-                shutil.copy2(here, there, follow_symlinks=False)
+            _second_name(here, there)
         yield path, there
 
 
-def _restore_missing(task: StageTask, result: StageResult, old: dict[str, str]) -> None:
-    """Put back folders that nothing has come for after all: the attempt has failed, or could not be brought home."""
-    for path, there in list(old.items()):
-        if path not in result.deleted and not os.path.lexists(_home(task, path)):
-            os.rename(there, _home(task, path))
-            del old[path]
+def _second_name(here: str, there: str) -> None:
+    try:
+        os.link(here, there, follow_symlinks=False)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(here, there, follow_symlinks=False)
 
 
 def _home(task: StageTask, path: str) -> str:
