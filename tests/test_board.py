@@ -37,7 +37,7 @@ def test_a_run(upstream: dict[str, list[str]], data: st.DataObject) -> None:
         name: data.draw(st.sampled_from([StageState.WAITING, StageState.WAITING, StageState.UNCHANGED]))
         for name in upstream
     }
-    board = Board(upstream, states, goes_on)
+    board = Board(upstream, states, lambda _, state: goes_on(state))
     told: set[str] = set()
     while True:
         assert board.ready() == [

@@ -244,7 +244,8 @@ def test_a_thousand_stages_cost_no_more_than_their_number() -> None:
 
 def test_a_stage_that_is_last_waits_for_all_before_it() -> None:
     names = [f"s{n}" for n in range(5)]
-    board = Board(dict.fromkeys(names, ()), dict.fromkeys(names, StageState.WAITING), lambda _: True, last=["s0", "s3"])
+    states = dict.fromkeys(names, StageState.WAITING)
+    board = Board(dict.fromkeys(names, ()), states, lambda *_: True, last=["s0", "s3"])
     assert board.ready() == ["s0", "s1", "s2", "s4"]
     for name in ("s2", "s0", "s1"):
         assert "s3" not in board.ready()

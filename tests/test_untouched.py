@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.errors import ClusterError, DvcRayError
-from dvc_ray.values.run import Experiment
+from dvc_ray.values.run import Experiment, OnError, RunOptions
 from tests import stock
 from tests.conftest import Cli, Locally
 
@@ -30,6 +30,7 @@ stages:
     - plain.txt: {cache: false}
     - kept.txt: {persist: true}
 """
+TWO = "  two: {cmd: cp cached.txt two.txt, deps: [cached.txt], outs: [two.txt]}\n"
 
 STEPS = {
     "the snapshot": "dvc_ray.repo.snapshot.listing",
@@ -56,11 +57,13 @@ FAULTS = [
 ]
 
 
+@pytest.mark.parametrize("on_error", [OnError.FAIL, OnError.IGNORE])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
-    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch, step: str
+    project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch, step: str, on_error: OnError
 ) -> None:
-    root = project({"dvc.yaml": ONE, "in.txt": "1\n", ".gitignore": "/ignored\n"})
+    """With `--ignore-errors`, too; then what depends on the stage does not take outs of its last run for new ones."""
+    root = project({"dvc.yaml": ONE + TWO, "in.txt": "1\n", ".gitignore": "/ignored\n"})
     (root / "ignored").write_text("mine\n")
     assert stock.dvc(root, "repro") == 0
     (root / "in.txt").write_text("2\n")
@@ -73,7 +76,7 @@ def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
         with monkeypatch.context() as patch:
             put(patch, STEPS[step], fail)
             with contextlib.suppress(DvcRayError, OSError, UnicodeError, MemoryError):
-                assert locally(root).failed
+                assert locally(root, options=RunOptions(on_error=on_error)).failed
         assert everything(root) == before
     assert not locally(root).failed, "and it goes on where the fault is gone"
     assert (root / "plain.txt").read_text() == "2\n"

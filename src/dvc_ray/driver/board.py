@@ -14,7 +14,7 @@ class Board:
     Args:
         upstream: Stages that each depends on, in plan order.
         states: Where each is at the start.
-        goes_on: Whether what depends on a stage in this state may run.
+        goes_on: Whether what depends on a stage, by its name, may run with it in a state.
         after: Stages that only have their turn before each, however they end.
         last: Stages that all before them have their turn before, however these end.
     """
@@ -23,7 +23,7 @@ class Board:
         self,
         upstream: Mapping[str, Sequence[str]],
         states: Mapping[str, StageState],
-        goes_on: Callable[[StageState], bool],
+        goes_on: Callable[[str, StageState], bool],
         after: Mapping[str, Sequence[str]] | None = None,
         last: Iterable[str] = (),
     ) -> None:
@@ -32,7 +32,7 @@ class Board:
         self._states = dict(states)
         self._members: dict[StageState, set[str]] = {state: set() for state in StageState}
         self._downstream: dict[str, list[str]] = {name: [] for name in upstream}
-        self._unmet = {name: sum(not goes_on(states[each]) for each in names) for name, names in upstream.items()}
+        self._unmet = {name: sum(not goes_on(each, states[each]) for each in names) for name, names in upstream.items()}
         self._later: dict[str, list[str]] = {name: [] for name in upstream}
         for name, names in (after or {}).items():
             self._unmet[name] += sum(not states[each].is_terminal for each in names)
@@ -55,7 +55,7 @@ class Board:
         self._doomed = [
             below
             for name in upstream
-            if states[name].is_terminal and not goes_on(states[name])
+            if states[name].is_terminal and not goes_on(name, states[name])
             for below in self._downstream[name]
         ]
 
@@ -70,7 +70,7 @@ class Board:
         if old is StageState.WAITING and not self._unmet[name]:
             del self._ready[bisect.bisect_left(self._ready, self._place[name])]
         if state.is_terminal:
-            self._tell_downstream(name, goes_on=self._goes_on(state))
+            self._tell_downstream(name, goes_on=self._goes_on(name, state))
             self._pass_ended()
 
     def _tell_downstream(self, name: str, *, goes_on: bool) -> None:

@@ -20,7 +20,7 @@ from dvc_ray.driver.turns import Turns, told, written
 from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
-from dvc_ray.repo import Project, Request
+from dvc_ray.repo import Project, Request, refused_by_dvc
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
 from dvc_ray.values.run import GRACE, OnError, RunOptions
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
@@ -204,7 +204,7 @@ class Driver:
         except RayDiedError:
             raise
         except DvcRayError as error:
-            self._fail(stage, str(error), exception=error)
+            self._refuse(stage, error)
             return
         if not done:
             if told := self._executor.warm_up(self._options.jobs or 1):
@@ -269,13 +269,14 @@ class Driver:
         try:
             task = self._project.task(spec.address, request)
         except DvcRayError as error:
-            self._fail(stage, str(error), exception=error)
+            with self._results.locked():
+                self._refuse(stage, error)
             return
         stage.report = replace(stage.report, log=explain.shown(log))
         try:
             packs = self._cargo.of(task)
         except OSError as error:
-            self._fail(stage, f"its files cannot be sent: {error}")
+            self._fail(stage, f"its files cannot be sent: {error}", lost=True)
             return
         self._results.given(task)
         self._turns.begin(stage)
@@ -366,7 +367,8 @@ class Driver:
                 continue
             if wait.never:
                 self._executor.stop(address)
-                self._fail(stage, f"{wait.what}: it could never start. Change it under 'meta: ray:' of the stage.")
+                why = f"{wait.what}: it could never start. Change it under 'meta: ray:' of the stage."
+                self._fail(stage, why, lost=True)
             elif wait.what != stage.report.waiting_for:
                 self._table.say(stage, StageState.QUEUED, waiting_for=wait.what)
 
@@ -376,7 +378,7 @@ class Driver:
         for _, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
             stage = self._table[result.address]
             if why := ends[result.address]:
-                self._fail(stage, why, keep=True)
+                self._fail(stage, why, keep=True, lost=True)
                 continue
             self._release(stage)
             if told := explain.created(result):
@@ -404,10 +406,20 @@ class Driver:
             return
         if isinstance(end, StageResult):
             self._results.leave_partial(stage.task, end)
-            self._fail(stage, explain.short(end) + end.note, result=end)
+            self._fail(stage, explain.short(end) + end.note, result=end, lost=end.exit_code is None)
             self._reopen(stage)
         else:
-            self._fail(stage, explain.lost(end))
+            self._fail(stage, explain.lost(end), lost=True)
+
+    def _refuse(self, stage: Stage, error: DvcRayError) -> None:
+        """Fail a stage that cannot run; with ``--ignore-errors`` DVC goes on without the outs of its last run.
+
+        Needs the project locked.
+        """
+        theirs = refused_by_dvc(error)
+        if theirs and self._options.on_error is OnError.IGNORE:
+            self._project.remove_outs(stage.address)
+        self._fail(stage, str(error), exception=error, lost=not theirs)
 
     def _fail(
         self,
@@ -415,10 +427,11 @@ class Driver:
         error: str,
         result: StageResult | None = None,
         *,
+        lost: bool = False,
         keep: bool = False,
         exception: DvcRayError | None = None,
     ) -> None:
-        self._table.note_failure(stage)
+        self._table.note_failure(stage, lost=lost)
         tail: tuple[str, ...] = ()
         if stage.task is not None and result is not None:
             tail = explain.last_lines(stage.task.log)

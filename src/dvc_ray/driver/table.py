@@ -84,6 +84,8 @@ class Table:
         self._flying: dict[str, Stage] = {}
         self._failed: set[int] = set()
         """Places in the plan of the stages that failed."""
+        self._lost: set[str] = set()
+        """Those whose command has not ended, so that their outs are still those of the last run."""
         self._stale = True
         for stage in self:
             listen(stage.report)
@@ -127,9 +129,16 @@ class Table:
         self._stale = self._stale or state is not StageState.RUNNING
         self._listen(stage.report)
 
-    def note_failure(self, stage: Stage) -> None:
-        """Note that a stage has failed, after which others may be `closed`."""
+    def note_failure(self, stage: Stage, *, lost: bool) -> None:
+        """Note that a stage has failed, after which others may be `closed`.
+
+        Args:
+            stage: The stage.
+            lost: Whether its outs are still those of the last run: what depends on it must not take them for new.
+        """
         self._failed.add(self._place[stage.address])
+        if lost:
+            self._lost.add(stage.address)
 
     def start(self, stage: Stage, task: StageTask) -> None:
         """Note that an attempt of a stage is in flight."""
@@ -169,11 +178,12 @@ class Table:
 
     def _blame(self, stage: Stage) -> str:
         ends = ((name, self._stages[name].state) for name in stage.step.spec.upstream)
-        return next(name for name, state in ends if state.is_terminal and not self.goes_on(state))
+        return next(name for name, state in ends if state.is_terminal and not self.goes_on(name, state))
 
-    def goes_on(self, state: StageState) -> bool:
-        """Whether what depends on a stage in this state may run."""
-        return state.is_success or (state is StageState.FAILED and self._on_error is OnError.IGNORE)
+    def goes_on(self, address: str, state: StageState) -> bool:
+        """Whether what depends on a stage may run when it has come to a state."""
+        ignored = state is StageState.FAILED and self._on_error is OnError.IGNORE and address not in self._lost
+        return state.is_success or ignored
 
     def closed(self, stage: Stage) -> bool:
         """Whether a stage may not start any more: an earlier one failed, after which ``dvc repro`` would have ended."""
@@ -239,6 +249,7 @@ class Table:
 
     def wait(self, stages: Sequence[Stage], why: str) -> None:
         """Have stages wait that have ended; those too that did not run because one of them had failed."""
+        self._lost -= {stage.address for stage in stages}
         failed = {self._place[stage.address] for stage in stages} & self._failed
         self._failed -= failed
         blocked = self.among(StageState.BLOCKED) if failed else []

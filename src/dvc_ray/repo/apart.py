@@ -15,7 +15,7 @@ from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.shared import Reach
-from dvc_ray.values.run import OnError, RunOptions
+from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageKind, Status
 from dvc_ray.values.task import StageTask
 
@@ -123,7 +123,7 @@ class Apart:
             self._remotes.push(needs([stage], (), self._data))
         else:
             self._remotes.give({out.def_path: out for out in stage.outs}, found.entry, found.key)
-        if found is not None or options.on_error is OnError.IGNORE:
+        if found is not None:
             stage.remove_outs(ignore_remove=False, force=False)
         return found.entry if found else None
 

@@ -19,6 +19,14 @@ _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
 
 
+def refused_by_dvc(error: DvcRayError) -> bool:
+    """Whether DVC would not have run the command either; that Git tracks an out, it finds when that has ended."""
+    from dvc.exceptions import DvcException
+    from dvc.output import OutputAlreadyTrackedError
+
+    return isinstance(error.__cause__, DvcException) and not isinstance(error.__cause__, OutputAlreadyTrackedError)
+
+
 @contextlib.contextmanager
 def ours() -> Iterator[None]:
     """Turn what DVC raises in the block into an error of ours, cause kept.

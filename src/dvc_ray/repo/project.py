@@ -19,7 +19,7 @@ from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.untracked import Untracked
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
@@ -348,17 +348,15 @@ class Project:
                     self._record.dump([stage])
                     return True
         command = choosing.kind_of(stage) is StageKind.COMMAND
-        # With --ignore-errors what comes after must not find outs of the last run where this one failed in any way.
-        lenient = options.on_error is OnError.IGNORE
         with ours():
             if command:
                 if options.pull:
                     upto.pull_missing_deps(stage)
-                if not options.allow_missing and not lenient:
+                if not options.allow_missing:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
-                with upto.no_commands(), contextlib.nullcontext() if lenient else upto.outs_left(stage):
+                with upto.no_commands(), upto.outs_left(stage):
                     stage.run(
                         force=force,
                         run_cache=options.run_cache,
@@ -370,6 +368,13 @@ class Project:
                 return False
             self._record.dump([stage])
         return True
+
+    def remove_outs(self, address: str) -> None:
+        """Remove the outs of a stage's last run where ``Stage.run`` does so first of all; needs `locked`."""
+        stage = self._stages[address]
+        if choosing.kind_of(stage) is StageKind.COMMAND:
+            with ours():
+                stage.remove_outs(ignore_remove=False, force=False)
 
     def _settle_apart(self, apart: Apart, stage: Any, options: RunOptions, *, force: bool) -> bool:
         with ours():
