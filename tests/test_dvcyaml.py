@@ -241,3 +241,28 @@ def test_what_a_command_does_to_dvc_yaml_itself_is_kept_too(project: Make) -> No
     notes = "vars:\n- a_note: x\n- one: 1\n- two: 2\n- three: 3\n- b_note: x\n"
     root = project({"dvc.yaml": text + notes, "live.py": LIVE})
     assert both(root, Ending("ba")) == ""
+
+
+ODD = {
+    "broken": b"stages: [\n",
+    "not UTF-8": b"\xff\xfe",
+    "a list": b"- one\n",
+    "sections of other kinds": b"metrics: 5\nplots: {a: b}\nparams: text\nartifacts: [1]\n",
+    "entries of other kinds": b"metrics: [1, null, {a: b, c: d}]\nartifacts: {a: null, b: {path: 5}, c: 1}\n",
+}
+LIVES = b"metrics:\n- dvclive/metrics.json\nplots:\n- dvclive/plots/metrics: {x: step}\n"
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("where", ["base", "now", "result"])
+def test_whatever_the_file_is_something_is_left(kind: str, where: str) -> None:
+    """By a command, by the user meanwhile."""
+    odd = ODD[kind]
+    base, now, result = (
+        odd if where == each else LIVES if each == "result" else b"" for each in ("base", "now", "result")
+    )
+    file = DvcYaml(lambda *_: None)
+    for place in (2, 1):
+        written = Written(place=place, who=str(place), base=base, result=result, touched=lambda _: True)
+        now, _ = file.take(now, written)
+        assert now

@@ -18,7 +18,7 @@ from tests.conftest import Locally
 from tests.test_features import same_files, twin
 from tests.test_run import Make, one
 
-IGNORE = "/.env\n/scratch\n*.log\n/partly\n__pycache__\n/cfg/local.toml\n/gone\n/again\n/link\n"
+IGNORE = "/.env\n/scratch\n/other.d\n/old\n*.log\n/partly\n__pycache__\n/cfg/local.toml\n/gone\n/again\n/link\n"
 
 
 def both(root: Path, locally: Locally, *, step: str = "echo") -> tuple[Path, RunResult]:
@@ -41,6 +41,19 @@ COMMANDS = {
     "file to folder": "rm my.log; mkdir my.log; echo 1 > my.log/f; echo > out.txt",
     "makes new ones": "mkdir gone; echo 1 > gone/f; echo 1 > other.log; echo > out.txt",
     "lists them": "found=$(ls -A . scratch | grep -v dvc); echo $found > out.txt; find -H scratch -name er >> out.txt",
+    "moves a folder": "mv scratch old; echo > out.txt",
+    "moves a folder deep": "mkdir -p new/er; mv scratch new/er/old; touch new/er/f; echo > out.txt",
+    "moves a folder into another": "mv scratch other.d/; echo > out.txt",
+    "moves a folder and makes it anew": "mv scratch old; mkdir scratch; echo 1 > scratch/f; echo > out.txt",
+    "moves a folder into itself": "mv scratch t; mkdir scratch; mv t scratch/old; echo > out.txt",
+    "swaps two folders": "mv scratch t; mv other.d scratch; mv t other.d; echo > out.txt",
+    "moves a folder and back": "mv scratch t; mv t scratch; echo more >> scratch/deep/er; echo > out.txt",
+    "moves a folder to an out": "mv scratch out.txt",
+    "moves a folder in an out": "mkdir out.txt; mv scratch out.txt/old",
+    "copies a folder to an out": "cp -r scratch out.txt",
+    "copies a folder in an out": "mkdir out.txt; cp -a scratch other.d out.txt/; touch out.txt/f",
+    "copies a folder": "cp -r scratch copy; mkdir copies; cp -r scratch other.d copies/; echo > out.txt",
+    "fails after moving a folder": "mv scratch old; exit 3",
     "changes modes": "chmod 600 my.log; chmod +x .env; echo > out.txt",
     "fails after writing": "echo half > .env; rm -r scratch; exit 3",
 }
@@ -53,6 +66,8 @@ def test_as_under_stock(project: Make, locally: Locally, kind: str) -> None:
     (root / "scratch/deep/er").write_text("er\n")
     (root / ".env").write_text("MODE=production\n")
     (root / "my.log").write_text("history\n")
+    (root / "other.d").mkdir()
+    (root / "other.d/f").write_text("f\n")
     (root / "cfg/local.toml").write_text("k = 1\n")
     other, _ = both(root, locally)
     assert same_files(other, root)
@@ -190,11 +205,79 @@ def test_git_answers_in_an_experiment(project: Make, locally: Locally, *, temp: 
         "outs:", "params: [p]\n    outs:"
     )
     root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "p: 1\n"})
-    stock.sh(root, "git tag v1")
+    stock.sh(root, "git tag v1")  # and a value of another size: Git does not look into what is as large and as new
     other = twin(root)
-    for command in (("exp", "run", "-S", "p=2", "-n", "one", *(["--temp"] if temp else [])), ("exp", "apply", "one")):
+    for command in (("exp", "run", "-S", "p=22", "-n", "one", *(["--temp"] if temp else [])), ("exp", "apply", "one")):
         assert stock.dvc(other, *command) == 0
     with stock.in_directory(root):
-        api.exp_run(Experiment(params=("p=2",), name="one", temp=temp), executor=LocalExecutor())
+        api.exp_run(Experiment(params=("p=22",), name="one", temp=temp), executor=LocalExecutor())
     assert stock.dvc(root, "exp", "apply", "one") == 0
     assert (root / "out.txt").read_text() == (other / "out.txt").read_text()
+
+
+@pytest.mark.parametrize("place", ["out.txt", "copy"])
+def test_what_is_written_into_a_copy_that_was_a_link_is_told(project: Make, locally: Locally, place: str) -> None:
+    command = f"cp -r scratch {place}; echo more >> {place}/f; mkdir -p out.txt"
+    root = project({"dvc.yaml": one(command), "in.txt": "", ".gitignore": IGNORE})
+    (root / "scratch").mkdir()
+    (root / "scratch/f").write_text("f\n")
+    assert not locally(root).failed
+    assert "stage 'one' copied 'scratch', which is a link in its workspace, and wrote to it" in locally.warnings
+    assert not (root / place).is_symlink()
+    assert (root / place / "f").read_text() == "f\nmore\n"
+
+
+def test_python_that_does_not_remove_a_link_is_told_what_does(project: Make, locally: Locally) -> None:
+    command = "python -c \"import shutil; shutil.rmtree('scratch')\""
+    root = project({"dvc.yaml": one(command), "in.txt": "", ".gitignore": IGNORE})
+    (root / "scratch").mkdir()
+    assert "A folder that Git ignores is a link to yours" in locally(root).failed[0].error
+
+
+def test_a_folder_that_is_moved_out_of_the_project_stays(project: Make, locally: Locally, tmp_path: Path) -> None:
+    root = project({"dvc.yaml": one(f"mv scratch {tmp_path}/away; echo > out.txt"), "in.txt": "", ".gitignore": IGNORE})
+    (root / "scratch").mkdir()
+    (root / "scratch/f").write_text("f\n")
+    assert not locally(root).failed
+    assert (root / "scratch/f").read_text() == "f\n"
+    assert (tmp_path / "away/f").read_text() == "f\n"
+    assert "moved 'scratch', which Git ignores, out of the project: only a link to it was moved" in locally.warnings
+
+
+def test_a_folder_is_not_moved_over_what_the_command_did_not_see(project: Make, locally: Locally) -> None:
+    text = """
+stages:
+  a: {cmd: cp in.txt old, deps: [in.txt], outs: [old]}
+  b: {cmd: mv scratch old && cp in.txt b.txt, deps: [in.txt], outs: [b.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": "in\n", ".gitignore": "/scratch\n"})
+    (root / "scratch").mkdir()
+    (root / "scratch/f").write_text("f\n")
+    assert not locally(root).failed
+    assert (root / "scratch/f").read_text() == "f\n"
+    assert (root / "old").read_text() == "in\n"
+    assert "moved 'scratch', which Git ignores, to 'old', where you have something" in locally.warnings
+
+
+def test_a_dep_by_way_of_a_link_that_git_tracks(project: Make, locally: Locally) -> None:
+    command = "cat latest/x data/v2/y > out.txt"
+    root = project({"dvc.yaml": one(command).replace("in.txt", "latest/x"), ".gitignore": "/data\n"})
+    (root / "data/v2").mkdir(parents=True)
+    (root / "data/v2/x").write_text("x\n")
+    (root / "data/v2/y").write_text("y\n")
+    os.symlink("data/v2", root / "latest")
+    stock.sh(root, "git add -A && git commit -qm link")
+    other, result = both(root, locally)
+    assert not result.failed
+    assert same_files(other, root)
+
+
+def test_a_workspace_that_somebody_removes_takes_nothing_of_the_user_s_along(project: Make, locally: Locally) -> None:
+    command = "rm -rf .dvc ../*.copies scratch my.log .env; echo > out.txt"
+    root = project({"dvc.yaml": one(command), "in.txt": "", ".gitignore": IGNORE})
+    (root / "scratch").mkdir()
+    (root / "scratch/f").write_text("f\n")
+    (root / "my.log").write_text("history\n")
+    assert "its workspace was removed while it ran" in locally(root).failed[0].error
+    assert (root / "scratch/f").exists()
+    assert (root / "my.log").exists()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from dvc_ray.errors import ClusterError, DvcRayError
 from dvc_ray.values.run import Experiment, OnError, RunOptions
+from dvc_ray.workspace import home
 from tests import stock
 from tests.conftest import Cli, Locally
 
@@ -83,18 +86,16 @@ def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
 
 
 def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dvc_ray.workspace import home
-
     for name in ("new", "old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
 
-    def fail(*_args: object) -> None:
+    def fail(*_args: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", fail)
-        patch.setattr("shutil.move", fail)
+        patch.setattr("shutil.copytree", fail)
         with pytest.raises(OSError, match="No space"):
             home.move(str(tmp_path / "new"), str(tmp_path / "old"))
     assert (tmp_path / "old/file").read_text() == "old"
@@ -191,6 +192,43 @@ def test_an_experiment_that_cannot_run_leaves_the_workspace_as_it_was(
         assert result.failed
         assert saved is None
     assert everything(root) == before
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_what_is_replaced_from_another_file_system_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, fault: BaseException
+) -> None:
+    """A copy that fails half-way has cost nothing, and one that does not is there at once."""
+    new, old = Path(tempfile.mkdtemp(dir="/dev/shm")), tmp_path / "old"
+    copies = {"file": "shutil.copy2", "folder": "shutil.copytree", "link": "shutil.copy2"}
+    for place, text in ((new / "it", "new"), (old, "old")):
+        if kind == "folder":
+            place.mkdir()
+            (place / "file").write_text(text)
+        elif kind == "file":
+            place.write_text(text)
+        else:
+            place.symlink_to(text)
+
+    def half(source: str, target: str, **_: object) -> None:
+        Path(target).mkdir() if kind == "folder" else Path(target).write_text("ha")
+        raise fault
+
+    before = everything(tmp_path)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(copies[kind], half)
+            with pytest.raises(type(fault)):
+                home.move(str(new / "it"), str(old))
+        assert everything(tmp_path) == before
+        home.move(str(new / "it"), str(old))
+        assert not list(new.iterdir())
+    finally:
+        shutil.rmtree(new)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    said = os.readlink(old) if kind == "link" else (old / "file" if kind == "folder" else old).read_text()
+    assert said == "new"
 
 
 def put(patch: pytest.MonkeyPatch, name: str, what: Callable[..., None]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import RESULT, RunPaths, remove_tree, runs_dir
+from dvc_ray.paths import RESULT, RunPaths, remove_workspace, runs_dir
 from dvc_ray.processes import is_owned, owned, read
 
 _REMOTE: Final = f"remote{RESULT}"
@@ -151,11 +151,10 @@ def _drop_unfinished(work: Path, *, local: bool) -> None:
         finished = path.suffix == RESULT or path.with_name(path.name + RESULT).exists()
         if path.name != _REMOTE and not (local and finished):
             _remove(path)
-            path.unlink(missing_ok=True)
     if not any(work.iterdir()):
         work.rmdir()
 
 
 def _remove(folder: Path) -> None:
     with contextlib.suppress(OSError):
-        remove_tree(str(folder))
+        remove_workspace(str(folder))

@@ -151,9 +151,22 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path)
 
 
-def open_up(folder: str) -> int:
-    """Let its owner write to a folder; the mode it had."""
+def open_up(folder: str) -> int | None:
+    """Let its owner write to a folder; the mode it had, None if there was nothing to do."""
     mode = stat.S_IMODE(os.lstat(folder).st_mode)
-    if not os.path.islink(folder) and mode & stat.S_IRWXU != stat.S_IRWXU:
-        os.chmod(folder, mode | stat.S_IRWXU)
+    if os.path.islink(folder) or mode & stat.S_IRWXU == stat.S_IRWXU:
+        return None
+    os.chmod(folder, mode | stat.S_IRWXU)
     return mode
+
+
+def remove_workspace(path: str) -> None:
+    """Remove a workspace, its name first: nobody is to take one that is half gone for what a command has left.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    gone = f"{path}.gone"
+    with contextlib.suppress(OSError):
+        os.rename(path, gone)
+    remove(gone if os.path.lexists(gone) else path)

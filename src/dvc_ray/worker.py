@@ -25,6 +25,7 @@ from dvc_ray.workspace import (
     Changes,
     Content,
     Environments,
+    Followed,
     Materialised,
     Site,
     added_to_git,
@@ -37,6 +38,7 @@ from dvc_ray.workspace import (
     look,
     materialise,
     misplaced_outs,
+    own,
     stale_outs,
     written_in_place,
     written_to_git,
@@ -80,8 +82,13 @@ def run_stage(
 
 
 def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
-    state, entry, error = attempt.run()
-    found = attempt.changes()
+    with contextlib.closing(attempt.followed):
+        state, entry, error = attempt.run()
+        try:
+            found = attempt.changes()
+        except OSError as wrong:
+            found = Changes(changed=(), deleted=(), created=())
+            state, entry, error = StageState.FAILED, None, error or f"what it left cannot be read: {wrong}"
     if attempt.has_lost_its_workspace():
         state, entry = StageState.FAILED, None
         error = f"its workspace was removed while it ran: {task.workspace}. Nothing of yours was touched."
@@ -99,6 +106,8 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         deleted=found.deleted,
         created=found.created,
         replaced=found.replaced,
+        moved=found.moved,
+        copied=found.copied,
         git_added=attempt.git_added,
         git_written=attempt.git_written,
         stale=attempt.stale(),
@@ -203,6 +212,8 @@ class _Attempt:
         self.stopped = stopped
         self.nested = nested
         self.made: Materialised | None = None
+        self.followed = Followed(task)
+        self.copied: set[str] = set()
         self.code: int | None = None
         self.why = command.End.EXIT
         self.git_written: tuple[str, ...] = ()
@@ -216,6 +227,7 @@ class _Attempt:
             Path(task.log).parent.mkdir(parents=True, exist_ok=True)
             with _dvc_variables(dict(task.env)):
                 self.made = self._materialise()
+                self.followed.follow()
                 known = self.site.placed() if self.site else ()
                 with _in_directory(os.path.join(task.workspace, task.cwd)):
                     ran = bare.run_stage(task, self.made.given, self.execute, known)
@@ -260,6 +272,7 @@ class _Attempt:
         self.why, self.code = done.why, done.code
         self._check_cache(before)
         self._check_git()
+        self._own_outs()
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
 
@@ -279,7 +292,7 @@ class _Attempt:
     def changes(self) -> Changes:
         """What the command did beyond its outs."""
         none = Changes(changed=(), deleted=(), created=())
-        found = none if self.made is None else find_changes(self.task, self.made)
+        found = none if self.made is None else find_changes(self.task, self.made, self.followed, self.copied)
         # Asked last: what is being removed by somebody else meanwhile must not look removed by the command.
         return none if self.has_lost_its_workspace() else found
 
@@ -288,6 +301,13 @@ class _Attempt:
         if self.code is None or self.has_lost_its_workspace():
             return ()  # as long as no command has run, nothing of the user's is touched
         return stale_outs(self.task)
+
+    def _own_outs(self) -> None:
+        """Have outs that are links to folders of the user's be copies before DVC hashes and protects them."""
+        try:
+            self.copied |= own(self.task, self.task.outs)
+        except OSError as error:
+            raise ProjectError(f"its outs cannot be copied from what Git ignores: {error}") from error
 
     def _check_git(self) -> None:
         """Refuse the result of a command that has written to Git past all that keeps it from that: it is lost."""

@@ -33,6 +33,8 @@ _NOT_SENT: Final = re.compile(
     r"|invalid object \d+ |[0-9a-f]{40} missing|could not get object info"
 )
 """What git and GitPython say of objects that are not there; lower case."""
+_NOT_REMOVED: Final = "Cannot call rmtree on a symbolic link"
+"""What Python says (``shutil``, 3.11)."""
 _LINE: Final = 1000
 """Characters shown of such a line."""
 
@@ -91,6 +93,16 @@ def missed(paths: Sequence[str]) -> str:
         f"\nIts output names {named}, in your project but not in the stage's workspace:"
         " ignored by Git and not declared."
         "\nDeclare it under 'deps', or name it in 'meta: {ray: {include: [...]}}' of the stage."
+    )
+
+
+def about_links(tail: Sequence[str]) -> str:
+    """Say what a folder that Git ignores is in a workspace, to a command that has failed on it; empty to any other."""
+    if not any(_NOT_REMOVED in line for line in tail):
+        return ""
+    return (
+        "\nA folder that Git ignores is a link to yours in a stage's workspace, which `shutil.rmtree` does not remove;"
+        " `rm -r` does. Or name it in 'meta: {ray: {include: [...]}}' of the stage, which gives it a folder."
     )
 
 

@@ -439,7 +439,7 @@ class Driver:
             error += explain.missed(missed_files(stage.task, said)) + explain.about_git(
                 stage.address, tail, result.git_written, elsewhere=stage.task.elsewhere is not None
             )
-            error += explain.full_disk(stage.task.tree)
+            error += explain.about_links(tail) + explain.full_disk(stage.task.tree)
         self._release(stage, keep=keep)
         self._table.say(
             stage,

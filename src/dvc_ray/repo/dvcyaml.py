@@ -101,8 +101,10 @@ class DvcYaml:
         while count < len(self._edits):
             edit = self._edits[count]
             together = [] if text == edit.written.base else _together(self._edits[count:])
-            if together and (b"#" not in (text or b"") or len(together) > _MANY):
-                text = _made_on(text, itertools.chain.from_iterable(together))
+            at_once = together and (b"#" not in (text or b"") or len(together) > _MANY)
+            made = _made_on(text, itertools.chain.from_iterable(together)) if at_once else None
+            if made is not None:
+                text = made
                 count += len(together)
             else:
                 text, merged = edit.made_on(text, self._merge)
@@ -135,7 +137,7 @@ class _Edit:
     def _of(cls, written: Written, update: _Update) -> _Edit:
         if not written.known:
             return cls(written=written, update=update)
-        texts = [_made_on(written.base, [update])]
+        texts: list[bytes | None] = [_made_on(written.base, [update])]
         while texts[-1] != written.result and texts[-1] not in texts[:-1] and len(texts) < _SAME_AGAIN:
             texts.append(_made_on(texts[-1], [update]))
         times = len(texts)
@@ -154,12 +156,9 @@ class _Edit:
         if self.written.known and text == self.written.base:
             return theirs, True
         base = self.written.base
-        if self.update is not None:
-            for _ in range(self.times):
-                text = _made_on(text, [self.update])
-            base = self.alone
+        if (made := self._updated(text)) is not None:
+            text, base = made, self.alone
             if base in {None, theirs}:
-                assert text is not None  # noqa: S101
                 return text, True
         if text is None or text == theirs:
             return theirs, True
@@ -167,6 +166,15 @@ class _Edit:
         if merged is None and self.update is not None and _plain(base or b"") == _plain(theirs):
             return text, True  # it was but the look of the file that did not merge
         return (theirs, False) if merged is None else (merged, True)
+
+    def _updated(self, text: bytes | None) -> bytes | None:
+        """DVCLive's part of it made on another version; None if it has none, or that version is no dvc.yaml."""
+        made = None
+        for _ in range(self.times if self.update is not None else 0):
+            made = text = _made_on(text, [self.update] if self.update else [])
+            if made is None:
+                break
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,15 +229,21 @@ class _Update:
         return out
 
 
-def _made_on(text: bytes | None, updates: Iterable[_Update]) -> bytes:
-    """Make updates one after another on a version of the file.
+def _made_on(text: bytes | None, updates: Iterable[_Update]) -> bytes | None:
+    """Make updates one after another on a version of the file; None if it is no dvc.yaml, as somebody left it.
 
     The file is parsed and dumped once, which takes longer than all else. Where there are comments in it, that is not
     quite the same as doing so for each.
     """
+    from dvc.exceptions import DvcException
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-    data = parse_yaml_for_update(_decoded(text or b""), _NAME)
+    try:
+        data = parse_yaml_for_update(_decoded(text or b""), _NAME)
+    except (DvcException, UnicodeDecodeError):
+        return None
+    if not isinstance(data, dict):
+        return None
     for update in updates:
         if update.apply(data):
             data = parse_yaml_for_update(dumps_yaml(data), _NAME)
@@ -284,6 +298,9 @@ def _path(entry: Any) -> str | None:
 
 
 def _new(folders: Sequence[str], before: Sequence[Any], after: Sequence[Any], *, known: bool) -> list[Any]:
+    """Entries that DVCLive has put last; without a directory of its own in any, it was somebody else."""
+    if not folders:
+        return []
     kept = _without(folders, before)
     if known and list(after[: len(kept)]) == kept:
         return list(after[len(kept) :])
@@ -301,7 +318,7 @@ def _artifacts(folders: Sequence[str], data: Mapping[str, Any]) -> dict[str, Any
 
 
 def _keeps(folders: Sequence[str], meta: Any) -> bool:
-    return not any(folder in meta.get("path", folder) for folder in folders)
+    return not isinstance(meta, dict) or not any(folder in str(meta.get("path", folder)) for folder in folders)
 
 
 def _moved(before: Sequence[str], after: Sequence[str]) -> frozenset[str]:
@@ -322,7 +339,8 @@ def _in_order(before: Iterable[str], after: Iterable[str]) -> list[str]:
 
 
 def _entries(data: Mapping[str, Any], key: str) -> list[Any]:
-    return list(data.get(key) or ()) if key != _ARTIFACTS else []
+    found = data.get(key) if key != _ARTIFACTS else None
+    return list(found) if isinstance(found, list) else []
 
 
 def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

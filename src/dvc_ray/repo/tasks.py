@@ -265,8 +265,10 @@ def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
 
 
 def inside(root: str, paths: Iterable[str]) -> tuple[str, ...]:
-    """Paths in a tree, relative to it, each once; those outside are left out."""
-    return tuple(dict.fromkeys(_relative(root, paths)))
+    """Paths in a tree, relative to it, each once; those outside are left out. Also what they are by way of links."""
+    named = list(paths)
+    real = set(map(os.path.realpath, named)) - {*named}
+    return tuple(dict.fromkeys((*_relative(root, named), *_relative(os.path.realpath(root), sorted(real)))))
 
 
 def touched(stage: Any) -> Iterator[str]:

@@ -192,6 +192,10 @@ class StageResult:
     """New files that no out declares."""
     replaced: tuple[str, ...] = ()
     """Ignored files and folders in whose place the command has put something else, or nothing."""
+    moved: tuple[tuple[str, str], ...] = ()
+    """Ignored folders of the user's that the command has moved, and where to; nothing: out of the project."""
+    copied: tuple[str, ...] = ()
+    """Ignored folders of which it has copied the link, and to which it has written since."""
     stale: tuple[str, ...] = ()
     """Outs that the command has not made, of which the user's tree may have those of the last run; relative to it."""
     timed_out: bool = False

@@ -12,6 +12,7 @@ from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
+from dvc_ray.workspace.shares import Followed, own
 from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results
 from dvc_ray.workspace.twin import Twin, stamps_of
 from dvc_ray.workspace.undo import Undo
@@ -22,6 +23,7 @@ __all__ = [
     "Changes",
     "Content",
     "Environments",
+    "Followed",
     "Home",
     "Materialised",
     "Site",
@@ -40,6 +42,7 @@ __all__ = [
     "materialise",
     "misplaced_outs",
     "missed_files",
+    "own",
     "pack",
     "stale_outs",
     "stamps_of",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import Changed, StageTask
-from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, stamps
+from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, Stamp, identity, stamps
+from dvc_ray.workspace.shares import Followed, own
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
 """What separates words of a message that may be relative paths."""
@@ -25,11 +28,32 @@ class Changes:
     created: tuple[str, ...]
     replaced: tuple[str, ...] = ()
     """Links to ignored files and folders that are not what they were."""
+    moved: tuple[tuple[str, str], ...] = ()
+    """Ignored folders whose link the command has moved, and where to; nothing: out of the project."""
+    copied: tuple[str, ...] = ()
+    """Ignored folders whose link it has copied, and to which it has written."""
 
 
-def find_changes(task: StageTask, made: Materialised) -> Changes:
-    """Compare a workspace with what was put there. Outs are not looked at."""
-    tops = {*task.outs, *task.ignored}
+def find_changes(task: StageTask, made: Materialised, followed: Followed, copied: Collection[str] = ()) -> Changes:
+    """Compare a workspace with what was put there. Outs are not looked at.
+
+    Copies that the command has made of a link to a folder become copies of the folder.
+
+    Args:
+        task: The attempt.
+        made: What was put there.
+        followed: Where links to folders are by now.
+        copied: Those that were found copied before.
+
+    Raises:
+        OSError: A folder cannot be copied.
+    """
+    replaced = [path for path, made_as in made.shared.items() if _now(made.root, path) != made_as]
+    all_copied = {*copied, *own(task, replaced)}
+    moved = followed.moved()
+    tops = {*task.outs, *task.ignored, *moved.values()}
+    new = [path for path, stamp in _links(made) if not is_under(path, tops) and stamp != made.stamps.get(path)]
+    all_copied |= own(task, new)
     now = {path: stamp for path, stamp in stamps(made.root) if not is_under(path, tops)}
     before = {path: stamp for path, stamp in made.stamps.items() if not is_under(path, tops)}
     return Changes(
@@ -40,8 +64,16 @@ def find_changes(task: StageTask, made: Materialised) -> Changes:
         ),
         deleted=tuple(path for path in before if path not in now),
         created=tuple(path for path in now if path not in before),
-        replaced=tuple(path for path, made_as in made.shared.items() if _now(made.root, path) != made_as),
+        replaced=tuple(path for path in replaced if path not in moved or (moved[path] and _now(made.root, path))),
+        moved=tuple(moved.items()),
+        copied=tuple(
+            path for path in sorted(all_copied) if _written_since(os.path.join(task.home, path), _begun(task))
+        ),
     )
+
+
+def _links(made: Materialised) -> list[tuple[str, Stamp]]:
+    return [(path, stamp) for path, stamp in stamps(made.root) if stat.S_ISLNK(stamp[3])] if made.shared else []
 
 
 def _now(root: str, path: str) -> Identity | None:
@@ -52,14 +84,17 @@ def _now(root: str, path: str) -> Identity | None:
 
 def misplaced_outs(task: StageTask) -> tuple[str, ...]:
     """Name outs that are not in the workspace but in the user's tree, written there by the command."""
-    made = os.stat(os.path.join(task.workspace, task.project, CODE_LIST)).st_mtime_ns
-    return tuple(path for path in _missing(task) if _written_since(os.path.join(task.home, path), made))
+    return tuple(path for path in _missing(task) if _written_since(os.path.join(task.home, path), _begun(task)))
 
 
 def stale_outs(task: StageTask) -> tuple[str, ...]:
     """Name outs that the command has not made: those of the last run are no result of it."""
     misplaced = set(misplaced_outs(task))
     return tuple(path for path in _missing(task) if path not in misplaced)
+
+
+def _begun(task: StageTask) -> int:
+    return os.stat(os.path.join(task.workspace, task.project, CODE_LIST)).st_mtime_ns
 
 
 def _missing(task: StageTask) -> list[str]:

@@ -16,6 +16,8 @@ from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
 from dvc_ray.workspace.environments import is_environment
+from dvc_ray.workspace.materialise import CODE_LIST
+from dvc_ray.workspace.shares import leads_to
 
 _FILE: Any = 0o100644
 """A plain file's mode, as Git has it."""
@@ -61,6 +63,13 @@ class Home:
                 os.unlink(os.path.join(task.tree, path))
                 _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
         _bring_outs(task, result)
+        for path in result.copied:
+            self._warn(
+                f"stage '{task.address}' copied '{path}', which is a link in its workspace, and wrote to it or to its"
+                f" copy: both have it. Copy what is in it ('cp -r {path}/. …'), or name it in 'include' of 'meta.ray'."
+            )
+        for path, place in result.moved:
+            self._move_at_home(task, path, place)
         for path in result.replaced:
             self._bring_replaced(task, path, result.workspace)
         folders = set(self._bring_folders(task, result))
@@ -123,6 +132,22 @@ class Home:
         move(source, target)
         self._writer[path] = task.address
 
+    def _move_at_home(self, task: StageTask, path: str, place: str) -> None:
+        """Move an ignored folder of the user's where the command has moved the link to it."""
+        source, target = os.path.join(task.home, path), os.path.join(task.home, place)
+        if leads_to(task.home, target) == path:  # through another link
+            os.unlink(target)
+        if place and not os.path.lexists(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            move(source, target)
+            return
+        self._warn(
+            f"stage '{task.address}' moved '{path}', which Git ignores,"
+            f" {f'to {place!r}, where you have something' if place else 'out of the project'}: only a link to it was"
+            " moved. Yours is left as it was. Declare it as an out, or name it in 'include' of 'meta.ray' to have the"
+            " stage work on it."
+        )
+
     def _bring_replaced(self, task: StageTask, path: str, workspace: str) -> None:
         """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
         other = self._writer.get(path)
@@ -132,7 +157,7 @@ class Home:
         source, target = os.path.join(workspace, path), os.path.join(task.home, path)
         if os.path.lexists(source):
             move(source, target)
-        else:
+        elif os.path.lexists(os.path.join(workspace, task.project, CODE_LIST)):  # else somebody removes the workspace
             remove(target)
         self._writer[path] = task.address
 
@@ -301,26 +326,34 @@ def _parents(path: str) -> list[str]:
 
 
 def move(source: str, target: str) -> None:
-    """Put a file or directory in place of another; atomic for a file on the same file system.
+    """Put a file or directory in place of another; atomic for a file.
 
-    A folder that its owner may not write to, which a command has left so, stays as it is. A folder that is replaced
-    goes when the other is in its place.
+    A folder that its owner may not write to, which a command has left so, stays as it is. What is replaced goes when
+    the other is in its place.
+
+    Raises:
+        OSError: It cannot be put there; what was there is there.
     """
-    aside = f"{source}.replaced" if _is_folder(target) else ""
-    if aside:
-        try:
-            os.rename(target, aside)
-        except OSError:  # another file system, or it may not be written to
-            remove_tree(target)
-            aside = ""
+    if not os.path.islink(source) and os.path.exists(target) and os.path.samefile(source, target):
+        return
+    aside = _put_aside(source, target) if _is_folder(target) else ""
     try:
         _put(source, target)
-    except OSError:
+    except BaseException:
         if aside:
             os.rename(aside, target)
         raise
     if aside:
         remove_tree(aside)
+
+
+def _put_aside(source: str, target: str) -> str:
+    """Give a folder another name: with what takes its place, or on another file system beside it."""
+    for aside in (f"{source}.replaced", _beside(target, "old")):
+        with contextlib.suppress(OSError):
+            os.rename(target, aside)
+            return aside
+    raise PermissionError(f"'{target}' cannot be replaced")
 
 
 def _put(source: str, target: str) -> None:
@@ -329,31 +362,51 @@ def _put(source: str, target: str) -> None:
         os.replace(source, target)
     except PermissionError:
         with _opened(source) as mode:
-            _move_slowly(source, target)
+            try:
+                os.replace(source, target)
+            except OSError:
+                _put_copy(source, target)
         if mode is not None:
             os.chmod(target, mode)
     except OSError:
-        _move_slowly(source, target)
+        _put_copy(source, target)
 
 
-def _move_slowly(source: str, target: str) -> None:
-    if _is_folder(source) and os.path.lexists(target):
-        os.unlink(target)
-    shutil.move(source, target)
+def _put_copy(source: str, target: str) -> None:
+    """Put a copy in place of a file or of nothing, on another file system, at once."""
+    fresh = _beside(target, "new")
+    try:
+        if _is_folder(source):
+            shutil.copytree(source, fresh, symlinks=True)
+            if os.path.lexists(target):
+                os.unlink(target)
+        else:
+            shutil.copy2(source, fresh, follow_symlinks=False)
+        os.replace(fresh, target)
+    except BaseException:
+        remove(fresh)
+        raise
+    with contextlib.suppress(OSError):
+        remove(source)
+
+
+def _beside(path: str, what: str) -> str:
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.dvc-ray.{what}.{os.getpid()}")
 
 
 @contextlib.contextmanager
 def _opened(source: str) -> Iterator[int | None]:
-    """Let a folder be moved, which is to write to it and to the one that it is in; yields its own mode."""
-    parent = os.path.dirname(source)
-    before = open_up(parent)
-    mode = open_up(source) if _is_folder(source) else None
+    """Let a folder be moved, which is to write to it and to the one that it is in; yields the mode that it had."""
+    modes: dict[str, int] = {}
     try:
-        yield mode
+        for folder in (os.path.dirname(source), source):
+            if _is_folder(folder) and (mode := open_up(folder)) is not None:
+                modes[folder] = mode
+        yield modes.get(source)
     finally:
-        os.chmod(parent, before)
-        if mode is not None and os.path.lexists(source):
-            os.chmod(source, mode)
+        for folder, mode in modes.items():
+            if os.path.lexists(folder):
+                os.chmod(folder, mode)
 
 
 def _is_folder(path: str) -> bool:

@@ -44,6 +44,7 @@ def _paths(task: StageTask, result: StageResult) -> Iterator[str]:
     """All that is written to or removed for a result."""
     yield from (*task.outs, *result.deleted, *result.created, *result.replaced, *result.stale, *result.git_added)
     yield from (changed.path for changed in result.changed)
+    yield from (path for pair in result.moved for path in pair if path)
     yield from (file.path for file in (result.parcel.files if result.parcel else ()))
 
 

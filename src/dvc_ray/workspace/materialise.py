@@ -14,6 +14,7 @@ from typing import Final
 from dvc_ray.repo import bare
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse
+from dvc_ray.workspace.shares import link_text
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 """Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""
@@ -204,7 +205,7 @@ def _share(task: StageTask, root: Path) -> dict[str, Identity]:
             found = os.lstat(os.path.join(task.home, path))
             os.makedirs(os.path.dirname(target), exist_ok=True)
             if not stat.S_ISREG(found.st_mode) or not _linked(os.path.join(task.home, path), target):
-                os.symlink(os.path.join(task.home, path), target)
+                os.symlink(link_text(task.home, path), target)
             shared[path] = identity(target)
     return shared
 

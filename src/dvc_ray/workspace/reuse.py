@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dvc_ray.paths import remove_tree
+from dvc_ray.paths import remove_workspace
 
 _IDLE: Final = "idle"
 _RECORD: Final = ".copies"
@@ -64,7 +64,7 @@ def lay_aside(workspace: str) -> None:
 def discard(workspace: str) -> None:
     """Remove a workspace and what is noted of it."""
     with contextlib.suppress(OSError):
-        remove_tree(workspace)
+        remove_workspace(workspace)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(workspace + _RECORD)
 
