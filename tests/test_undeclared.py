@@ -188,6 +188,30 @@ stages:
     assert [step.spec.untracked for step in planned(root).steps] == [()] * len(planned(root).steps)
 
 
+def test_one_file_among_many_that_are_tracked(project: Make) -> None:
+    """A folder is looked at as a whole: what is ignored by Git in one, and what a link leads to, is not overlooked."""
+    text = """
+stages:
+  one: {cmd: mkdir -p data/made && touch data/made/x, outs: [data/made]}
+  two: {cmd: 'true', deps: [data]}
+"""
+    root = project({"dvc.yaml": text, "data/a/1": "1\n", "data/b/2": "2\n", ".gitignore": "/model\n/data/b/3\n"})
+    stock.sh(root, "ln -s ../a/1 data/b/link && ln -s a data/folder && git add data && git commit -qm links")
+    (root / "data/made").mkdir()
+    (root / "data/made/y").touch()
+
+    def found() -> tuple[str, ...]:
+        return planned(root).steps[1].spec.untracked
+
+    assert found() == ()
+    (root / "data/b/3").touch()
+    assert found() == ("data",)
+    (root / "data/b/3").unlink()
+    (root / "model").touch()
+    stock.sh(root, "ln -sf ../../model data/b/link")
+    assert found() == ("data",)
+
+
 def test_a_submodule_is_tracked(project: Make, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

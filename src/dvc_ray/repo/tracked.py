@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath
 from typing import Any
+
+from dvc_ray.repo.unasked import ancestors
 
 
 class Tracked:
@@ -19,17 +20,20 @@ class Tracked:
     def __init__(self, scm: Any) -> None:
         self._scm = scm
         self._stamp: tuple[int, int, int] | None = None
-        self._paths: set[str] = set()
+        self._names: set[str] = set()
 
     def __call__(self, path: str) -> bool:
         """Whether Git tracks a file, or something in a folder."""
+        return os.path.relpath(path, self._scm.root_dir) in self.names()
+
+    def names(self) -> set[str]:
+        """All files that Git tracks, and the folders that they are in; relative to its work tree, which is ``.``."""
         git = self._scm.dulwich.repo
         stamp = _stamp(git.index_path())
         if stamp is None or stamp != self._stamp:
             names = [os.fsdecode(name) for name in git.open_index()]
-            folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
-            self._stamp, self._paths = stamp, {*names, *folders}
-        return os.path.relpath(path, self._scm.root_dir) in self._paths
+            self._stamp, self._names = stamp, {*names, *ancestors(names), *([os.curdir] if names else [])}
+        return self._names
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Final
@@ -26,8 +27,8 @@ class Untracked:
         self._repo = repo
         self._known: dict[str, bool] = {}
         """Answers by path: many stages have the same deps."""
-        self._nested: dict[str, Callable[[str], bool]] = {}
-        """What Git tracks in submodules, by their folder."""
+        self._nested: dict[str, set[str]] = {}
+        """What Git tracks of the submodule that a folder lies in, absolute; nothing for a folder in none."""
 
     def of(self, stage: Any) -> tuple[str, ...]:
         """Name such deps of a stage; none if its deps do not matter to it."""
@@ -83,10 +84,22 @@ class Untracked:
         if not self._in_tree(folder):
             return _writable(folder) or any(map(_writable, _under(folder)))
         ignored = self._repo.dvcignore.is_ignored_file
-        return any(
-            not self._is_made(path) and not self._is_kept(path) and _writable(path) and not ignored(path)
-            for path in _under(folder)
-        )
+        return any(_writable(path) and not ignored(path) for path in self._not_kept(folder))
+
+    def _not_kept(self, folder: str) -> Iterator[str]:
+        """What in a folder of the tree is neither kept nor made: as `_is_kept` and `_is_made`, of many files."""
+        if self._tracked is None:
+            return
+        names = self._tracked.names()
+        for top, files, links in _folders(folder, self._outs):
+            part = os.path.relpath(top, self._tree)
+            base = "" if part == os.curdir else part + os.sep
+            nested = self._in_submodule(top)
+            yield from (os.path.join(top, name) for name in links if not self._is_kept(os.path.join(top, name)))
+            for name in files:
+                path = os.path.join(top, name)
+                if base + name not in names and path not in nested:
+                    yield path
 
     def _may_be_written(self, path: str) -> bool:
         return _writable(path) or (os.path.islink(path) and _writable(os.path.realpath(path)))
@@ -95,34 +108,35 @@ class Untracked:
         """Whether Git tracks a file, and what it leads to if it is a link; without Git all files count as code."""
         if self._tracked is None:
             return self._in_tree(path)
-        real = os.path.realpath(path)
-        if os.path.islink(path) and not (self._is_made(real) or self._is_in_index(real) or not _writable(real)):
-            return False
+        if os.path.islink(path):
+            real = os.path.realpath(path)
+            if not (self._is_made(real) or self._is_in_index(real) or not _writable(real)):
+                return False
         return self._is_in_index(path)
 
     def _is_in_index(self, path: str) -> bool:
         assert self._tracked is not None  # noqa: S101
-        return self._in_tree(path) and (self._tracked(path) or self._is_in_submodule(path))
+        return self._in_tree(path) and (self._tracked(path) or path in self._in_submodule(os.path.dirname(path)))
 
-    def _is_in_submodule(self, path: str) -> bool:
-        """Whether a path lies in a submodule, which Git tracks as one name, and is tracked there."""
-        for folder in map(str, PurePath(path).parents):
-            if folder == self._tree:
-                return False
-            if folder not in self._nested and os.path.lexists(os.path.join(folder, ".git")):
-                self._nested[folder] = self._submodule(folder)
-            if folder in self._nested:
-                return self._nested[folder](path)
-        return False
+    def _in_submodule(self, folder: str) -> set[str]:
+        """The files of the submodule that a folder lies in, which Git tracks there and not in the tree; absolute."""
+        if folder not in self._nested:
+            if folder == self._tree or not self._in_tree(folder):
+                found: set[str] = set()
+            elif os.path.lexists(os.path.join(folder, ".git")):
+                found = self._submodule(folder)
+            else:
+                found = self._in_submodule(os.path.dirname(folder))
+            self._nested[folder] = found
+        return self._nested[folder]
 
-    def _submodule(self, folder: str) -> Callable[[str], bool]:
-        """What tells whether a submodule tracks a file; of a repository that is none, nothing is tracked."""
+    def _submodule(self, folder: str) -> set[str]:
+        """What a submodule tracks; of a repository that is none, nothing."""
         assert self._tracked is not None  # noqa: S101
         if not self._tracked(folder):
-            return lambda _path: False
+            return set()
         index = type(self._repo.scm.dulwich.repo)(folder).open_index()
-        names = {os.fsdecode(name) for name in index}
-        return lambda path: os.path.relpath(path, folder) in names
+        return {os.path.join(folder, os.fsdecode(name)) for name in index}
 
     @cached_property
     def _tree(self) -> str:
@@ -134,10 +148,31 @@ class Untracked:
 
 def _under(folder: str) -> Iterator[str]:
     """The files in a folder, in all depth, and its links."""
-    for top, names, files in os.walk(folder):
-        links = [name for name in names if os.path.islink(os.path.join(top, name))]
-        names[:] = [name for name in names if name not in _NO_PRODUCTS]
-        yield from (os.path.join(top, name) for name in (*files, *links) if name not in _NO_PRODUCTS)
+    for top, files, links in _folders(folder, set()):
+        yield from (os.path.join(top, name) for name in (*files, *links))
+
+
+def _folders(top: str, without: set[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A folder and those in it, in all depth, each with the names of its files and of its links.
+
+    Args:
+        top: The folder.
+        without: Paths that are left out, with all that is in them.
+    """
+    files, links, inner = [], [], []
+    with contextlib.suppress(OSError), os.scandir(top) as entries:
+        for entry in entries:
+            if entry.name in _NO_PRODUCTS or entry.path in without:
+                continue
+            if entry.is_symlink():
+                links.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                inner.append(entry.path)
+            else:
+                files.append(entry.name)
+    yield top, files, links
+    for folder in inner:
+        yield from _folders(folder, without)
 
 
 def _writable(path: str) -> bool:
