@@ -10,7 +10,7 @@ import pytest
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo.ignored import Ignored, split, without
+from dvc_ray.repo.ignored import Ignored, makes_environment, split, without
 from dvc_ray.values.report import RunResult
 from dvc_ray.values.run import Experiment, RunOptions
 from tests import stock
@@ -281,3 +281,23 @@ def test_a_workspace_that_somebody_removes_takes_nothing_of_the_user_s_along(pro
     assert "its workspace was removed while it ran" in locally(root).failed[0].error
     assert (root / "scratch/f").exists()
     assert (root / "my.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python -m venv .venv", True),
+        ("python3 -mvenv x && x/bin/pip install y", True),
+        ("python -m virtualenv e;ls", True),
+        ("virtualenv .venv", True),
+        ("/usr/bin/virtualenv .venv", True),
+        ("uv venv", True),
+        ("(uv venv)", True),
+        (". venv/bin/activate && python train.py", False),
+        ("source virtualenv/bin/activate", False),
+        ("venv/bin/python venv.py", False),
+        ("ls .venv my-venv", False),
+    ],
+)
+def test_which_command_makes_an_environment(command: str, *, expected: bool) -> None:
+    assert makes_environment([command]) is expected

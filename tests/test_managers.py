@@ -144,6 +144,21 @@ def test_questions_are_asked_once(tmp_path: Path) -> None:
     assert ask(("not-there-at-all",), str(tmp_path), os.environ) == ""
 
 
+def test_a_question_without_an_answer_is_asked_once(tmp_path: Path) -> None:
+    """Unless another has been asked since that may have made what was not there."""
+    ask = managers.Asker()
+    where = ("bash", "-c", "echo >> asked; cat made")
+
+    def answer(environ: Mapping[str, str] = os.environ) -> str:
+        return ask(where, str(tmp_path), environ)
+
+    assert [answer(), answer(), (tmp_path / "asked").read_text()] == ["", "", "\n"]
+    for _ in range(2):
+        ask(("bash", "-c", "echo /v > made"), str(tmp_path), os.environ)
+        assert [answer(), answer(), (tmp_path / "asked").read_text()] == ["/v", "/v", "\n\n"]
+    assert answer({**os.environ, "PATH": "/nowhere"}) == "", "another environment is another question"
+
+
 EDITABLE = {
     "a folder": {"pack.pth": "{src}\n"},
     "without a line's end, and an import": {"_editable_impl_pack.pth": "import sys\n{src}"},

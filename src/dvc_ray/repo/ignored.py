@@ -87,7 +87,8 @@ def makes_environment(commands: Iterable[str]) -> bool:
     return any(_MAKES.search(command) for command in commands)
 
 
-_MAKES: Final = re.compile(r"(?<![.\w/-])(?:venv|virtualenv)(?!\w)")
+_MAKES: Final = re.compile(r"(?:(?:(?<![.\w/-])|(?<=\s-m))venv|(?<![.\w-])virtualenv)(?![\w/.-])")
+"""The name of what makes it, not a path: ``. venv/bin/activate`` makes none."""
 
 
 def notable(ignored: Ignored, included: Collection[str]) -> tuple[str, ...]:

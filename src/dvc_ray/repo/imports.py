@@ -67,7 +67,8 @@ def environments(folders: Iterable[str], environ: Mapping[str, str]) -> tuple[st
     found += (os.path.dirname(os.path.dirname(os.path.abspath(path))) for path in which if path)
     for folder in folders:
         with contextlib.suppress(OSError):
-            found += sorted(entry.path for entry in os.scandir(folder) if _is_environment(entry.path))
+            inner = [entry.path for entry in os.scandir(folder) if not entry.is_file(follow_symlinks=False)]
+            found += sorted(filter(_is_environment, inner))
     return tuple(dict.fromkeys(folder for folder in found if folder))
 
 

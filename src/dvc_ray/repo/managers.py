@@ -230,17 +230,24 @@ def _hatch(commands: Collection[str]) -> list[re.Match[str]]:
 
 
 class Asker:
-    """Asks managers, each question once: an answer takes a second."""
+    """Asks managers, each question once: an answer takes a second.
+
+    A question that had no answer is asked again after another was asked that is new: what was not there may have been
+    made by it.
+    """
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[tuple[str, ...], str], str] = {}
+        self._answers: dict[tuple[object, ...], tuple[str, int]] = {}
+        """Each with how many questions there had been."""
 
     def __call__(self, argv: tuple[str, ...], folder: str, environ: Mapping[str, str]) -> str:
         """Run a manager in a directory; what it prints, empty if it fails or is not there."""
-        key = (argv, folder)
-        if not self._answers.get(key):  # what was not there may have been made meanwhile
-            self._answers[key] = _asked(argv, folder, environ)
-        return self._answers[key]
+        key = (argv, folder, frozenset(environ.items()))
+        answer, when = self._answers.setdefault(key, ("", 0))
+        if not answer and when < len(self._answers):
+            answer = _asked(argv, folder, environ)
+            self._answers[key] = (answer, len(self._answers))
+        return answer
 
 
 def _asked(argv: tuple[str, ...], folder: str, environ: Mapping[str, str]) -> str:
