@@ -13,7 +13,7 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.journal import open_run
-from dvc_ray.paths import RunPaths
+from dvc_ray.paths import RunPaths, is_under, outside
 from dvc_ray.values.report import Notice, Output, RunEvent
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageState
@@ -302,3 +302,14 @@ def test_a_new_file_that_is_kept_aside_stays_there(project: Make, locally: Local
     (root / "dvc.yaml").write_text(one("echo > out.txt"))
     locally(root)
     assert kept.read_text() == "new\n"
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [(), ("a",), ("a", "a/b"), ("a/b", "a"), ("b",), (".",), ("",), ("a.x", "none"), ("a/b/c", "a/b/d"), ("b", "zz/z")],
+)
+def test_what_is_outside_of_folders(tops: tuple[str, ...]) -> None:
+    names = ("a", "a-", "a.x", "a/b", "a/b/c", "a/b/c/e", "a/b/d", "a/b0", "a0", "aa", "b", "b/\u00e9", "z/b", "zz/z")
+    paths = tuple(sorted(names))
+    assert outside(paths, tops) == tuple(path for path in paths if not is_under(path, set(tops)))
+    assert outside(paths, ()) is paths

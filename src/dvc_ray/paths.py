@@ -15,13 +15,14 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -120,6 +121,26 @@ def is_under(path: str, tops: set[str]) -> bool:
             return True
         path = path.rpartition("/")[0]
     return False
+
+
+def outside(paths: tuple[str, ...], tops: Iterable[str]) -> tuple[str, ...]:
+    """Those of some paths that are not under any of some others, as `is_under`; of thousands, few are looked at.
+
+    Args:
+        paths: Sorted.
+        tops: The others.
+    """
+    spans = []
+    for top in set(tops):
+        for first, beyond in ((top, top + "\0"), (top + "/", top + "0")):  # a zero comes next after a slash
+            begin = bisect.bisect_left(paths, first)
+            spans.append((begin, bisect.bisect_left(paths, beyond, begin)))
+    left: list[str] = []
+    done = 0
+    for begin, end in sorted(span for span in spans if span[0] < span[1]):
+        left += paths[done:begin]
+        done = max(done, end)
+    return (*left, *paths[done:]) if done else paths
 
 
 def remove(path: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dvc_ray.paths import is_under
+from dvc_ray.paths import is_under, outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Ignored:
     """Ignored files and folders of a tree, for all stages; relative to it."""
 
     links: tuple[str, ...] = ()
-    """Files, and folders with nothing of DVC's in them: the workspace has one link for each."""
+    """Sorted. Files, and folders with nothing of DVC's in them: the workspace has one link for each."""
     folders: tuple[str, ...] = ()
     """Folders with something of DVC's in them: the workspace has a folder of its own, with links in it."""
 
@@ -62,7 +62,7 @@ def without(ignored: Ignored, given: Collection[str]) -> Ignored:
         return ignored
     tops = set(given)
     return Ignored(
-        links=tuple(path for path in ignored.links if not is_under(path, tops)),
+        links=outside(ignored.links, tops),
         folders=tuple(path for path in ignored.folders if not is_under(path, tops)),
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
-from dvc_ray.paths import is_under
+from dvc_ray.paths import outside
 from dvc_ray.repo import hashes, imports
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings import parse
@@ -64,7 +64,9 @@ class Undeclared:
     """What a stage's workspace has beside what the stage declares."""
 
     code: tuple[str, ...]
-    """Files of the snapshot, relative to the tree."""
+    """Files of the snapshot, relative to the tree; sorted."""
+    markers: tuple[str, ...] = ()
+    """Those of the code that managers of environments find projects by."""
     ignored: Ignored = field(default_factory=Ignored)
     ask: managers.Ask | None = None
     """Asks managers where environments are; None: the command is to find none of the user's."""
@@ -105,7 +107,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
             ),
         )
     )
-    ground = _ground(stage, undeclared.code, outs, root if copy and copy.listing is None else home)
+    ground = _ground(stage, undeclared.markers, outs, root if copy and copy.listing is None else home)
     ignored = without(undeclared.ignored, (*outs, *links))
     if makes_environment(commands(stage)):
         ignored = opened(home, ignored)
@@ -121,7 +123,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         temporary=copy is not None and copy.listing is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=tuple(path for path in undeclared.code if not is_under(path, removed)),
+        code=outside(undeclared.code, removed),
         links=links,
         deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
@@ -352,7 +354,7 @@ def _environment(
     return tuple({**environ, **declared}.items())
 
 
-def _ground(stage: Any, code: Collection[str], outs: Iterable[str], home: str) -> managers.Ground:
+def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) -> managers.Ground:
     """What the command of a stage runs on, as far as managers of environments look at it."""
     from dvc_ray.repo import managers
     from dvc_ray.repo.snapshot import tree
@@ -366,7 +368,7 @@ def _ground(stage: Any, code: Collection[str], outs: Iterable[str], home: str) -
         commands=commands(stage),
         files=frozenset(
             (
-                *(path for path in code if os.path.basename(path) in managers.MARKERS),
+                *markers,
                 *(path for path in near if os.path.exists(os.path.join(home, path))),  # Git may ignore them
             )
         ),

@@ -89,8 +89,10 @@ class UndeclaredFiles:
             links = set(ignored.links)
             added = {path for path in self._added if not is_under(path, links)} | (set() if bare else self._read)
             code = self.listing().code
+            code = tuple(sorted(added.union(code))) if added else code
             self._made[bare] = Undeclared(
-                code=tuple(sorted(added.union(code))) if added else code,
+                code=code,
+                markers=_markers(code),
                 ignored=ignored,
                 ask=None if bare else self._asker(),
             )
@@ -156,3 +158,10 @@ class UndeclaredFiles:
 
     def _is_read(self, path: str) -> bool:
         return self._source.is_dep(path) and os.path.isfile(os.path.join(self._source.tree, path))
+
+
+def _markers(code: Sequence[str]) -> tuple[str, ...]:
+    from dvc_ray.repo import managers  # a run with nothing to do needs none
+
+    endings = tuple(managers.MARKERS)
+    return tuple(path for path in code if path.endswith(endings) and os.path.basename(path) in managers.MARKERS)
