@@ -13,7 +13,7 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.journal import open_run
-from dvc_ray.paths import RunPaths, is_under, outside
+from dvc_ray.paths import RunPaths, is_under, outside, with_folders
 from dvc_ray.values.report import Notice, Output, RunEvent
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageState
@@ -313,3 +313,17 @@ def test_what_is_outside_of_folders(tops: tuple[str, ...]) -> None:
     paths = tuple(sorted(names))
     assert outside(paths, tops) == tuple(path for path in paths if not is_under(path, set(tops)))
     assert outside(paths, ()) is paths
+
+
+def test_what_paths_are_under() -> None:
+    assert with_folders(["a/b/c", "a/b", "d", "/e/f", "a/g/h"]) == {
+        "a",
+        "a/b",
+        "a/b/c",
+        "a/g",
+        "a/g/h",
+        "d",
+        "/e",
+        "/e/f",
+    }
+    assert with_folders([]) == set()

@@ -123,6 +123,17 @@ def is_under(path: str, tops: set[str]) -> bool:
     return False
 
 
+def with_folders(paths: Iterable[str]) -> set[str]:
+    """Some paths and all folders that they lie in, but the root: all of which each is under, as `is_under`."""
+    found: set[str] = set()
+    for path in paths:
+        top = path
+        while top and top not in found:
+            found.add(top)
+            top = top.rpartition("/")[0]
+    return found
+
+
 def outside(paths: tuple[str, ...], tops: Iterable[str]) -> tuple[str, ...]:
     """Those of some paths that are not under any of some others, as `is_under`; of thousands, few are looked at.
 

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from dvc_ray.paths import is_under
+from dvc_ray.paths import with_folders
 from dvc_ray.values.task import StageResult, StageTask
 
 _Stamp = tuple[str, int, int, int]
@@ -49,9 +49,8 @@ class Edits:
 
     def wrote(self, paths: Sequence[str]) -> None:
         """Take for no edit what we have written ourselves; absolute."""
-        for dep in self._first.keys() - self._edited if paths else ():
-            if any(is_under(path, {dep}) for path in paths):
-                self._first[dep] = _state(dep)
+        for dep in (with_folders(paths) & self._first.keys()) - self._edited:
+            self._first[dep] = _state(dep)
 
 
 def _deps(task: StageTask) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import PurePosixPath
 
 from dvc_ray.driver.table import Stage, Table
+from dvc_ray.paths import with_folders
 from dvc_ray.values.task import Lost, StageResult
 
 
@@ -30,6 +30,8 @@ class Turns:
         self._begun: dict[str, int] = {}
         """How many writes there had been when a stage was given what it runs on."""
         self._writes = 0
+        self._held: dict[str, tuple[StageResult | Lost, set[str]]] = {}
+        """By stage that waits: how its attempt has ended, and which stages that concerns."""
 
     @cached_property
     def _concerned(self) -> dict[str, set[str]]:
@@ -46,7 +48,12 @@ class Turns:
 
     def waits_for(self, stage: Stage, end: StageResult | Lost) -> str:
         """Name a stage that must end before what an attempt has written may come home; empty if none."""
-        return self._table.first_open(stage) if any(self._others(stage, written(end))) else ""
+        held = self._held.pop(stage.address, None)
+        concerned = held[1] if held is not None and held[0] is end else self._concerned_by(written(end))
+        first = self._table.first_open(stage) if any(self._table.around(stage, concerned)) else ""
+        if first:
+            self._held[stage.address] = (end, concerned)
+        return first
 
     def comes_early(self, stage: Stage, end: StageResult | Lost) -> bool:
         """Whether what an attempt has written would be there before its time, if no other stage ran any more."""
@@ -59,7 +66,7 @@ class Turns:
         begun = self._begun.get(stage.address, self._writes)
         later = [path for path in written(end) if self._written.get(path, (0, ""))[0] > begun]
         others = [path for path in later if self._written[path][1] != stage.address]
-        return not stage.last and any(self._others(stage, others))
+        return not stage.last and any(self._table.around(stage, self._concerned_by(others)))
 
     def note(self, stage: Stage, paths: Sequence[str]) -> list[Stage]:
         """Note what a stage has written, at home by now.
@@ -69,16 +76,14 @@ class Turns:
         """
         self._writes += 1
         self._written |= dict.fromkeys(paths, (self._writes, stage.address))
-        return self._others(stage, paths)[1]
+        return self._table.around(stage, self._concerned_by(paths))[1]
 
-    def _others(self, stage: Stage, paths: Sequence[str]) -> tuple[list[Stage], list[Stage]]:
-        """The stages before and after one that are concerned by paths."""
-        found: set[str] = set()
-        for path in paths:
-            if "__pycache__" not in path:
-                for top in (path, *map(str, PurePosixPath(path).parents)):
-                    found |= self._concerned.get(top, set())
-        return self._table.around(stage, found)
+    def _concerned_by(self, paths: Iterable[str]) -> set[str]:
+        """The stages that read or make some paths, or folders that they lie in."""
+        tops = with_folders(path for path in paths if "__pycache__" not in path)
+        if not tops:
+            return set()
+        return set().union(*(self._concerned[top] for top in (tops | {"."}) & self._concerned.keys()))
 
 
 def written(end: StageResult | Lost) -> tuple[str, ...]:
