@@ -283,6 +283,23 @@ def test_a_workspace_that_somebody_removes_takes_nothing_of_the_user_s_along(pro
     assert (root / "my.log").exists()
 
 
+def test_git_is_told_only_of_links_that_the_user_has_not(project: Make, locally: Locally) -> None:
+    """A file that .gitignore names is one in the workspace, too: a folder may have thousands."""
+    command = "git status --porcelain -uall data scratch link > out.txt; grep ^/ .git/info/exclude > exclude.txt"
+    text = one(command).replace("out.txt]", "out.txt, exclude.txt]")
+    ignore = "/data/*\n!/data/kept\n/scratch/\n/link\n"
+    root = project({"dvc.yaml": text, "in.txt": "", "data/kept": "", ".gitignore": ignore})
+    for folder in ("scratch/deep", "data/folder"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "x").touch()
+    for number in range(20):
+        (root / f"data/{number}").touch()
+    os.symlink("nowhere", root / "link")
+    assert not locally(root).failed
+    assert (root / "out.txt").read_text() == ""
+    assert (root / "exclude.txt").read_text() == "/data/folder\n/scratch\n"
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [

@@ -189,11 +189,11 @@ def _result_path(task: StageTask) -> str:
 def _write_down(task: StageTask, result: StageResult) -> None:
     """Keep a result where the driver finds it if it never hears of it: the worker may be stopped or die now.
 
-    Without the environment, which nobody needs any more and which may hold secrets.
+    Without what nobody needs any more: the environment, which may hold secrets, and thousands of paths.
     """
     temporary = Path(f"{_result_path(task)}.tmp")
     with contextlib.suppress(OSError):
-        temporary.write_bytes(pickle.dumps((replace(task, env=()), result)))
+        temporary.write_bytes(pickle.dumps((replace(task, env=(), code=(), ignored=()), result)))
         temporary.replace(_result_path(task))
 
 

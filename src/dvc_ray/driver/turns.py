@@ -59,7 +59,7 @@ class Turns:
         """Whether what an attempt has written would be there before its time, if no other stage ran any more."""
         if self.is_overtaken(stage, end):
             return True
-        return not self._table.is_next(stage) and any(self._others(stage, written(end)))
+        return not self._table.is_next(stage) and any(self._table.around(stage, self._concerned_by(written(end))))
 
     def is_overtaken(self, stage: Stage, end: StageResult | Lost) -> bool:
         """Whether another stage has written meanwhile what this one has written, too, perhaps after reading it."""

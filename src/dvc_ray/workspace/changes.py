@@ -12,7 +12,7 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import Changed, StageTask
-from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, Stamp, identity, stamps
+from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, stamps, unstamped
 from dvc_ray.workspace.shares import Followed, own
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
@@ -51,11 +51,12 @@ def find_changes(task: StageTask, made: Materialised, followed: Followed, copied
     replaced = [path for path, made_as in made.shared.items() if _now(made.root, path) != made_as]
     all_copied = {*copied, *own(task, replaced)}
     moved = followed.moved()
-    tops = {*task.outs, *task.ignored, *moved.values()}
-    new = [path for path, stamp in _links(made) if not is_under(path, tops) and stamp != made.stamps.get(path)]
-    all_copied |= own(task, new)
-    now = {path: stamp for path, stamp in stamps(made.root) if not is_under(path, tops)}
-    before = {path: stamp for path, stamp in made.stamps.items() if not is_under(path, tops)}
+    before, but = made.stamps, {*unstamped(task), *moved.values()}
+    now = dict(stamps(made.root, but))
+    links = [path for path, stamp in now.items() if stat.S_ISLNK(stamp[3]) and stamp != before.get(path)]
+    if fresh := own(task, links):
+        all_copied |= fresh
+        now = dict(stamps(made.root, but))
     return Changes(
         changed=tuple(
             Changed(path=path, base=before[path][:2])
@@ -70,10 +71,6 @@ def find_changes(task: StageTask, made: Materialised, followed: Followed, copied
             path for path in sorted(all_copied) if _written_since(os.path.join(task.home, path), _begun(task))
         ),
     )
-
-
-def _links(made: Materialised) -> list[tuple[str, Stamp]]:
-    return [(path, stamp) for path, stamp in stamps(made.root) if stat.S_ISLNK(stamp[3])] if made.shared else []
 
 
 def _now(root: str, path: str) -> Identity | None:

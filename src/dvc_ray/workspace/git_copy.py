@@ -35,7 +35,7 @@ def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> Non
     Args:
         templates: From `dvc_ray.repo.git_view`, on this machine.
         workspace: The workspace, which has none yet.
-        hidden: What Git is to ignore in it, relative to it: what is a link there and a folder in the user's tree.
+        hidden: What Git is to ignore in it, relative to it: what is a link there and none in the user's tree.
 
     Raises:
         OSError: A file cannot be written.

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,8 +27,8 @@ Stamp = tuple[int, int, int, int]
 
 
 Identity = tuple[int, int, int]
-"""Device, inode, and of a symbolic link when it was made: the inode of one that is removed may be used again. That of a
-hard link may not, as long as the user's file is there."""
+"""Device, inode, and of a symbolic link when it was made, else 0: the inode of one that is removed may be used again.
+That of a hard link may not, as long as the user's file is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Materialised:
     given: tuple[str, ...]
     """What it shares with the user's tree; relative to both."""
     stamps: dict[str, Stamp] = field(repr=False)
-    """Of each file put there, by path relative to the root."""
+    """Of each file put there that is no out and not shared, by path relative to the root."""
     shared: dict[str, Identity] = field(repr=False)
     """Of each link to an ignored file or folder, by path relative to the root."""
 
@@ -77,35 +77,53 @@ def materialise(
     for path in task.links:
         for file in files_under(task.tree, path):
             put(file, link_from=0)
-    shared = _share(task, root)
+    shared = dict(_share(task, put))
     _make_folders(task, root)
     project = root / task.project
     bare.configure(str(project), task.config)
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
     (project / CODE_LIST).write_bytes(b"".join(name + b"\n" for name in names))
-    _put_git(task, root)
+    _put_git(task, root, shared)
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
     reuse.record(str(root), task.code)
-    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root))), shared=shared)
+    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root), unstamped(task))), shared=shared)
 
 
-def _put_git(task: StageTask, root: Path) -> None:
+def _put_git(task: StageTask, root: Path, shared: Mapping[str, Identity]) -> None:
     if task.git.places:
-        git_copy.place(task.git, str(root), task.ignored)
+        # What is a file in both, or a link, Git ignores in both; of thousands, few are left to tell it.
+        links = [path for path, made_as in shared.items() if made_as[-1]]
+        hidden = [path for path in links if not os.path.islink(os.path.join(task.home, path))]
+        git_copy.place(task.git, str(root), hidden)
     elif os.path.lexists(os.path.join(task.tree, ".git")):
         (root / ".git").write_text(git_copy.NO_GIT, encoding="ascii")
 
 
-def stamps(root: str) -> Iterator[tuple[str, Stamp]]:
-    """Stamp the files and links of a workspace, but not DVC's own and Git's, at any depth."""
-    for folder, names, files in os.walk(root):
-        part = os.path.relpath(folder, root)
-        links = [name for name in names if os.path.islink(os.path.join(folder, name))]
-        names[:] = [name for name in names if name not in _INTERNAL and name not in links]
-        for name in (*files, *links):
-            path = name if part == "." else os.path.join(part, name)
-            if name != ".git":
-                yield path, stamp(os.path.join(folder, name))
+def stamps(root: str, but: Collection[str], base: str = "") -> Iterator[tuple[str, Stamp]]:
+    """Stamp the files and links of a workspace, but not DVC's own and Git's, at any depth.
+
+    Args:
+        root: The workspace.
+        but: Paths that are left out with all that is in them; relative to it.
+        base: The folder to begin in, with a slash at its end; the same.
+    """
+    entries: list[os.DirEntry[str]] = []
+    with contextlib.suppress(OSError):
+        entries += os.scandir(os.path.join(root, base))
+    for entry in entries:
+        path = base + entry.name
+        if path in but:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in _INTERNAL:
+                yield from stamps(root, but, path + "/")
+        elif entry.name != ".git":
+            yield path, stamp(entry.path)
+
+
+def unstamped(task: StageTask) -> Collection[str]:
+    """What of a workspace is not stamped: outs come home anyway, and shared files are the user's."""
+    return {*task.outs, *task.ignored}
 
 
 def stamp(path: str) -> Stamp:
@@ -154,7 +172,7 @@ class Putter:
         if os.path.lexists(target):
             return
         found = os.lstat(source)
-        self._make_parent(target)
+        self.make_parent(target)
         if stat.S_ISLNK(found.st_mode):
             os.symlink(_link_target(self._tree, source), target)
         elif stat.S_ISDIR(found.st_mode):  # an empty folder, or a Git submodule that is not checked out
@@ -162,7 +180,8 @@ class Putter:
         elif link_from is None or found.st_size < link_from or not _linked(source, target):
             _copy(source, target, found)
 
-    def _make_parent(self, target: str) -> None:
+    def make_parent(self, target: str) -> None:
+        """Make the folder that a path of the workspace is in; absolute."""
         folder = os.path.dirname(target)
         if folder not in self._folders:
             os.makedirs(folder, exist_ok=True)
@@ -194,20 +213,18 @@ def _link_target(tree: str, source: str) -> str:
     return target if os.path.isabs(target) or resolved.startswith(tree + os.sep) else resolved
 
 
-def _share(task: StageTask, root: Path) -> dict[str, Identity]:
+def _share(task: StageTask, put: Putter) -> Iterator[tuple[str, Identity]]:
     """Link the user's ignored files and folders; a folder of any size is one link."""
-    shared = {}
     for path in task.folders:
-        (root / path).mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.join(task.workspace, path), exist_ok=True)
     for path in task.ignored:
-        target = os.path.join(root, path)
+        source, target = os.path.join(task.home, path), os.path.join(task.workspace, path)
         with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-            found = os.lstat(os.path.join(task.home, path))
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            if not stat.S_ISREG(found.st_mode) or not _linked(os.path.join(task.home, path), target):
+            found = os.lstat(source)
+            put.make_parent(target)
+            if not stat.S_ISREG(found.st_mode) or not _linked(source, target):
                 os.symlink(link_text(task.home, path), target)
-            shared[path] = identity(target)
-    return shared
+            yield path, identity(target)
 
 
 def identity(path: str) -> Identity:
