@@ -252,9 +252,12 @@ def everything(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 REFUSED = {
-    "a missing dep": ("deps: [in.txt]", "dependency 'in.txt' does not exist"),
-    "a missing include": ("meta: {ray: {include: [no.txt]}}", "'no.txt' of 'meta.ray.include' does not exist"),
-    "an out of Git": ("outs: [of_git.txt]", "already tracked by SCM"),
+    "a missing dep": ("deps: [in.txt]", "stage 'one': dependency 'in.txt' does not exist."),
+    "a missing include": (
+        "meta: {ray: {include: [no.txt]}}",
+        "stage 'one': 'no.txt' of 'meta.ray.include' does not exist.",
+    ),
+    "an out of Git": ("outs: [of_git.txt]", "output 'of_git.txt' is already tracked by SCM (e.g. Git)."),
 }
 
 
@@ -264,8 +267,10 @@ def test_dry_says_what_a_run_would_say(project: Make, cli: Cli, locally: Locally
     root = project({"dvc.yaml": f"stages: {{one: {{cmd: echo, {field}}}}}", "of_git.txt": ""})
     dry = cli(root, "repro", "--dry")
     assert dry.returncode == 0
-    assert f"will fail: stage 'one': {text}" in dry.stdout or text in dry.stdout
-    assert text in locally(root).failed[0].error
+    [line] = [line for line in dry.stdout.splitlines() if line.startswith("  one  ")]
+    _, _, said = line.partition(", will fail: ")
+    assert said.removesuffix("  [1 CPU]") == text
+    assert locally(root).failed[0].error.splitlines()[0] == text
 
 
 def test_a_machine_without_loopback_says_so_within_seconds(project: Make) -> None:
