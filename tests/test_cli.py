@@ -170,6 +170,22 @@ def test_every_error_has_a_code_and_survives_pickling() -> None:
         assert str(kind.exit_code) in (errors.__doc__ or "")
 
 
+def test_where_more_is_seen_is_true_for_who_reads_it() -> None:
+    error = errors.ClusterError("cannot start Ray on this machine", f"See why {errors.IN_CAUSE}.")
+    assert str(error).endswith("\nSee why in the `__cause__` of this error.")
+    code = f"""
+import sys
+from dvc_ray import cli, errors
+def fail(_arguments):
+    raise errors.ClusterError{error.args}
+cli.run = fail
+sys.exit(cli.main(["exp", "run"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == error.exit_code
+    assert done.stderr == "ERROR: cannot start Ray on this machine\nSee why with `dvc-ray exp run -v`.\n"
+
+
 def test_a_lock_file_with_marks_of_a_merge(project: Make, cli: Cli) -> None:
     root = project({"dvc.yaml": "stages: {one: {cmd: echo > out.txt, outs: [out.txt]}}"})
     (root / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n")

@@ -45,8 +45,8 @@ __all__ = [
 ]
 
 
-COMMAND: Final = "dvc-ray COMMAND"
-"""Stands for the command that was run, in a hint; the command line names it."""
+IN_CAUSE: Final = "in the `__cause__` of this error"
+"""Where users of the library see more, in a hint; the command line says how it is shown there."""
 
 
 class DvcRayError(Exception):

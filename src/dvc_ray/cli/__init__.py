@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from dvc_ray.cli.parser import Arguments, make_parser
-from dvc_ray.errors import COMMAND, DvcRayError, RayDiedError, RunInterruptedError
+from dvc_ray.errors import IN_CAUSE, DvcRayError, RayDiedError, RunInterruptedError
 
 __all__ = ["main", "run"]
 
@@ -69,7 +69,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = None) -> int:
     """Say what ended the command, on a terminal that may be gone; the exit code."""
-    hint = error.hint.replace(COMMAND, arguments.prog)
+    hint = error.hint.replace(IN_CAUSE, f"with `{arguments.prog} -v`")
     with contextlib.suppress(OSError):
         if arguments.verbose and not isinstance(error, RunInterruptedError):
             traceback.print_exception(cause or error)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.command.surroundings import in_the_way, lift_limits
-from dvc_ray.errors import COMMAND, ClusterError
+from dvc_ray.errors import IN_CAUSE, ClusterError
 from dvc_ray.executors.ray.starting import (
     check_loopback,
     forget_ray,
@@ -208,8 +208,8 @@ def _why_not_started() -> str:
     """What to do about a local Ray that does not start."""
     if limits := in_the_way():
         options = ", ".join(f"`ulimit {limit}`" for limit in limits)
-        return f"Ray may need more than this shell allows ({options}): raise it there, or see why with `{COMMAND} -v`."
-    return f"See why with `{COMMAND} -v`."
+        return f"Ray may need more than this shell allows ({options}): raise it there, or see why {IN_CAUSE}."
+    return f"See why {IN_CAUSE}."
 
 
 def _why_not_joined(*, answers: bool) -> str:
