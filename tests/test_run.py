@@ -395,5 +395,13 @@ def test_a_run_with_nothing_to_do_loads_nothing_for_stages(project: Make) -> Non
     loaded = set(stock.sh(root, f'{sys.executable} -c "{script}"').split())
     assert "dvc_ray.repo.project" in loaded
     heavy = {"ray", "rich", "obstore", "boto3", "dvc_ray.driver", "dvc_ray.executors", "dvc_ray.values.task"}
-    heavy |= {"dvc_ray.storage", "dvc_ray.repo.apart", "dvc_ray.repo.experiments", "dvc_ray.repo.bare"}
+    heavy |= {
+        "dvc_ray.command",
+        "dvc_ray.storage",
+        "dvc_ray.repo.managers",
+        "dvc_ray.repo.imports",
+        "dvc_ray.repo.apart",
+        "dvc_ray.repo.experiments",
+        "dvc_ray.repo.bare",
+    }
     assert loaded & heavy == set()

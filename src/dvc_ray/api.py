@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
-from dvc_ray.command import surroundings
 from dvc_ray.errors import ProjectError, RunInterruptedError
 from dvc_ray.journal import dead_work, left_in_remote, open_run
 from dvc_ray.paths import locations
@@ -78,10 +77,10 @@ def repro(
         KeyboardInterrupt: Ctrl-C; what ran has been stopped.
         RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
     """
-    options = options or RunOptions()
-    environ, given = dict(os.environ), surroundings.here()  # before Ray changes them
+    environ = dict(os.environ)
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(project.dvc_dir), options)
+        options = config.apply(config.load(project.dvc_dir), options or RunOptions())
+        given = None if executor is None and options.address is None else _surroundings()
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
         _look_over(executor, listen)
         reap(project.dvc_dir)
@@ -94,7 +93,7 @@ def repro(
                 listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ, given)
+        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ, given or _surroundings())
         with _driver(setting) as drive, drive(project, chosen) as result:
             return result
 
@@ -138,7 +137,7 @@ def exp_run(
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
     """
     options = options or RunOptions()
-    environ, given = dict(os.environ), surroundings.here()
+    environ, given = dict(os.environ), _surroundings()
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
@@ -268,6 +267,13 @@ def _joined(
     if told := joined.warm_up(options.jobs or 1):
         listen(Notice(text=told))
     return joined
+
+
+def _surroundings() -> Surroundings:
+    """What commands get from the caller beside the environment; to be asked before Ray changes it."""
+    from dvc_ray.command import surroundings  # a run with nothing to do needs none: 7 ms
+
+    return surroundings.here()
 
 
 def _silent(_event: RunEvent) -> None:

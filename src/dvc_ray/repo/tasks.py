@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import outside
-from dvc_ray.repo import hashes, imports
+from dvc_ray.repo import hashes
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings import parse
 from dvc_ray.values.git import GitTemplates
@@ -336,7 +336,7 @@ def _environment(
 ) -> tuple[tuple[str, str], ...]:
     from dvc.utils import fix_env
 
-    from dvc_ray.repo import managers
+    from dvc_ray.repo import imports, managers
 
     environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
     from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from dvc_ray.repo.unasked import ancestors
+from dvc_ray.paths import with_folders
 
 
 class Tracked:
@@ -32,7 +32,7 @@ class Tracked:
         stamp = _stamp(git.index_path())
         if stamp is None or stamp != self._stamp:
             names = [os.fsdecode(name) for name in git.open_index()]
-            self._stamp, self._names = stamp, {*names, *ancestors(names), *([os.curdir] if names else [])}
+            self._stamp, self._names = stamp, with_folders(names) | ({os.curdir} if names else set())
         return self._names
 
 
