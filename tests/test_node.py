@@ -137,6 +137,6 @@ def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
     )
     written = letter.write(task(), result)
     assert b"secret-value" not in written
-    assert letter.read(written) == (replace(task(), env=(), elsewhere=Elsewhere(remotes=(), deps=())), result)
+    assert letter.read(written) == (replace(task(), env=(), code=(), elsewhere=Elsewhere(remotes=(), deps=())), result)
     assert letter.read(b"{") is None
     assert letter.read(written.replace(b'"version": 1', b'"version": 2')) is None

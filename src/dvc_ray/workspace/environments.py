@@ -107,9 +107,9 @@ class Environments:
         for folder in _holders(self._task):
             with contextlib.suppress(OSError):
                 for entry in os.scandir(folder):
-                    part = os.path.relpath(entry.path, self._task.workspace)
-                    if entry.is_dir() and entry.name not in {".dvc", ".git"} and part not in code:
-                        found += _within(entry.path, _DEEP)
+                    if entry.is_dir() and entry.name not in {".dvc", ".git"}:
+                        part = os.path.relpath(entry.path, self._task.workspace)
+                        found += _within(entry.path, _DEEP) if part not in code else ()
         real = (os.path.realpath(folder) for folder in found if os.path.isabs(folder))
         return tuple(dict.fromkeys(folder for folder in real if _is_environment(folder)))
 

@@ -20,8 +20,11 @@ _VERSION = 1
 
 
 def write(task: StageTask, result: StageResult) -> bytes:
-    """Write both down, without what nobody needs any more and may be secret: the environment, the remotes' options."""
-    bare = replace(task, env=(), elsewhere=None, git=GitTemplates())
+    """Write both down, without what nobody needs any more.
+
+    That may be secret, as the environment and the remotes' options are, or thousands of paths.
+    """
+    bare = replace(task, env=(), code=(), elsewhere=None, git=GitTemplates())
     return json.dumps({"version": _VERSION, "task": asdict(bare), "result": asdict(result)}, default=_as_text).encode()
 
 
