@@ -82,7 +82,7 @@ def need(tool: str) -> None:
     if shutil.which(tool) is None:
         if os.environ.get("CI") and tool in {"uv", "poetry"}:
             pytest.fail(f"no {tool}: pip install 'dvc-ray[dev]'")
-        pytest.skip(f"no {tool}")
+        pytest.skip(f"no {tool}: pip install {tool}" if tool != "npm" else "no npm: it comes with Node.js")
 
 
 Twins = Callable[..., tuple[Path, Path]]
@@ -256,6 +256,25 @@ def test_pip_install_editable(twins: Twins, locally: Locally, install: str) -> N
     assert stock.sh(ours, "cd /; " + f"{ours}/.venv/bin/python -c 'import pack; print(pack.__file__)'").strip() == str(
         ours / "src/pack.py"
     )
+
+
+def test_a_worker_that_dies_leaves_no_environment_that_names_its_workspace(project: Make, repro: Repro) -> None:
+    kill = """
+import os, psutil
+worker = next(each for each in psutil.Process().parents() if each.name().startswith("ray::"))
+os.mkdir("mark/there")
+worker.kill()
+"""
+    once = (
+        f"test -d mark/there || (.venv/bin/pip install -q -e . && {sys.executable} kill.py && sleep 100); echo > a.txt"
+    )
+    root = project({**PROJECT, "dvc.yaml": stages(a=once), "kill.py": kill, ".gitignore": "/.venv\n/mark\n"})
+    (root / "mark").mkdir()
+    stock.sh(root, venv())
+    assert not repro(root).failed
+    assert naming(root / ".venv") == []
+    assert (root / ".venv/bin/where").exists()
+    assert list(bad_records(root / ".venv")) == []
 
 
 def test_an_environment_that_a_stage_makes(project: Make, locally: Locally) -> None:

@@ -101,3 +101,34 @@ def test_folders_that_a_command_has_closed_come_home(folder: Path, verb: str) ->
     # Again: stock DVC cannot remove the outs of the last run; ours replaces them.
     again = run(theirs, "-m", "dvc", *command, "--force"), run(ours, "-c", OURS, verb, "--force")
     assert [each.returncode != 0 for each in again] == [True, False], again
+
+
+def test_a_parent_that_is_a_link_keeps_its_mode(folder: Path) -> None:
+    """Modes of links are those of nothing: to give one to what it leads to would open that to everybody."""
+    code = "from dvc_ray.workspace.home import move; import sys; move(*sys.argv[1:])"
+    real = folder / "real"
+    (real / "closed").mkdir(parents=True, mode=0o700)
+    (real / "closed").chmod(0o500)
+    real.chmod(0o700)
+    (folder / "link").symlink_to(real)
+    done = run(folder, "-c", code, str(folder / "link/closed"), str(folder / "moved"))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "moved").stat().st_mode & 0o777 == 0o500
+    assert real.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_another_user_has_left_keeps_no_run_from_starting(folder: Path) -> None:
+    """As a container's root does, in the workspace of a run that was killed."""
+    root = folder / "project"
+    root.mkdir()
+    for name, text in PROJECT.items():
+        (root / name).write_text(text)
+    stock.initialise(root)
+    left = root / ".dvc/tmp/ray/runs/20260101-000000-0000/work/1"
+    left.mkdir(parents=True)
+    (left / "file").touch()
+    if os.getuid() == 0:
+        stock.sh(root, f"chown -R 12345 {left.parent}")
+    left.parent.chmod(0o555)
+    done = run(root, "-c", OURS.replace("import sys", "import os, sys", 1), "repro")
+    assert done.returncode == 0, done.stderr

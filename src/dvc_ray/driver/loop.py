@@ -27,7 +27,7 @@ from dvc_ray.values.stage import Action, Plan, StageKind, StageState
 from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Lost, StageResult, StageTask, Started
 from dvc_ray.worker import forget, written_result
-from dvc_ray.workspace import missed_files
+from dvc_ray.workspace import Environments, missed_files
 
 _TICK: Final = 0.2
 """Seconds between looks at what cannot wake the loop."""
@@ -389,6 +389,8 @@ class Driver:
     def _ended_badly(self, stage: Stage, end: StageResult | Lost) -> None:
         assert stage.task is not None  # noqa: S101
         settings = stage.step.spec.settings
+        if isinstance(end, Lost) and stage.task.elsewhere is None:
+            Environments(stage.task).mend()
         ended = isinstance(end, StageResult) and end.state is StageState.STOPPED
         if self._table.closed(stage) and (ended or (isinstance(end, Lost) and stage.state is StageState.QUEUED)):
             if isinstance(end, StageResult):  # it had started when it was taken out of Ray's queue

@@ -70,17 +70,20 @@ class Environments:
 
     def __exit__(self, *_: object) -> None:
         """Have the environments name the user's tree where a command has had them name its workspace."""
-        task = self._task
-        swap = _Swap(task.workspace, task.home)
-        for folder in self._folders():
-            _mend(folder, swap, self._since)
-        for folder in _holders(task):
-            with contextlib.suppress(OSError):
-                swap.rewrite(os.path.join(folder, ".pdm-python"))
+        self.mend()
         for link in self._links:
             with contextlib.suppress(OSError):
                 if os.path.islink(link):  # it was never the command's
                     os.unlink(link)
+
+    def mend(self) -> None:
+        """As at the end of a command; of one that was lost with its worker, whatever was written when."""
+        swap = _Swap(self._task.workspace, self._task.home)
+        for folder in self._folders():
+            _mend(folder, swap, self._since)
+        for folder in _holders(self._task):
+            with contextlib.suppress(OSError):
+                swap.rewrite(os.path.join(folder, ".pdm-python"))
 
     def _at_home(self, path: str) -> str:
         return os.path.join(self._task.home, os.path.relpath(path, self._task.workspace))
