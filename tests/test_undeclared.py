@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -417,6 +418,8 @@ def test_what_is_restored_too_early_stays_in_the_run_cache(project: Make) -> Non
         (root / "two.txt").unlink()
         (root / "dvc.lock").unlink()
         before = set((root / ".dvc/cache/runs").rglob("*"))
+        for path in before:
+            os.utime(path, (0, 0))
         result = api.repro(executor=Late())
     assert [report.state for report in result.reports] == [StageState.DONE] * 3
     assert before <= set((root / ".dvc/cache/runs").rglob("*"))
