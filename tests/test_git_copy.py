@@ -23,10 +23,11 @@ git init -q -b main; git config user.name me; git config user.email me@example.c
 mkdir d; echo 1 > a; echo b > b; echo c > d/c; printf '.venv/\\n*.pyc\\n' > .gitignore; git add -A; git commit -qm one
 git tag -a v1.0 -m first; git tag light; git branch other; git pack-refs --all
 echo 2 > a; git commit -qam two; git tag -a v1.1 -m second
-echo 3 > d/c; git commit -qam three
+echo 3 > d/c; GIT_REFLOG_ACTION='pull https://me:secret@example.com/it.git main' git commit -qam three
 git remote add origin https://me:secret@example.com/it.git; git config branch.main.remote origin
 git config branch.main.merge refs/heads/main; git config http.https://example.com/.extraheader 'Authorization: secret'
-git config core.hooksPath /nonexistent
+git config core.hooksPath /nonexistent; git config user.password secret
+git config branch.other.remote ssh://git:secret@example.com/it.git; git config lfs.url https://me:s@secret@example.com/lfs
 git update-ref refs/remotes/origin/main HEAD~1; git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/main
 echo '/mine' >> .git/info/exclude; mkdir .venv; touch .venv/x mine
 """
@@ -250,7 +251,9 @@ def test_no_program_is_needed_and_no_secret_copied(home: Path, tmp_path: Path, m
         (tmp_path / "w").mkdir()
         git_copy.place(templates, str(tmp_path / "w"), ())
     assert asked(tmp_path / "w", "remote get-url origin")[1] == "https://example.com/it.git\n"
-    assert "secret" not in (tmp_path / "w" / ".git" / "config").read_text()
+    assert asked(tmp_path / "w", "config branch.other.remote")[1] == "ssh://git@example.com/it.git\n"
+    copied = [path for path in (tmp_path / "w" / ".git").rglob("*") if path.is_file()]
+    assert [str(path) for path in copied if b"secret" in path.read_bytes()] == []
     assert asked(tmp_path / "w", "rev-parse HEAD") == asked(home, "rev-parse HEAD")
 
 

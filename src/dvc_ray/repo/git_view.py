@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.repo import git_objects, unasked
+from dvc_ray.repo import git_objects, passwords, unasked
 from dvc_ray.values.git import GitTemplates
 
 _REASON: Final = "dvc-ray: a stage cannot write to Git. What its workspace has is a copy."
@@ -59,8 +59,6 @@ _OWN: Final = (
     (b"bare", b"false"),
     (b"logallrefupdates", b"false"),
 )
-_SECRET: Final = re.compile(rb"(https?://)[^/@\s]*@")
-"""Who and with which password, in a URL."""
 _OBJECT: Final = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 _PACKED: Final = b"# pack-refs with: peeled sorted \n"
 _LINKS: Final = 5
@@ -233,8 +231,8 @@ def _refuse(folder: str) -> None:
 
 
 def _end(text: bytes) -> bytes:
-    """The last lines of a log."""
-    return text if len(text) < _LOG_BYTES else text[-_LOG_BYTES:].partition(b"\n")[2]
+    """The last lines of a log; ``git pull URL`` writes the whole command into it, an old ``git clone`` the URL."""
+    return passwords.hidden(text if len(text) < _LOG_BYTES else text[-_LOG_BYTES:].partition(b"\n")[2])
 
 
 def _head(directory: str) -> bytes:
@@ -376,7 +374,7 @@ def _is_wanted(section: str, key: str, *, trusted: bool) -> bool:
         return key in _EXTENSIONS
     if section == "remote":
         return key in _REMOTE
-    return section in _SECTIONS or (trusted and section in _RUNS)
+    return (section in _SECTIONS or (trusted and section in _RUNS)) and not passwords.named(key)
 
 
 def _is_ours(repository: _Repository) -> bool:
@@ -393,7 +391,7 @@ def _section(section: _Section, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _quoted(value: bytes) -> bytes:
-    public = _SECRET.sub(rb"\1", value)
+    public = passwords.hidden(value)
     escaped = public.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n").replace(b"\t", b"\\t")
     return b'"' + escaped + b'"'
 
