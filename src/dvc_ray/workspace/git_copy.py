@@ -22,9 +22,9 @@ from dvc_ray.values.git import GitTemplates
 NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
 """A .git file that leads nowhere: a search for a Git repository ends here, not at the user's."""
 _EXCLUDE: Final = os.path.join("info", "exclude")
-_ALONE: Final = frozenset({"config", _EXCLUDE, "logs/HEAD", "logs/refs/stash"})
-"""Files that commands may write to without making them anew."""
-_STATE: Final = ("HEAD", "index", "packed-refs")
+_LINKED: Final = "objects/"
+_INDEX: Final = "index"
+_STATE: Final = ("HEAD", _INDEX, "packed-refs")
 _ALWAYS: Final = "**/.dvc/tmp\n**/.dvc/config.local\n"
 """What a workspace has of its own."""
 
@@ -73,7 +73,7 @@ def written(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
         here = os.path.join(workspace, path, ".git")
         if template and os.path.isdir(here):
             packed = Path(template, "packed-refs").read_bytes().splitlines()
-            state = {*_STATE} - ({"index"} if templates.adding else set())
+            state = {*_STATE} - ({_INDEX} if templates.adding else set())
             names = sorted({*state, *_files(template, "refs"), *_files(here, "refs")})
             found += [os.path.join(path, name) for name in names if not _is_same(template, here, packed, name)]
     return tuple(found)
@@ -87,7 +87,7 @@ def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
         workspace: The workspace.
     """
     template, here = dict(templates.places).get("", ""), os.path.join(workspace, ".git")
-    if not (templates.adding and template and os.path.isdir(here)) or _is_same(template, here, (), "index"):
+    if not (templates.adding and template and os.path.isdir(here)) or _is_same(template, here, (), _INDEX):
         return ()
     return tuple(sorted(unasked.in_index(here) - unasked.in_index(template)))
 
@@ -101,14 +101,17 @@ def _is_same(template: str, here: str, packed: Sequence[bytes], name: str) -> bo
     """Whether a file of the state is as it was; a ref may also be what it is in the file of all refs."""
     before, now = os.path.join(template, name), os.path.join(here, name)
     if os.path.lexists(before) and os.path.lexists(now):
-        return os.path.samefile(before, now) or filecmp.cmp(before, now, shallow=False)
+        return filecmp.cmp(before, now, shallow=name == _INDEX)  # it may be large; a copy has its time
     if not os.path.lexists(now):
         return not os.path.lexists(before)
     return name.endswith(".lock") or Path(now).read_bytes().strip() + b" " + os.fsencode(name) in packed
 
 
 def _put(source: str, target: str, part: str) -> None:
-    """Put a folder of a template, by links: whoever changes such a file puts a new one in its place."""
+    """Put a folder of a template: by links what nobody writes into; the rest each workspace has for itself.
+
+    Git puts a new file in the place of the old one, but a command may do otherwise.
+    """
     os.mkdir(target)
     with os.scandir(source) as entries:
         for entry in entries:
@@ -117,8 +120,8 @@ def _put(source: str, target: str, part: str) -> None:
                 continue
             if entry.is_dir():
                 _put(entry.path, path, name)
-            elif name in _ALONE or not _linked(entry.path, path):
-                shutil.copy2(entry.path, path)
+            elif not (name.startswith(_LINKED) or name.endswith(".lock")) or not _linked(entry.path, path):
+                (shutil.copy2 if _INDEX in entry.name else shutil.copyfile)(entry.path, path)  # time of an index counts
 
 
 def _refuse(template: str, target: str) -> None:
