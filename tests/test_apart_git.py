@@ -88,6 +88,7 @@ CHANGES = {
     "skipped": "git update-index --skip-worktree b; rm b; git update-index --assume-unchanged a; echo 8888 > a",
     "filtered": "git config filter.f.clean 'tr b c'; echo 'b filter=f' > .gitattributes; git add -A; git commit -qm f",
     "without an index": "rm .git/index",
+    "a folder is a link now": "mv d e; ln -s e d",
 }
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import snapshot
+from dvc_ray.repo import gitignore, snapshot, unasked
 from tests import stock
 from tests.conftest import Locally
 
@@ -174,6 +174,42 @@ def test_links_are_not_followed(root: Path, tmp_path: Path) -> None:
     assert found.ignored == ("d/k", "i", "pipe")
 
 
+@pytest.mark.parametrize("kind", ["link", "ignored link", "link to nowhere", "link out of it", "file", "link above"])
+def test_a_tracked_folder_that_is_another_thing_now(root: Path, tmp_path: Path, kind: str) -> None:
+    """What the index has under it is gone, as Git says, wherever the link leads to."""
+    make(root, "d/e/a", "d/b", "z")
+    commit(root)
+    (root / "d").rename(root / "moved")
+    if kind == "file":
+        make(root, "d")
+    elif kind == "link above":
+        (root / "d").mkdir()
+        make(root, "d/b")
+        (root / "d" / "e").symlink_to("../moved/e")
+    else:
+        targets = {"link to nowhere": "nowhere", "link out of it": str(tmp_path)}
+        (root / "d").symlink_to(targets.get(kind, "moved"))
+    make(tmp_path, "b", "e/a")
+    if kind == "ignored link":
+        make(root, ".gitignore=/d\n")
+    moved = ("moved/b", "moved/e/a", "z")
+    found = both(root)
+    expected = {"ignored link": (".gitignore", *moved), "link above": ("d/b", "d/e", *moved)}
+    assert found.code == expected.get(kind, ("d", *moved))
+    assert found.ignored == (("d",) if kind == "ignored link" else ())
+
+
+def test_a_stage_where_a_tracked_folder_is_a_link_now(
+    project: Callable[[dict[str, str]], Path], locally: Locally
+) -> None:
+    text = "stages: {a: {cmd: cat d/x > out, deps: [in], outs: [out]}}"
+    root = project({"dvc.yaml": text, "in": "", "d/x": "one\n"})
+    stock.sh(root, "mv d e && ln -s e d && echo two > e/x")
+    assert not locally(root).failed
+    assert (root / "out").read_text() == "two\n"
+    assert (root / "d").is_symlink()
+
+
 def test_names_that_are_no_text(root: Path) -> None:
     for name in (b"\xff\xfe", b"d\xff/x.log", b"d\xff/y"):
         path = os.path.join(os.fsencode(root), name)
@@ -255,6 +291,60 @@ def test_a_broken_index_is_told_in_the_words_of_git(root: Path) -> None:
     (root / ".git" / "index").write_bytes(b"DIRC nothing")
     with Repo(str(root)) as repo, pytest.raises(ProjectError, match="index"):
         snapshot.files(repo)
+
+
+def test_settings_that_cannot_be_read_are_named(root: Path) -> None:
+    """Those of a repository within; of the project's own, DVC reads them first."""
+    make(root, "n/a", "n/empty/")
+    stock.sh(root / "n", "git init -q; git config core.ignoreCase 2")  # true for Git
+    named = rf"settings for '{root}/n' cannot be read: .* in '{root}/n/\.git/config'"
+    with Repo(str(root)) as repo, pytest.raises(ProjectError, match=named) as said:
+        snapshot.listing(repo)
+    assert f"git -C {root}/n config" in said.value.hint
+
+
+def test_rules_that_cannot_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(root, ".gitignore=*.log\n", "a")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(gitignore, "parse", broken)
+    with pytest.raises(ProjectError, match=rf"'{root}/\.git/info/exclude'.* cannot be read: .*Input/output error"):
+        unasked.Rules(str(root))
+
+
+def test_a_folder_has_no_rules(root: Path, tmp_path: Path) -> None:
+    """Git's program refuses it."""
+    make(root, "a")
+    stock.sh(root, f"mkdir ../rules; git config core.excludesFile {tmp_path}/rules")
+    assert listed(root, git=False).code == ("a",)
+
+
+def test_a_repository_within_that_is_a_partial_clone_of_an_old_git(root: Path) -> None:
+    make(root, "n/a", "n/x.o", "n/empty/", "n/.gitignore=*.o\n")
+    stock.sh(root / "n", "git init -q; git config core.repositoryFormatVersion 1; git config extensions.partialClone o")
+    found = both(root)
+    assert found.code == ("n/.gitignore", "n/a")
+    assert (found.ignored, found.empty) == (("n/x.o",), ("n/empty",))
+
+
+def test_folders_that_cannot_be_read_or_are_gone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(root, ".gitignore=*.log\n", "a", "b/", "c/d", "z/y.log", "z/")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path.rstrip("/") in gone:
+            raise gone[path.rstrip("/")]
+        return real(path)
+
+    gone = {str(root / "b"): PermissionError(13, "closed"), str(root / "c"): FileNotFoundError(2, "gone")}
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = listed(root, git=False)
+    assert found.code == (".gitignore", "a")
+    assert found.ignored == ("b", "c", "z")
+    gone = {str(root): OSError(116, "stale")}
+    assert listed(root, git=False).code == ()
 
 
 STAGES = """

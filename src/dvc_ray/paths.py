@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -114,7 +114,7 @@ def key_name(address: str) -> str:
     return _file_name(address).replace("%", "=")
 
 
-def is_under(path: str, tops: set[str]) -> bool:
+def is_under(path: str, tops: Collection[str]) -> bool:
     """Whether a path is one of some others or lies under one of them."""
     while path:
         if path in tops:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -122,7 +121,7 @@ def _add_listed(found: _Found, root: str, part: str) -> None:
     there = _there(here, listed)
     found.kept |= {part + name for name in listed - there.keys()}
     for name, is_folder in there.items():
-        if not is_folder or not os.listdir(os.path.join(here, name)):
+        if not is_folder or not unasked.entries(os.path.join(here, name)):
             found.code.add(part + name)
             continue
         if unasked.git_dir(os.path.join(here, name)) is not None:
@@ -130,20 +129,21 @@ def _add_listed(found: _Found, root: str, part: str) -> None:
         _add_listed(found, root, f"{part}{name}/")
 
 
-def _there(here: str, names: Iterable[str]) -> dict[str, bool]:
+def _there(here: str, names: Collection[str]) -> dict[str, bool]:
     """Those of some names that are there, and whether they are folders: a look at each folder, not at each file."""
     wanted: dict[str, set[str]] = {}
     for name in names:
         folder, _, base = name.rpartition("/")
         wanted.setdefault(folder, set()).add(base)
     found: dict[str, bool] = {}
+    links = unasked.links_above(here, names)
     for folder, bases in wanted.items():
-        with contextlib.suppress(OSError), os.scandir(os.path.join(here, folder)) as entries:
-            found |= {
-                f"{folder}/{entry.name}" if folder else entry.name: entry.is_dir(follow_symlinks=False)
-                for entry in entries
-                if entry.name in bases
-            }
+        if is_under(folder, links):
+            continue
+        for entry in unasked.entries(os.path.join(here, folder)):
+            if entry.name in bases:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                found[name] = entry.is_dir(follow_symlinks=False)
     return found
 
 
@@ -243,24 +243,24 @@ class _Rest:
 
     def look(self, base: str = "") -> None:
         """Look into a folder with code, named with a slash at its end, and those in it."""
-        with contextlib.suppress(PermissionError), os.scandir(os.path.join(self._root, base)) as entries:
-            for entry in entries:
-                path = base + entry.name
-                if entry.name in _INTERNAL or path in self._known:
-                    continue
-                if path in self._folders and entry.is_dir(follow_symlinks=False):
-                    self.look(path + "/")
-                elif not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) or self._ignore(path):
-                    self.ignored.append(path)
-                elif os.listdir(entry.path):
-                    self.look(path + "/")
-                else:
-                    self.empty.append(path)
+        for entry in unasked.entries(os.path.join(self._root, base)):
+            path = base + entry.name
+            if entry.name in _INTERNAL or path in self._known:
+                continue
+            if path in self._folders and entry.is_dir(follow_symlinks=False):
+                self.look(path + "/")
+            elif not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) or self._ignore(path):
+                self.ignored.append(path)
+            elif unasked.entries(entry.path):
+                self.look(path + "/")
+            else:
+                self.empty.append(path)
 
 
 def _holds_any(folder: str) -> bool:
     """Whether there is anything but folders under a folder; what cannot be read may hold something."""
     try:
-        return any(not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) for entry in os.scandir(folder))
+        with os.scandir(folder) as entries:
+            return any(not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) for entry in entries)
     except OSError:
         return True

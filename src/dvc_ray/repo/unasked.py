@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.errors import ProjectError
 from dvc_ray.repo import gitignore
 
 _LINK: Final = "gitdir: "
@@ -83,6 +86,18 @@ def ancestors(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def links_above(tree: str, paths: Iterable[str]) -> frozenset[str]:
+    """Of the folders that paths relative to a tree lie in, those that are links: Git takes what is behind for gone."""
+    return frozenset(folder for folder in ancestors(paths) if os.path.islink(os.path.join(tree, folder)))
+
+
+def entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing, as for Git, if it cannot be read, or is gone meanwhile."""
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        return list(found)
+    return []
+
+
 class Rules:
     """What Git ignores in a work tree; each .gitignore is read once.
 
@@ -90,7 +105,7 @@ class Rules:
         tree: Its root.
 
     Raises:
-        Exception: Git's configuration cannot be read; of dulwich's many kinds.
+        ProjectError: Git's settings, or a file with patterns, cannot be read; its methods, too.
     """
 
     def __init__(self, tree: str) -> None:
@@ -143,11 +158,10 @@ class _Walk:
         Args:
             base: The folder, with a slash at its end.
         """
-        with contextlib.suppress(PermissionError), os.scandir(os.path.join(self.rules.tree, base)) as entries:
-            for entry in entries:
-                path = base + entry.name
-                if entry.name != ".git" and path not in self.tracked:
-                    yield from self._of(entry, path)
+        for entry in entries(os.path.join(self.rules.tree, base)):
+            path = base + entry.name
+            if entry.name != ".git" and path not in self.tracked:
+                yield from self._of(entry, path)
 
     def _of(self, entry: os.DirEntry[str], path: str) -> Iterator[str]:
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -172,31 +186,63 @@ def in_index(directory: str | None) -> frozenset[str]:
 
 
 def _of_repository(tree: str, directory: str) -> tuple[tuple[gitignore.Patterns, ...], bool]:
-    """Patterns that are not in the work tree, the ones that count most last; and whether case matters."""
-    from dulwich.repo import Repo
+    """Patterns that are not in the work tree, the ones that count most last; and whether case matters.
 
-    with contextlib.closing(Repo(tree)) as repo:
-        config = repo.get_config_stack()
+    Raises:
+        ProjectError: A file with settings cannot be read.
+    """
+    common = common_dir(directory)
     try:
-        named = os.path.expanduser(os.fsdecode(config.get((b"core",), b"excludesFile")))
-    except KeyError:
-        named = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "ignore")
-    case = not config.get_boolean((b"core",), b"ignoreCase", default=False)
+        named, case = _settings(common, directory)
+    except Exception as error:  # one of dulwich's many kinds
+        raise ProjectError(
+            f"Git's settings for '{tree}' cannot be read: {error}. They are in '{common}/config' and in your own"
+            " ~/.gitconfig.",
+            f"See what Git says of them: git -C {shlex.quote(tree)} config --list --show-origin",
+        ) from error
     found = (
         _read(os.path.join(tree, named), "", case=case),
-        _read(os.path.join(common_dir(directory), "info", "exclude"), "", case=case),
+        _read(os.path.join(common, "info", "exclude"), "", case=case),
     )
     return tuple(patterns for patterns in found if patterns), case
 
 
+def _settings(common: str, directory: str) -> tuple[str, bool]:
+    """The user's own file with patterns, and whether case matters.
+
+    Not by dulwich's ``Repo``: it refuses extensions that it does not know (1.2.21: those of a partial clone).
+    """
+    from dulwich.config import ConfigFile, StackedConfig
+
+    files = [os.path.join(directory, "config.worktree"), os.path.join(common, "config")]
+    own = [ConfigFile.from_path(file) for file in files if os.path.exists(file)]
+    config = StackedConfig([*own, *StackedConfig.default_backends()])
+    try:
+        named = os.path.expanduser(os.fsdecode(config.get((b"core",), b"excludesFile")))
+    except KeyError:
+        named = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "ignore")
+    return named, not config.get_boolean((b"core",), b"ignoreCase", default=False)
+
+
 def _read(file: str, base: str, *, case: bool) -> gitignore.Patterns | None:
-    """Read a file with patterns; a link in the work tree is none to Git."""
-    flags = os.O_RDONLY | (os.O_NOFOLLOW if os.path.basename(file) == _NAME else 0)
+    """Read a file with patterns; a link in the work tree is none to Git.
+
+    Raises:
+        ProjectError: It is there, and cannot be read to its end.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if os.path.basename(file) == _NAME else 0)
     try:
         number = os.open(file, flags)
     except OSError:
         return None
-    with open(number, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):  # a pipe would be waited for
             return None
-        return gitignore.parse(stream.read(), os.fsencode(base), case=case)
+        with open(number, "rb", closefd=False) as stream:
+            return gitignore.parse(stream.read(), os.fsencode(base), case=case)
+    except (OSError, re.error) as error:
+        raise ProjectError(
+            f"'{file}', which says what Git ignores, cannot be read: {error}.", f"Look at it: cat {shlex.quote(file)}"
+        ) from error
+    finally:
+        os.close(number)
