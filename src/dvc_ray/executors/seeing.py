@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from dvc_ray.executors.base import Executor
-from dvc_ray.storage.shared import Reach, Seen, marked
+from dvc_ray.storage.shared import Reach, Seen, is_there, marked
 
 
 @contextlib.contextmanager
@@ -21,7 +20,7 @@ def seeing(executor: Executor | None) -> Iterator[Reach]:
 
         def reach(folder: str, write: bool) -> Seen:  # noqa: FBT001  a `Reach`
             assert executor is not None  # noqa: S101  without one nobody asks
-            if not write and not os.path.isdir(folder):
+            if not write and not is_there(folder):
                 return Seen()  # it would be made where all see it, or not: nobody can say
             mark = stack.enter_context(marked(folder)) if write else ""
             return Seen(mark=mark, lacking=executor.lacking(folder, mark))

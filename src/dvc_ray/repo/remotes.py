@@ -14,7 +14,7 @@ from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.s3 import S3, can
-from dvc_ray.storage.shared import sees
+from dvc_ray.storage.shared import make_folder, sees
 from dvc_ray.storage.words import TRUST, UNTRUSTED, is_untrusted, short, unreachable
 from dvc_ray.values.task import Remote
 
@@ -62,7 +62,7 @@ def open_remote(remote: Remote, patience: Patience = PATIENT) -> Objects:
     """Open it: S3 the fast way if all its options allow, else by DVC's own file system.
 
     Raises:
-        StorageError: It cannot be used.
+        StorageError: It cannot be used; if it is a folder whose file system hangs, that is found out in seconds.
     """
     folder = folder_of(remote)
     if remote.mark and folder and not sees(folder, remote.mark):
@@ -170,7 +170,10 @@ class DvcObjects:
         if isinstance(self._fs, ObjectFileSystem):
             yield path
             return
-        self._fs.makedirs(self._fs.parent(path), exist_ok=True)
+        if folder_of(self._remote) is None:
+            self._fs.makedirs(self._fs.parent(path), exist_ok=True)
+        else:
+            make_folder(self._fs.parent(path), self._root)
         temporary = f"{path}.{uuid.uuid4().hex}.tmp"
         yield temporary
         self._fs.move(temporary, path)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final
+from typing import Final, TypeVar
 
 from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.storage.base import Objects
@@ -14,7 +15,7 @@ from dvc_ray.storage.base import Objects
 FOLDER: Final = ".dvc-ray"
 """Folder of a remote with dvc-ray's own objects; DVC's are under `files/` and `runs/`."""
 
-
+_Found = TypeVar("_Found")
 WITHIN: Final = 20.0
 """Seconds in which a store must answer. Clients of some try again for minutes (gcsfs, adlfs), or wait (s3fs)."""
 
@@ -30,24 +31,32 @@ def probe(store: Objects, *, write: bool = True, within: float = WITHIN) -> None
     Raises:
         StorageError: One of these fails, or takes longer.
     """
-    end: Future[None] = Future()
-
-    def act() -> None:
-        try:
-            _probe(store, write=write)
-        except BaseException as error:  # noqa: BLE001  raised below, in the caller's thread
-            end.set_exception(error)
-        else:
-            end.set_result(None)
-
-    threading.Thread(target=act, name="dvc-ray-probe", daemon=True).start()  # whoever waits for ever, waits alone
     try:
-        end.result(within)
+        bounded(lambda: _probe(store, write=write), within)
     except TimeoutError as error:
         raise UnreachableError(
             f"remote {store.url}, seen from {socket.gethostname()}: its server does not answer within {within:g} s.",
             "See whether its address is right (`dvc remote list`) and can be reached from there: firewall, VPN, proxy.",
         ) from error
+
+
+def bounded(act: Callable[[], _Found], within: float) -> _Found:
+    """Call what may never return.
+
+    Raises:
+        TimeoutError: It does not, in these seconds.
+        Exception: What it raises.
+    """
+    end: Future[_Found] = Future()
+
+    def run() -> None:
+        try:
+            end.set_result(act())
+        except BaseException as error:  # noqa: BLE001  raised below, in the caller's thread
+            end.set_exception(error)
+
+    threading.Thread(target=run, name="dvc-ray-probe", daemon=True).start()  # whoever waits for ever, waits alone
+    return end.result(within)
 
 
 def _probe(store: Objects, *, write: bool) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from dvc_ray.errors import StorageError
-from dvc_ray.storage.probe import FOLDER
+from dvc_ray.errors import StorageError, UnreachableError
+from dvc_ray.storage.probe import FOLDER, WITHIN, bounded
 
 _MARKS: Final = "seen"
 """Folder of marks and of the answers to them."""
+_READ: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +51,24 @@ def marked(folder: str) -> Iterator[str]:
         The mark.
 
     Raises:
-        StorageError: It cannot be written to.
+        StorageError: It cannot be written to, or does not answer.
     """
     mark = uuid.uuid4().hex
-    path = _path(folder, mark)
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "x", encoding="ascii") as file:
-            file.write(mark)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to '{folder}', which carries data between machines: {error.strerror}.",
-            "See whether it is mounted, and yours to write to.",
-        ) from error
+    in_time(folder, lambda: _mark(folder, mark))
     try:
         yield mark
     finally:
-        with contextlib.suppress(OSError):  # the file system may have gone meanwhile
-            for name in os.listdir(os.path.dirname(path)):
-                if name.startswith(mark):
-                    os.unlink(os.path.join(os.path.dirname(path), name))
+        with contextlib.suppress(OSError, StorageError):  # the file system may have gone meanwhile
+            in_time(folder, lambda: _forget(folder, mark))
+
+
+def is_there(folder: str) -> bool:
+    """Whether there is such a folder on this machine.
+
+    Raises:
+        UnreachableError: Its file system does not answer.
+    """
+    return in_time(folder, lambda: os.path.isdir(folder))
 
 
 def answer(folder: str, mark: str, name: str) -> str:
@@ -77,30 +79,115 @@ def answer(folder: str, mark: str, name: str) -> str:
         mark: Of the folder; empty: it only has to be there.
         name: What the answer is known by.
     """
-    if not mark:
-        return "" if os.path.isdir(folder) else "has no such folder"
-    if not sees(folder, mark):
-        return "does not have what was just written there"
     try:
-        with open(_path(folder, f"{mark}.{name}"), "x", encoding="ascii") as file:
-            file.write(name)
-    except OSError as error:
-        return f"cannot write there: {error.strerror}"
-    return ""
+        return bounded(lambda: _answer(folder, mark, name), WITHIN)
+    except TimeoutError:
+        return f"does not hear from its file system within {WITHIN:g} s"
 
 
 def is_answered(folder: str, mark: str, name: str) -> bool:
-    """Whether an answer of another machine is here."""
-    return not mark or os.path.exists(_path(folder, f"{mark}.{name}"))
+    """Whether an answer of another machine is here.
+
+    Raises:
+        UnreachableError: The file system does not answer.
+    """
+    return not mark or in_time(folder, lambda: os.path.exists(_path(folder, f"{mark}.{name}")))
 
 
 def sees(folder: str, mark: str) -> bool:
-    """Whether this machine sees the folder that was marked."""
+    """Whether this machine sees the folder that was marked.
+
+    Raises:
+        UnreachableError: Its file system does not answer.
+    """
+    return in_time(folder, lambda: _sees(folder, mark))
+
+
+def make_folder(path: str, store: str) -> None:
+    """Make a folder in a store, and those above it, for all for whom the store's own folder is.
+
+    By a umask alone, whoever comes first would keep others of the group out of it.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    os.makedirs(store, exist_ok=True)
+    known = os.stat(store)
+    part = store
+    for name in os.path.relpath(path, store).split(os.sep):
+        part = os.path.join(part, name)
+        try:
+            os.mkdir(part)
+        except FileExistsError:
+            continue
+        with contextlib.suppress(OSError):  # a group that we are not in, a file system without modes
+            os.chown(part, -1, known.st_gid)
+        with contextlib.suppress(OSError):
+            os.chmod(part, stat.S_IMODE(known.st_mode) | stat.S_IRWXU)
+
+
+def in_time(folder: str, act: Callable[[], _Found]) -> _Found:
+    """Do something in a folder, whose file system may be one that hangs.
+
+    Raises:
+        UnreachableError: It does.
+    """
+    try:
+        return bounded(act, WITHIN)
+    except TimeoutError as error:
+        raise UnreachableError(
+            f"'{folder}', seen from {socket.gethostname()}: its file system does not answer within {WITHIN:g} s.",
+            "See there whether `ls` of that folder returns, and whether the server that it is mounted from is up.",
+        ) from error
+
+
+def _mark(folder: str, mark: str) -> None:
+    path = _path(folder, mark)
+    try:
+        make_folder(os.path.dirname(path), folder)
+        _write(path, mark)
+        with contextlib.suppress(OSError):
+            os.chmod(path, stat.S_IMODE(os.stat(folder).st_mode) & _READ | stat.S_IRUSR)  # others are to read it
+    except OSError as error:
+        where = str(error.filename or os.path.dirname(path))
+        inside = f" ('{where}')" if where != folder else ""
+        raise StorageError(
+            f"cannot write to '{folder}', which carries data between machines: {error.strerror}{inside}.",
+            "See whether it is mounted, and yours to write to.",
+        ) from error
+
+
+def _forget(folder: str, mark: str) -> None:
+    inside = os.path.dirname(_path(folder, mark))
+    for name in os.listdir(inside):
+        if name.startswith(mark):
+            with contextlib.suppress(OSError):  # an answer of another user, in a folder with a sticky bit
+                os.unlink(os.path.join(inside, name))
+
+
+def _answer(folder: str, mark: str, name: str) -> str:
+    if not mark:
+        return "" if os.path.isdir(folder) else "has no such folder"
+    if not _sees(folder, mark):
+        return "does not have what was just written there"
+    try:
+        _write(_path(folder, f"{mark}.{name}"), name)
+    except OSError as error:
+        return f"cannot write to {os.path.dirname(_path('', mark))} there: {error.strerror}"
+    return ""
+
+
+def _sees(folder: str, mark: str) -> bool:
     try:
         with open(_path(folder, mark), encoding="ascii") as file:
             return file.read() == mark
     except OSError:
         return False
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "x", encoding="ascii") as file:
+        file.write(text)
 
 
 def _path(folder: str, name: str) -> str:

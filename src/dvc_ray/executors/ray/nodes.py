@@ -66,14 +66,15 @@ def lacking(head: str, folder: str, mark: str) -> Mapping[str, str]:
         mark: Of the folder; empty: it only has to be there.
 
     Returns:
-        Names of those that do not, and why not.
+        Names of those that do not, or do not say so, and why not.
 
     Raises:
         ClusterError: One does not run what it is given.
     """
     names = _names(head)
-    answers, _ = _ask(answer, {node: (folder, mark, node) for node in names})
+    answers, silent = _ask(answer, {node: (folder, mark, node) for node in names})
     found = {node: str(why) or _unheard(folder, mark, node) for node, why in answers.items()}
+    found |= dict.fromkeys(silent, f"gives no answer within {_PATIENCE:.0f} s")
     return {names[node]: why for node, why in found.items() if why}
 
 
