@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dvc.output import Output
 
 from dvc_ray import api
 from dvc_ray.errors import ProjectError
 from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.repo import apart as project_apart
+from dvc_ray.storage.s3 import S3
 from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from tests import stock
@@ -99,6 +103,42 @@ def test_data_that_was_added_and_never_pushed(project: Make, apart: Apart, cloud
     assert not apart(root).failed
     assert "'data' (4 bytes)" in apart.text
     assert_complete(root)
+
+
+@pytest.mark.parametrize("what", ["data", "data.csv"])
+def test_data_is_hashed_once_and_asked_for_once(
+    what: str, project: Make, apart: Apart, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the head, from when it knows that the stage runs."""
+    text = USES_FOLDER if what == "data" else USES_FILE
+    large = "1" * (300 << 10)  # of what is smaller, an upload does not ask
+    root = project({"dvc.yaml": text, "data/a": large, "data/b": "b", "data.csv": large})
+    added(root, cloud, what)
+    changed = root / ("data/a" if what == "data" else what)
+    rewrite(changed, large + "2")
+    hashed: list[str] = []
+    asked: list[str] = []
+    settle, build, size = project_apart.Apart.settle, Output._build, S3.size
+
+    def building(self: Any, *arguments: Any, **named: Any) -> Any:
+        hashed.append(arguments[1])
+        return build(self, *arguments, **named)
+
+    def sizing(self: S3, key: str) -> int | None:
+        asked.append(key)
+        return size(self, key)
+
+    def settling(self: Any, *arguments: Any, **named: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(Output, "_build", building)
+            patch.setattr(S3, "size", sizing)
+            return settle(self, *arguments, **named)
+
+    monkeypatch.setattr(project_apart.Apart, "settle", settling)
+    assert not apart(root).failed
+    assert hashed == [str(root / what)], "to put it into the cache; what it is, the dep knows"
+    assert len(asked) == len(set(asked))
+    assert len(asked) == (3 if what == "data" else 1)
 
 
 def test_data_that_is_in_the_workspace_only(project: Make, apart: Apart, cloud: Cloud) -> None:

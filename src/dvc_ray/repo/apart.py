@@ -84,7 +84,7 @@ class Apart:
             ProjectError: Some of it is nowhere.
             StorageError: A remote cannot be asked.
         """
-        self._remotes.check(needs(stages, running, self._data))
+        self._remotes.check(needs(list(stages), running, self._data))
 
     def makes(self, stage: Any) -> bool:
         """Whether a stage of the run makes its outs, or brings them; or what DVC takes for them is here, or known."""
@@ -120,7 +120,7 @@ class Apart:
         scattered.fill_deps(stage, self._data)
         found = None if force else self._cached(stage, options)
         if found is None:
-            self._remotes.push(needs([stage], (), self._data))
+            self._remotes.push(needs([stage], (), self._data, hashed=True))
         else:
             self._remotes.give({out.def_path: out for out in stage.outs}, found.entry, found.key)
         if found is not None:

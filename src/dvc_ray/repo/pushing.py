@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,14 +30,16 @@ class Need:
     """Whether that is what lies in the workspace, and not what is known of the out."""
 
 
-def needs(stages: Iterable[Any], running: Collection[int], data: Virtual) -> Iterator[Need]:
+def needs(stages: Sequence[Any], running: Collection[int], data: Virtual, *, hashed: bool = False) -> Iterator[Need]:
     """Find the data that stages read, and none of the run makes.
 
     Args:
         stages: The stages.
         running: Identities (``id``) of those that will yet make, or commit, what they make.
         data: The project's data.
+        hashed: Whether the deps have the hashes of now, so that they need not be found again.
     """
+    now = dict(_hashes(stages, data)) if hashed else {}
     pieces = {
         path: out
         for stage in stages
@@ -48,8 +50,15 @@ def needs(stages: Iterable[Any], running: Collection[int], data: Virtual) -> Ite
     }
     for path, out in pieces.items():
         known = data.known(out, path)
-        now = data.lying(out, path) if os.path.lexists(path) else known
-        yield Need(out=out, path=path, hash_info=now, edited=now != known)
+        found = known if not os.path.lexists(path) else now.get(path) or data.lying(out, path)
+        yield Need(out=out, path=path, hash_info=found, edited=found != known)
+
+
+def _hashes(stages: Iterable[Any], data: Virtual) -> Iterator[tuple[str, Any]]:
+    """What lies at the paths of deps; not those of which a part is elsewhere, and no hash of DVC 2."""
+    for dep in (dep for stage in stages for dep in stage.deps):
+        if data.is_data(dep) and dep.hash_info and dep.hash_info.name == "md5" and not data.is_away(dep):
+            yield dep.fs_path, dep.hash_info
 
 
 class Remotes:
@@ -138,7 +147,8 @@ class Remotes:
             OSError: A file cannot be read.
         """
         oids = {str(out["path"]): str(out["md5"]) for out in entry.get("outs", [])}
-        self._send([_Load.of(outs[path], oid) for path, oid in oids.items() if not self.has(outs[path], oid)])
+        absent = {path: oid for path, oid in oids.items() if not self.has(outs[path], oid)}
+        self._send([_Load.of(outs[path], oid, asked=oid) for path, oid in absent.items()])
         store = self._store(self._data.default)
         if key and store.size(key) is None:
             with open(self._data.cached(key), "rb") as file:
@@ -161,11 +171,12 @@ class Remotes:
         self._data.as_it_is(need.path, need.hash_info if need.edited else None)
         if self.has(need.out, oid):
             return None
+        asked = oid
         if not is_cached(need.out, oid):
             found = self._data.commit(need.out, need.path)
             oid = str(found.value)
             self._data.as_it_is(need.path, found)
-        return _Load.of(need.out, oid)
+        return _Load.of(need.out, oid, asked=asked)
 
     def _send(self, loads: Iterable[_Load]) -> None:
         """Push objects, files first, then the directories that name them."""
@@ -174,12 +185,12 @@ class Remotes:
             by_remote.setdefault(self._data.remote_of(load.out), []).append(load)
         for name, wanted in by_remote.items():
             store = self._store(name)
-            files = {load: lacking(store, load.files) for load in wanted}
+            files = {load: load.files if load.is_missing else tuple(lacking(store, load.files)) for load in wanted}
             named = [f"'{load.out}' ({_readable(sum(item.size or 0 for item in files[load]))})" for load in wanted]
             kept = " in spite of `push: false`" if any(not load.out.can_push for load in wanted) else ""
             self._tell(f"Pushing to remote '{name}'{kept}, where other machines look for it: {', '.join(named)}.")
-            upload(store, list({item.key: item for load in wanted for item in files[load]}.values()))
-            upload(store, [load.folder for load in wanted if load.folder])
+            upload(store, list({item.key: item for load in wanted for item in files[load]}.values()), ask=False)
+            upload(store, [load.folder for load in wanted if load.folder], ask=False)
             self._there |= {(name, load.oid) for load in wanted}
 
     def _store(self, name: str) -> Objects:
@@ -197,12 +208,15 @@ class _Load:
     files: tuple[Item, ...]
     folder: Item | None
     """The list of a directory's files, if it is one."""
+    is_missing: bool
+    """Whether the remote has just said that it has none of the files: of a directory it is asked for the list only."""
 
     @classmethod
-    def of(cls, out: Any, oid: str) -> _Load:
+    def of(cls, out: Any, oid: str, *, asked: str) -> _Load:
         files = [oid] if not oid.endswith(_DIR) else _inside(out, oid)
         folder = _item(out, oid) if oid.endswith(_DIR) else None
-        return cls(out=out, oid=oid, files=tuple(_item(out, file) for file in dict.fromkeys(files)), folder=folder)
+        items = tuple(_item(out, file) for file in dict.fromkeys(files))
+        return cls(out=out, oid=oid, files=items, folder=folder, is_missing=folder is None and asked == oid)
 
 
 def is_cached(out: Any, oid: str) -> bool:

@@ -36,12 +36,13 @@ class Item:
     """What a download must have; None: anything goes."""
 
 
-def upload(store: Objects, items: Sequence[Item]) -> None:
+def upload(store: Objects, items: Sequence[Item], *, ask: bool = True) -> None:
     """Store files whose keys say what is in them: one that is there, is not sent again.
 
     Args:
         store: Where.
         items: What; all of them are there when it returns, or it raises.
+        ask: Whether any may be there; False if the store has just said that none is.
 
     Raises:
         StorageError: The store cannot be reached, or refuses.
@@ -50,7 +51,7 @@ def upload(store: Objects, items: Sequence[Item]) -> None:
 
     def move(item: Item) -> None:
         size = os.stat(item.path).st_size if item.size is None else item.size
-        if size < _WORTH_ASKING or store.size(item.key) != size:
+        if not ask or size < _WORTH_ASKING or store.size(item.key) != size:
             store.put(item.key, item.path, size)
 
     _move_all(items, move)
