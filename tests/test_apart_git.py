@@ -16,7 +16,7 @@ from dvc_ray.workspace import git_copy, pack, unpack
 from tests import stock
 from tests.conftest import Apart
 from tests.test_features import twin
-from tests.test_git_copy import HISTORY, QUESTIONS, asked, same_answers
+from tests.test_git_copy import FILTERS, HISTORY, QUESTIONS, asked, partial, same_answers
 from tests.test_run import Make, report
 
 Cloud = Callable[[Path, str], Path]
@@ -125,6 +125,22 @@ def test_where_the_objects_are_does_not_matter(home: Path, tmp_path: Path, kind:
     stock.sh(home, made[kind])
     questions = tuple(one for one in ANSWERED if one != "branch --all --verbose --verbose")  # names other work trees
     same_answers(tmp_path / "other", elsewhere(tmp_path, tmp_path / "other"), questions)
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+def test_a_partial_clone_asks_nobody(home: Path, tmp_path: Path, kind: str) -> None:
+    """Contents that the head does not have either are not there, and the rest needs no server."""
+    root = partial(home, tmp_path, kind)
+    stock.sh(root, "git show -s --format=%T HEAD~1 HEAD~2 > /dev/null; echo more >> a; echo > new")
+    questions = ("rev-parse HEAD", "describe --dirty", "status", "log --oneline", "rev-list --count HEAD", "diff")
+    answers = [asked(root, question) for question in questions]
+    here = elsewhere(tmp_path, root)
+    shutil.move(home, tmp_path / "gone")
+    assert [asked(here, question) for question in questions] == answers
+    code, _, error = asked(here, "log -p")
+    assert code
+    assert "unable to read" in error
+    assert "gone" not in error
 
 
 def test_repositories_within(home: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dvc_ray.repo import git_view
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.workspace import git_copy
 from tests import stock
+from tests.conftest import Locally
 
 HISTORY = """
 git init -q -b main; git config user.name me; git config user.email me@example.com
@@ -211,6 +212,45 @@ def test_a_shallow_clone_and_one_that_borrows(home: Path, workspace: Make, tmp_p
     )
     for name in ("shallow", "shared", "again"):
         same_answers(tmp_path / name, workspace(tmp_path / name))
+
+
+FILTERS = ("blob:none", "tree:0")
+
+
+def partial(home: Path, tmp_path: Path, kind: str) -> Path:
+    """A clone that asks its origin for what it is asked for."""
+    stock.sh(home, "git config uploadpack.allowFilter true; git config uploadpack.allowAnySHA1InWant true")
+    stock.sh(tmp_path, f"git clone -q --filter={kind} file://{home} partial")
+    return tmp_path / "partial"
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+def test_a_partial_clone(home: Path, workspace: Make, tmp_path: Path, kind: str) -> None:
+    """What a command asks for is brought into the workspace: the user's has as little as before."""
+    root = partial(home, tmp_path, kind)
+    before = state(root)
+    here = workspace(root)
+    assert asked(here, "--no-lazy-fetch status --porcelain")[0] in {0, 129}  # 129: a Git that has no such option yet
+    answers = {question: asked(here, question) for question in (*QUESTIONS, "log -p")}
+    assert state(root) == before
+    assert answers == {question: asked(root, question) for question in answers}
+    assert b"+c\n" in answers["log -p"][1].encode()
+
+
+def test_a_stage_in_a_partial_clone(
+    project: Callable[[dict[str, str]], Path], locally: Locally, tmp_path: Path
+) -> None:
+    asks = "git status --porcelain; git log --oneline --stat; git show HEAD~1:in.txt; git describe --always"
+    origin = project(
+        {"dvc.yaml": f"stages: {{a: {{cmd: ({asks}) > out, deps: [in.txt], outs: [out]}}}}", "in.txt": "1"}
+    )
+    stock.sh(origin, "echo 2 > in.txt; git commit -qam two")
+    root = partial(origin, tmp_path, "blob:none")
+    assert not locally(root).failed
+    (root / "dvc.lock").unlink()
+    (root / ".gitignore").unlink()
+    expected = stock.sh(root, f"({asks}) > ../out; cat ../out")
+    assert (root / "out").read_text() == expected
 
 
 def test_git_folder_elsewhere(home: Path, workspace: Make, tmp_path: Path) -> None:
