@@ -199,6 +199,17 @@ def test_a_tracked_folder_that_is_another_thing_now(root: Path, tmp_path: Path, 
     assert found.ignored == (("d",) if kind == "ignored link" else ())
 
 
+def test_a_tracked_file_that_is_a_folder_now(root: Path) -> None:
+    make(root, ".gitignore=*.log\n", "d", "e", "z")
+    commit(root)
+    for name in ("d", "e"):
+        (root / name).unlink()
+    make(root, "d/new", "d/x.log", "e/y.log", "d/f/")
+    found = both(root)
+    assert found.code == (".gitignore", "d/new", "z")
+    assert (found.ignored, found.empty) == (("d/x.log", "e"), ("d/f",))
+
+
 def test_a_stage_where_a_tracked_folder_is_a_link_now(
     project: Callable[[dict[str, str]], Path], locally: Locally
 ) -> None:

@@ -126,6 +126,8 @@ def _add_listed(found: _Found, root: str, part: str) -> None:
             continue
         if unasked.git_dir(os.path.join(here, name)) is not None:
             found.repositories.append(part + name)
+        elif name in names.tracked and name not in unasked.submodules(unasked.git_dir(here)):
+            continue  # a folder in the place of a tracked file: what is in it is listed by itself
         _add_listed(found, root, f"{part}{name}/")
 
 

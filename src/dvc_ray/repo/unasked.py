@@ -71,8 +71,10 @@ def names(tree: str) -> Names:
     Raises:
         Exception: The index cannot be read; of dulwich's many kinds.
     """
-    tracked = in_index(git_dir(tree))
-    return Names(tracked, frozenset(_Walk(Rules(tree), tracked, ancestors(tracked)).found("")))
+    directory = git_dir(tree)
+    tracked = in_index(directory)
+    walk = _Walk(Rules(tree), tracked, ancestors(tracked), submodules(directory))
+    return Names(tracked, frozenset(walk.found("")))
 
 
 def ancestors(paths: Iterable[str]) -> frozenset[str]:
@@ -151,6 +153,8 @@ class _Walk:
     tracked: frozenset[str]
     folders: frozenset[str]
     """Those with something tracked in them."""
+    submodules: frozenset[str]
+    """Those that are tracked themselves."""
 
     def found(self, base: str) -> Iterator[str]:
         """What is in one folder and is not ignored.
@@ -160,7 +164,9 @@ class _Walk:
         """
         for entry in entries(os.path.join(self.rules.tree, base)):
             path = base + entry.name
-            if entry.name != ".git" and path not in self.tracked:
+            if entry.name == ".git" or path in self.submodules:
+                continue
+            if path not in self.tracked or entry.is_dir(follow_symlinks=False):
                 yield from self._of(entry, path)
 
     def _of(self, entry: os.DirEntry[str], path: str) -> Iterator[str]:
@@ -183,6 +189,18 @@ def in_index(directory: str | None) -> frozenset[str]:
 
     file = os.path.join(directory or "", "index")
     return frozenset(map(os.fsdecode, Index(file))) if directory and os.path.exists(file) else frozenset()
+
+
+def submodules(directory: str | None) -> frozenset[str]:
+    """What of the index of a repository, given as for `in_index`, is a commit of another one."""
+    from dulwich.index import Index
+    from dulwich.objects import S_ISGITLINK
+
+    file = os.path.join(directory or "", "index")
+    if not directory or not os.path.exists(file):
+        return frozenset()
+    modes = ((path, getattr(entry, "mode", 0)) for path, entry in Index(file).items())
+    return frozenset(os.fsdecode(path) for path, mode in modes if S_ISGITLINK(mode))
 
 
 def _of_repository(tree: str, directory: str) -> tuple[tuple[gitignore.Patterns, ...], bool]:
