@@ -105,7 +105,7 @@ def test_folders_that_a_command_has_closed_come_home(folder: Path, verb: str) ->
 
 def test_a_parent_that_is_a_link_keeps_its_mode(folder: Path) -> None:
     """Modes of links are those of nothing: to give one to what it leads to would open that to everybody."""
-    code = "from dvc_ray.workspace.home import move; import sys; move(*sys.argv[1:])"
+    code = "from dvc_ray.workspace.moving import move; import sys; move(*sys.argv[1:])"
     real = folder / "real"
     (real / "closed").mkdir(parents=True, mode=0o700)
     (real / "closed").chmod(0o500)

@@ -16,7 +16,7 @@ import pytest
 
 from dvc_ray.errors import ClusterError, DvcRayError
 from dvc_ray.values.run import Experiment, OnError, RunOptions
-from dvc_ray.workspace import home
+from dvc_ray.workspace import moving
 from tests import stock
 from tests.conftest import Cli, Locally
 
@@ -97,9 +97,9 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pyt
         patch.setattr("os.replace", fail)
         patch.setattr("shutil.copytree", fail)
         with pytest.raises(OSError, match="No space"):
-            home.move(str(tmp_path / "new"), str(tmp_path / "old"))
+            moving.move(str(tmp_path / "new"), str(tmp_path / "old"))
     assert (tmp_path / "old/file").read_text() == "old"
-    home.move(str(tmp_path / "new"), str(tmp_path / "old"))
+    moving.move(str(tmp_path / "new"), str(tmp_path / "old"))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "old"]
     assert (tmp_path / "old/file").read_text() == "new"
 
@@ -220,9 +220,9 @@ def test_what_is_replaced_from_another_file_system_is_whole(
         with monkeypatch.context() as patch:
             patch.setattr(copies[kind], half)
             with pytest.raises(type(fault)):
-                home.move(str(new / "it"), str(old))
+                moving.move(str(new / "it"), str(old))
         assert everything(tmp_path) == before
-        home.move(str(new / "it"), str(old))
+        moving.move(str(new / "it"), str(old))
         assert not list(new.iterdir())
     finally:
         shutil.rmtree(new)

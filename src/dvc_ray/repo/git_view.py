@@ -45,11 +45,11 @@ _REMOTE: Final = frozenset({"url", "pushurl", "fetch", "tagopt", "promisor", "pa
 _NOT_SENT: Final = frozenset({("extensions", "partialclone"), ("remote", "promisor"), ("remote", "partialclonefilter")})
 """With these, Git asks a server for contents that it does not have: far more of them where the repository is not."""
 _SECTIONS: Final = frozenset(
-    {"author", "branch", "color", "column", "committer", "describe", "i18n", "index", "lfs", "log", "pretty", "push"}
+    {"author", "branch", "color", "column", "committer", "describe", "i18n", "index", "log", "pretty", "push"}
     | {"status", "submodule", "tag", "user", "versionsort"}
 )
-_RUNS: Final = frozenset({"diff", "filter", "merge"})
-"""Sections that name programs."""
+_RUNS: Final = frozenset({"diff", "filter", "lfs", "merge"})
+"""Sections that name programs: of a repository of another owner, they are left out."""
 _OWN: Final = (
     # The files are copies, with the time and size of the user's: Git need not read them to know that they are the same.
     (b"checkstat", b"minimal"),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from dvc_ray.paths import remove
 from dvc_ray.values.task import StageResult, StageTask
-from dvc_ray.workspace.home import move
+from dvc_ray.workspace.moving import move
 
 _State = tuple[int, int, int, int] | None
 """Inode, modification time (ns), size and mode; None: nothing is there."""
