@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under, remove
-from dvc_ray.workspace.moving import move
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
+from dvc_ray.workspace.moving import move
 
 _Stamp = tuple[int, int]
 
