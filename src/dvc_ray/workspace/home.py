@@ -136,6 +136,8 @@ class Home:
     def _move_at_home(self, task: StageTask, path: str, place: str) -> None:
         """Move an ignored folder of the user's where the command has moved the link to it."""
         source, target = os.path.join(task.home, path), os.path.join(task.home, place)
+        if not os.path.lexists(source):  # the result is taken over, and it has been moved
+            return
         if leads_to(task.home, target) == path:  # through another link
             os.unlink(target)
         if place and not os.path.lexists(target):
