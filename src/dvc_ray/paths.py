@@ -123,6 +123,29 @@ def is_under(path: str, tops: Collection[str]) -> bool:
     return False
 
 
+def is_dvcs_own(path: str) -> bool:
+    """Whether a path is of what DVC keeps for itself: the user's own settings, which may hold keys, temporary files.
+
+    As ``.dvc/.gitignore`` of ``dvc init`` has it (3.67.1), but for the cache.
+
+    Args:
+        path: Relative to a tree, in normal form.
+    """
+    _, found, inner = f"/{path}/".rpartition("/.dvc/")
+    return bool(found) and inner.split("/")[0] in {"config.local", "tmp"}
+
+
+def write_anew(path: Path, data: bytes) -> None:
+    """Write a file that is ours alone: not into one that is there, which may be a link to the user's.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    remove(str(path))
+    with path.open("xb") as file:
+        file.write(data)
+
+
 def with_folders(paths: Iterable[str]) -> set[str]:
     """Some paths and all folders that they lie in, but the root: all of which each is under, as `is_under`."""
     found: set[str] = set()

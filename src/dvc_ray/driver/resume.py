@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
-from dvc_ray.errors import ProjectError, StorageError
+from dvc_ray.errors import DvcRayError, ProjectError, StorageError
 from dvc_ray.journal import nothing_in_remote, results_in_remote
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.stage import StageState
@@ -27,6 +29,9 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
 
     Returns:
         Addresses of the stages.
+
+    Raises:
+        ProjectError: A result that fits cannot be merged; it stays.
     """
     home = Home(project.place, lambda _text: None, project.is_dep)
     taken = []
@@ -49,6 +54,7 @@ def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: boo
         alone: Whether those, and this run, write to the user's workspace; else they are experiments.
 
     Raises:
+        ProjectError: As `take_over`.
         StorageError: The remote cannot be reached, or refuses.
     """
     assert project.store is not None  # noqa: S101
@@ -89,12 +95,33 @@ def _in_order(project: Project, found: Iterable[tuple[StageTask, StageResult]]) 
 
 
 def _take(project: Project, home: Home, task: StageTask, result: StageResult, *, commit: bool) -> bool:
-    done = result.state is StageState.DONE and result.entry is not None and task.commit is commit
-    with contextlib.suppress(OSError, ProjectError, StorageError):  # then the stage runs again
-        if done and project.fits(task, result.entry or {}):
-            if result.parcel is not None:
-                unpack(result.parcel, task.workspace, bring=project.bring_object)
-            home.bring(task, result)
-            project.merge([Merge(task=task, entry=result.entry or {}, git_added=result.git_added)])
-            return True
+    """Merge one result, if it is of use.
+
+    Raises:
+        ProjectError: It cannot be merged; it is still where it was.
+    """
+    entry = result.entry
+    if result.state is not StageState.DONE or entry is None or task.commit is not commit:
+        return False
+    if not _fits(project, task, entry):
+        return False
+    try:
+        if result.parcel is not None:
+            unpack(result.parcel, task.workspace, bring=project.bring_object)
+        home.bring(task, result)
+        project.merge([Merge(task=task, entry=entry, git_added=result.git_added)])
+        if not project.is_in_lock(task.address):
+            raise ProjectError("dvc.lock does not have it")
+    except (OSError, DvcRayError) as error:
+        raise ProjectError(
+            f"stage '{task.address}' had finished in a run that was killed, and its result cannot be taken over:"
+            f" {getattr(error, 'what', error)}",
+            f"Mend that and run the same command again; or have it made anew: dvc-ray repro -sf {quote(task.address)}",
+        ) from error
+    return True
+
+
+def _fits(project: Project, task: StageTask, entry: Mapping[str, Any]) -> bool:
+    with contextlib.suppress(OSError, ProjectError):  # what cannot be told runs again
+        return project.fits(task, entry)
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import ProjectError
+from dvc_ray.paths import write_anew
 from dvc_ray.repo import hashes
 from dvc_ray.repo.failures import message
 from dvc_ray.values.task import StageTask
@@ -42,12 +44,15 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
     from configobj import ConfigObj
 
     dvc_dir = Path(project, ".dvc")
-    (dvc_dir / "tmp").mkdir(parents=True, exist_ok=True)
-    written = ConfigObj(
+    for folder in (dvc_dir, dvc_dir / "tmp"):
+        if folder.is_symlink():  # Git may track one: what is written there would be written to the user's
+            folder.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+    written = io.BytesIO()
+    ConfigObj(
         {section: dict(options) for section, options in config.items()}, list_values=True, encoding="utf-8"
-    )
-    with (dvc_dir / "config.local").open("wb") as file:
-        written.write(file)
+    ).write(written)
+    write_anew(dvc_dir / "config.local", written.getvalue())
 
 
 def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: Iterable[tuple[str, str]] = ()) -> Ran:

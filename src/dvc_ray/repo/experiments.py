@@ -202,6 +202,7 @@ def open_lab(
     kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
         stack.enter_context(git.found_by_place())
+        git.refuse_under_way(home.tree)
         with home.locked(waiting=waiting), ours():
             overrides = _overrides(repo, experiment)
             filtered = filters.filtered(home.tree)

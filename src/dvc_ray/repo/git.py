@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
+from typing import Final
 
 from dvc_ray import env
 from dvc_ray.errors import ProjectError
@@ -43,6 +44,26 @@ def paths(tree: str, *arguments: str) -> list[str]:
         ProjectError: As `ask`.
     """
     return [os.fsdecode(part) for part in ask(tree, *arguments).split(b"\0") if part]
+
+
+_UNDER_WAY: Final = {"MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert"}
+"""Files of ``.git`` that ``git reset`` removes, and what is given up with them."""
+
+
+def refuse_under_way(tree: str) -> None:
+    """Refuse to go on in the middle of what a reset of the workspace would end.
+
+    Raises:
+        ProjectError: A merge, or the like, is under way; or as `ask`.
+    """
+    folder = os.fsdecode(ask(tree, "rev-parse", "--absolute-git-dir").strip())
+    for name, what in _UNDER_WAY.items():
+        if os.path.lexists(os.path.join(folder, name)):
+            raise ProjectError(
+                f"Git is in the middle of a {what}, and an experiment would end it: DVC resets the workspace for a"
+                " moment.",
+                f"Commit it, or give it up with `git {what} --abort`. `dvc-ray repro` runs as it is.",
+            )
 
 
 def worktree(tree: str) -> tuple[str, tuple[str, ...]]:

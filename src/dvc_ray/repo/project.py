@@ -507,6 +507,11 @@ class Project:
             self._record.dump([self._stages[merge.task.address] for merge in merges])
         return edited
 
+    def is_in_lock(self, address: str) -> bool:
+        """Whether dvc.lock, as it is on disk, has a stage as it is here; of one without, its own file."""
+        with ours():
+            return self._record.has(self._stages[address])
+
     def bring_outs(self, task: StageTask) -> str:
         """Bring the cached outs of a merged attempt home, if that is wanted; without a lock, it may take long.
 

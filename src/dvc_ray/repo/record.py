@@ -103,6 +103,18 @@ class Record:
             if stage not in pipeline:
                 stage.dump(update_pipeline=False)
 
+    def has(self, stage: Any) -> bool:
+        """Whether the entry of a stage is on disk; of one without dvc.lock, that is not asked."""
+        from dvc.stage import PipelineStage
+        from dvc.stage.serialize import to_single_stage_lockfile
+        from dvc.utils.serialize import load_yaml
+
+        if not isinstance(stage, PipelineStage):
+            return True
+        lock = stage.dvcfile._lockfile.path
+        written = load_yaml(lock).get("stages", {}).get(stage.name) if os.path.exists(lock) else None
+        return bool(written == to_single_stage_lockfile(stage))
+
     def finish(self, *, ok: bool) -> tuple[str, ...]:
         """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
-from dvc_ray.paths import outside
+from dvc_ray.paths import is_dvcs_own, outside
 from dvc_ray.repo import hashes
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings import parse
@@ -246,6 +246,7 @@ def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
     from dvc.dependency import ParamsDependency
 
     for dep in stage.deps:
+        _check_own(stage, dep.fs_path, "deps")
         if os.path.lexists(dep.fs_path):
             yield dep.fs_path
         elif not isinstance(dep, ParamsDependency) and not allow_missing:
@@ -258,12 +259,31 @@ def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
 def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
     for path in settings.include:
         full = os.path.normpath(os.path.join(stage.wdir, path))
+        _check_own(stage, full, "meta.ray.include")
         if not os.path.lexists(full):
             raise ProjectError(
                 f"stage '{stage.addressing}': '{path}' of 'meta.ray.include' does not exist.",
                 f"Make it, or take it out of dvc.yaml. Looked for: {full}",
             )
         yield full
+
+
+def _check_own(stage: Any, path: str, where: str) -> None:
+    """Refuse to give a stage what DVC keeps for itself and the user, asked for by name or by way of a link.
+
+    Raises:
+        ProjectError: The path is that.
+    """
+    from dvc_ray.repo.snapshot import tree
+
+    root = tree(stage.repo)  # which may lie in a .dvc itself: an experiment's does
+    real = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
+    if is_dvcs_own(os.path.relpath(path, root)) or is_dvcs_own(real):
+        raise ProjectError(
+            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' of '{where}' is DVC's own. It may hold"
+            " keys, and a stage's workspace has one of its own.",
+            "Take it out of dvc.yaml. Give a command what it needs as a param, or in 'meta: {ray: {env: {...}}}'.",
+        )
 
 
 def inside(root: str, paths: Iterable[str]) -> tuple[str, ...]:

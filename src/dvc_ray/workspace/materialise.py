@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.paths import remove, write_anew
 from dvc_ray.repo import bare
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse
@@ -21,6 +22,7 @@ CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 CODE_LINK_FROM: Final = 1 << 23
 """Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
 _INTERNAL: Final = frozenset({".dvc", ".git"})
+_DVCS_OWN: Final = frozenset({"cache", "config.local", "tmp"})
 
 Stamp = tuple[int, int, int, int]
 """Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
@@ -74,16 +76,21 @@ def materialise(
     for path in task.copies:
         for file in files_under(task.tree, path, skip=()):  # all of it: it will stand in place of the user's
             put(file)
+    of_git = [path for path in task.links if path.split("/")[0] == ".git"]
     for path in task.links:
-        for file in files_under(task.tree, path):
-            put(file, link_from=0)
+        for file in files_under(task.tree, path) if path not in of_git else ():
+            put(file, link_from=None if ".dvc" in file.split("/") else 0)
     shared = dict(_share(task, put))
     _make_folders(task, root)
     project = root / task.project
     bare.configure(str(project), task.config)
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
-    (project / CODE_LIST).write_bytes(b"".join(name + b"\n" for name in names))
+    write_anew(project / CODE_LIST, b"".join(name + b"\n" for name in names))
     _put_git(task, root, shared)
+    for path in of_git:  # in place of what the copy of the repository has there
+        for file in files_under(task.tree, path, skip=()):
+            remove(str(root / file))
+            put(file)
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
     reuse.record(str(root), task.code)
     return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root), unstamped(task))), shared=shared)
@@ -135,6 +142,8 @@ def stamp(path: str) -> Stamp:
 def files_under(tree: str, path: str, skip: Collection[str] = _INTERNAL) -> Iterator[str]:
     """The files and links under a path, or itself; of folders without any, the folders.
 
+    Of a ``.dvc``, no more than what Git may track: not the user's settings, nothing temporary, not the cache.
+
     Args:
         tree: What the path is relative to.
         path: A file or folder.
@@ -145,9 +154,10 @@ def files_under(tree: str, path: str, skip: Collection[str] = _INTERNAL) -> Iter
         yield path
         return
     for folder, names, files in os.walk(full):
-        names[:] = [name for name in names if name not in skip]
         part = os.path.relpath(folder, tree)
-        yield from (os.path.join(part, name) for name in files)
+        left_out = {*skip, *(_DVCS_OWN if skip and os.path.basename(part) == ".dvc" else ())}
+        names[:] = [name for name in names if name not in left_out]
+        yield from (os.path.join(part, name) for name in files if name not in left_out)
         yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))
         if not files and not names:
             yield part
