@@ -17,8 +17,10 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.repo.remotes import open_remote
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageState
+from dvc_ray.values.task import Remote
 from tests import stock
 from tests.conftest import Apart
 from tests.seaweed import Server
@@ -210,6 +212,52 @@ def test_the_callers_environment_stays_at_home(
     found = json.dumps([path.read_text(errors="ignore") for path in (root / ".dvc/tmp").rglob("*") if path.is_file()])
     assert "secret-of-mine" not in found
     assert os.environ["CANARY"]
+
+
+FORGED = {
+    "signed with another key": lambda found: b"0" * 64 + b"\n" + found.partition(b"\n")[2],
+    "changed": lambda found: found.replace(b"one.txt", b"in.txt"),
+    "not signed": lambda found: found.partition(b"\n")[2],
+    "deep": lambda _: b"[" * 200_000,
+    "empty": lambda _: b"",
+    "no text": lambda _: b"\0\xff",
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_what_is_no_result_of_the_run_is_set_aside_and_named_once(
+    project: Make,
+    apart: Apart,
+    cloud: Callable[[Path, str], Path],
+    s3: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """Who may write to the remote may not write to the user's tree; and what is damaged there blocks no run."""
+    text = """
+stages:
+  one: {cmd: cp in.txt one.txt, deps: [in.txt], outs: [one.txt: {persist: true}]}
+  two: {cmd: cp in.txt two.txt, deps: [in.txt], outs: [two.txt: {persist: true}]}
+"""
+    root = cloud(project({"dvc.yaml": text, "in.txt": "in\n"}), "forged")
+    with monkeypatch.context() as killed:
+        for name in ("forget_results", "nothing_in_remote"):
+            killed.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+        assert not apart(root).failed
+    options = {"endpointurl": s3.url, "access_key_id": s3.owner.key, "secret_access_key": s3.owner.secret}
+    url = next(line.split()[-1] for line in (root / ".dvc/config").read_text().splitlines() if "s3://" in line)
+    store = open_remote(Remote(name="cloud", url=url, options=tuple(options.items())))
+    [key] = [key for key in store.keys(".dvc-ray/runs") if key.endswith("/results/one.1")]
+    store.write(key, FORGED[how](b"".join(store.chunks(key))))
+    stock.sh(root, "rm dvc.lock .gitignore")
+    result = apart(root)
+    assert states(result) == {"one": StageState.DONE, "two": StageState.UNCHANGED}
+    assert "Taken over from a run that was killed: two." in apart.text
+    assert apart.text.count("was not written by a worker of it, or is damaged") == 1
+    assert [path for path in store.keys(".dvc-ray/unreadable") if path.endswith("/results/one.1")]
+    assert (root / "in.txt").read_text() == "in\n"
+    assert not apart(root).failed
+    assert "damaged" not in apart.text
 
 
 def test_a_result_that_no_driver_heard_of_is_taken_over(

@@ -247,8 +247,8 @@ def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
         address="one", attempt=1, state=StageState.DONE, node="w1", seconds=1.0, workspace="/somewhere"
     )
     parcel = Pack(id="x", files=(PackedFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
-    fine = letter.write(task(), result)
-    assert letter.read(fine) is not None
+    fine = letter.write(task(), result, "key")
+    assert letter.read(fine, "key") is not None
     base = {"address": "one", "attempt": 1, "state": StageState.DONE, "node": "w1", "seconds": 1.0, "workspace": "/w"}
     for extra in (
         {"deleted": (path,)},
@@ -256,7 +256,8 @@ def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
         {"changed": (Changed(path=path, base=(0, 0)),)},
         {"parcel": parcel},
     ):
-        assert letter.read(letter.write(task(), StageResult(**{**base, **extra}))) is None  # type: ignore[arg-type]
+        written = letter.write(task(), StageResult(**{**base, **extra}), "key")  # type: ignore[arg-type]
+        assert letter.read(written, "key") is None
 
 
 def test_files_are_not_written_through_a_link(tmp_path: Path) -> None:

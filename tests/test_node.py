@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, Remote, StageResult, StageTask, Stored
@@ -20,6 +23,7 @@ from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.upkeep import Pin, at_work, evict
 
 HOUR = 3600
+KEY = "0f" * 32
 
 
 def put(node: Node, oid: str, size: int, used: float) -> Path:
@@ -135,8 +139,42 @@ def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
         changed=(Changed(path="a", base=(1, 2)),),
         parcel=packed,
     )
-    written = letter.write(task(), result)
+    written = letter.write(task(), result, KEY)
     assert b"secret-value" not in written
-    assert letter.read(written) == (replace(task(), env=(), code=(), elsewhere=Elsewhere(remotes=(), deps=())), result)
-    assert letter.read(b"{") is None
-    assert letter.read(written.replace(b'"version": 1', b'"version": 2')) is None
+    assert letter.read(written, KEY) == (
+        replace(task(), env=(), code=(), elsewhere=Elsewhere(remotes=(), deps=())),
+        result,
+    )
+    assert letter.read(written, "") is None
+    assert letter.read(written, "ff" * 32) is None, "of another run"
+    assert letter.read(written.replace(b'"address": "x"', b'"address": "y"'), KEY) is None
+
+
+def signed(body: bytes) -> bytes:
+    return hmac.new(KEY.encode(), body, "sha256").hexdigest().encode() + b"\n" + body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'{"version": 1}',
+        b'{"version": 2}',
+        b'{"version": 2, "task": [], "result": 5}',
+        b'{"version": 2, "task": {}, "result": {"state": []}}',
+        b'{"version": 2, "task": {"tree": 1}, "result": {"state": "done", "changed": [1]}}',
+        b"[" * 100_000,
+        b"\0",
+        b"\xff\xfe",
+    ],
+)
+def test_whatever_is_signed_is_a_result_or_none(body: bytes) -> None:
+    assert letter.read(signed(body), KEY) is None
+
+
+@given(st.binary())
+def test_what_is_not_signed_is_none(data: bytes) -> None:
+    assert letter.read(data, KEY) is None

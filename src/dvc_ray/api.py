@@ -42,6 +42,8 @@ class _Where:
     """Whether they write to the user's workspace; else to that of an experiment."""
     tell: Callable[[str], None] = lambda _text: None
     """Told what the head does for them."""
+    warn: Callable[[str], None] = lambda _text: None
+    """Told what the user should look at."""
     reach: Reach | None = None
     """Says who of them sees a folder of this one."""
 
@@ -219,7 +221,7 @@ def _plan(
 
             taken = take_over(project, works, commit=options.commit)
             if where.apart:
-                taken += take_over_from_remote(project, works, alone=where.alone)
+                taken += take_over_from_remote(project, works, where.warn, alone=where.alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
         if where.dry:
@@ -287,7 +289,12 @@ def _where(executor: Executor | None, stack: contextlib.ExitStack, listen: Liste
     from dvc_ray.executors.seeing import seeing
 
     reach = stack.enter_context(seeing(executor))
-    return _Where(apart=True, tell=lambda text: listen(Notice(text=text)), reach=reach)
+    return _Where(
+        apart=True,
+        tell=lambda text: listen(Notice(text=text)),
+        warn=lambda text: listen(Notice(text=text, level="warning")),
+        reach=reach,
+    )
 
 
 def _apart(executor: Executor | None) -> bool:
@@ -380,6 +387,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
+            key = "" if project.store is None else left_in_remote(paths.work, alone=setting.alone)
             driver = Driver(
                 run_id=run_id,
                 paths=paths,
@@ -391,6 +399,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 environ=setting.environ,
                 confirm=setting.confirm,
                 surroundings=setting.surroundings,
+                signing_key=key,
             )
             run = ActiveRun(
                 run_id=run_id,
@@ -401,8 +410,6 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 begun=time.time(),
                 grace=GRACE if setting.options.grace is None else setting.options.grace,
             )
-            if project.store is not None:
-                left_in_remote(paths.work, alone=setting.alone)
             try:
                 with executor.announced(run):
                     result = driver.run()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -59,23 +60,38 @@ def open_run(dvc_dir: str, *, alone: bool = True, owner: str = "") -> Iterator[t
                 _remove(paths.root)
 
 
-def left_in_remote(work: Path, *, alone: bool = True) -> None:
-    """Note that workers of a run may leave results in the remote; the next runs of its kind look for them there."""
+def left_in_remote(work: Path, *, alone: bool = True) -> str:
+    """Note that workers of a run may leave results in the remote; the next runs of its kind look for them there.
+
+    Returns:
+        A key to sign them with, which nobody else has who may write to the remote.
+    """
     work.mkdir(parents=True, exist_ok=True)
-    (work / _REMOTE).write_text("" if alone else _EXPERIMENT)
+    key = secrets.token_hex(32)
+    with open(work / _REMOTE, "w", encoding="ascii", opener=_privately) as note:
+        note.write(f"{'' if alone else _EXPERIMENT}\n{key}\n")
+    return key
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 @contextlib.contextmanager
-def results_in_remote(work: Path) -> Iterator[bool]:
-    """Say whether there may be results of a dead run in the remote for us to take; no other process does meanwhile."""
+def results_in_remote(work: Path) -> Iterator[str | None]:
+    """Say whether there may be results of a dead run in the remote for us to take; no other process does meanwhile.
+
+    Yields:
+        The key that they are signed with, or None.
+    """
     with contextlib.ExitStack() as stack:
         try:
             noted = stack.enter_context((work / _REMOTE).open())
             fcntl.flock(noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # there are none, or another experiment that begins looks at them
-            yield False
+            yield None
         else:
-            yield True
+            yield "".join(noted.read().split("\n")[1:2])
 
 
 def nothing_in_remote(work: Path) -> None:
@@ -127,7 +143,7 @@ def _alone(run: Path) -> bool:
     if (run / "driver.json").exists():
         return bool(read(run / "driver.json").get("alone", True))
     with contextlib.suppress(FileNotFoundError):  # another experiment may take the last of it now
-        return (run / "work" / _REMOTE).read_text() != _EXPERIMENT
+        return (run / "work" / _REMOTE).read_text().split("\n")[0] != _EXPERIMENT
     return True
 
 

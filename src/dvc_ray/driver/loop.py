@@ -49,6 +49,7 @@ class Driver:
         environ: The environment of commands.
         confirm: Asked before each stage that runs.
         surroundings: What else they get from the caller.
+        signing_key: With which workers on other machines sign what they keep in the remote for the next run.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
@@ -64,7 +65,9 @@ class Driver:
         environ: Mapping[str, str],
         confirm: Callable[[str], bool],
         surroundings: Surroundings | None = None,
+        signing_key: str = "",
     ) -> None:
+        self._signing_key = signing_key
         self._surroundings = surroundings
         self._confirm = confirm
         self._run_id = run_id
@@ -265,6 +268,7 @@ class Driver:
             grace=self._grace,
             git=str(self._paths.git),
             surroundings=self._surroundings,
+            signing_key=self._signing_key,
         )
         try:
             task = self._project.task(spec.address, request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -14,7 +14,7 @@ from dvc_ray.repo import Merge, Project
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.worker import forget, written_down
-from dvc_ray.workspace import Home, discard, forget_results, kept_results, unpack
+from dvc_ray.workspace import Home, discard, forget_results, kept_results, set_aside, unpack
 
 
 def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple[str, ...]:
@@ -42,7 +42,9 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
     return tuple(taken)
 
 
-def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: bool = True) -> tuple[str, ...]:
+def take_over_from_remote(
+    project: Project, works: Iterable[Path], warn: Callable[[str], None], *, alone: bool = True
+) -> tuple[str, ...]:
     """Merge results that workers on other machines wrote down in the remote; as `take_over`.
 
     What is of no use is removed there; what is of stages that are not selected now stays for another run, and so does
@@ -51,6 +53,7 @@ def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: boo
     Args:
         project: The user's project, or an experiment's copy of it.
         works: Directories of dead runs.
+        warn: Told of what is no result of theirs.
         alone: Whether those, and this run, write to the user's workspace; else they are experiments.
 
     Raises:
@@ -61,13 +64,18 @@ def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: boo
     home = Home(project.place, lambda _text: None, project.is_dep)
     taken = []
     for work in works:
-        with results_in_remote(work) as ours:
-            if not ours:
+        with results_in_remote(work) as signing_key:
+            if signing_key is None:
                 continue
-            found = list(kept_results(project.store, work.parent.name, project.tree, work))
-            keys = {id(task): key for key, task, _ in found}
+            found = {}
+            for key, pair in kept_results(project.store, work, project.tree, signing_key):
+                if pair is None:
+                    warn(_unreadable(work.parent.name, set_aside(project.store, key)))
+                else:
+                    found[key] = pair
+            keys = {id(task): key for key, (task, _) in found.items()}
             left = len(found)
-            for task, result in _in_order(project, ((task, result) for _, task, result in found)):
+            for task, result in _in_order(project, found.values()):
                 fits = _take(project, home, task, result, commit=True)
                 if fits:
                     taken.append(task.address)
@@ -79,6 +87,13 @@ def take_over_from_remote(project: Project, works: Iterable[Path], *, alone: boo
                 forget_results(project.store, work.parent.name)
                 nothing_in_remote(work)
     return tuple(taken)
+
+
+def _unreadable(run_id: str, aside: str) -> str:
+    return (
+        f"what lies in the remote as a result of run {run_id} was not written by a worker of it, or is damaged. It is"
+        f" not taken, its stage runs again; it was moved to '{aside}' there. See who may write to the remote."
+    )
 
 
 def forget_written(project: Project, work: Path) -> None:

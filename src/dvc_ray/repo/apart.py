@@ -146,7 +146,7 @@ class Apart:
         lenient = request.options.allow_missing
         task = replace(task, env=env, surroundings=None, allow_missing=lenient, legacy={})
         pull = self.pulls(stage, request.options)
-        return scattered.describe(task, stage, self._data, pull=pull, options=request.options)
+        return scattered.describe(task, stage, self._data, pull=pull, options=request.options, key=request.signing_key)
 
     def pulls(self, stage: Any, options: RunOptions) -> bool:
         """Whether a stage's outs come home."""

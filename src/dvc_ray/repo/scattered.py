@@ -189,7 +189,7 @@ def at_home(stage: Any, *, pull: bool) -> Iterator[Any]:
             yield out
 
 
-def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options: RunOptions) -> StageTask:
+def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options: RunOptions, key: str) -> StageTask:
     """Add to a task what a worker needs beyond it.
 
     Args:
@@ -198,6 +198,7 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
         data: The project's data.
         pull: Whether all outs come home.
         options: Of the run.
+        key: Of the run, to sign what is kept in the remote for it.
     """
     kept = [out for out in stage.outs if out.persist and not os.path.lexists(out.fs_path) and out.hash_info]
     paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"] + [out.fs_path for out in kept]
@@ -222,6 +223,7 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
             store_env=tuple(variables(data.remote(data.default)).items()),
             store_credentials=credentials(data.remote(data.default)),
             secrets=options.secrets,
+            signing_key=key,
             pushes=tuple(pushes.items()),
             bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),
             pull=pull,

@@ -45,6 +45,8 @@ class Request:
     """Where what is Git's of workspaces is kept during the run."""
     surroundings: Surroundings | None = None
     """Likewise the caller's."""
+    signing_key: str = field(default="", repr=False)
+    """Of the run, to sign what is kept in a remote for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

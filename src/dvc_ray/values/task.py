@@ -87,6 +87,8 @@ class Elsewhere:
     """Keys for it, as a file of credentials."""
     secrets: tuple[str, ...] = ()
     """Names of variables of the task's environment that may be shown nowhere."""
+    signing_key: str = field(default="", repr=False)
+    """Of the run: what is kept in the remote for it is signed with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

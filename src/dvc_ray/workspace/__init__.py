@@ -13,7 +13,7 @@ from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.shares import Followed, own
-from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results
+from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results, set_aside
 from dvc_ray.workspace.twin import Twin, stamps_of
 from dvc_ray.workspace.undo import Undo
 from dvc_ray.workspace.upkeep import at_work
@@ -44,6 +44,7 @@ __all__ = [
     "missed_files",
     "own",
     "pack",
+    "set_aside",
     "stale_outs",
     "stamps_of",
     "stamps_of_pack",

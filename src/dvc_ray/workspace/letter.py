@@ -1,46 +1,64 @@
 """A task and its result as JSON, kept in a remote until the driver, or the next run, has taken them.
 
-Not pickled: who may write to a remote need not be one who may run code here.
+Not pickled: who may write to a remote need not be one who may run code here. And signed (HMAC-SHA256) with a key that
+only the driver of the run and its workers know: what somebody else has put there is no result.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, Final
 
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, StageResult, StageTask
 from dvc_ray.workspace.pack import is_inside
 
-_VERSION = 1
+_VERSION: Final = 2
+LARGEST: Final = 1 << 30
+"""Bytes of one: what is larger was not written by us, as large files are kept beside it."""
 
 
-def write(task: StageTask, result: StageResult) -> bytes:
+def write(task: StageTask, result: StageResult, key: str) -> bytes:
     """Write both down, without what nobody needs any more.
 
     That may be secret, as the environment and the remotes' options are, or thousands of paths.
+
+    Args:
+        task: The task.
+        result: The result.
+        key: Of the run (`Elsewhere.signing_key`).
     """
     bare = replace(task, env=(), code=(), elsewhere=None, git=GitTemplates())
-    return json.dumps({"version": _VERSION, "task": asdict(bare), "result": asdict(result)}, default=_as_text).encode()
+    text = {"version": _VERSION, "task": asdict(bare), "result": asdict(result)}
+    body = json.dumps(text, default=_as_text).encode()
+    return _signature(body, key) + b"\n" + body
 
 
-def read(data: bytes) -> tuple[StageTask, StageResult] | None:
-    """Read both; None for what is damaged, of another version, or names a file outside of the project.
+def read(data: bytes, key: str) -> tuple[StageTask, StageResult] | None:
+    """Read both; None for what is not signed with a key, of another version, or names a file outside of the project.
 
     The paths of places in the task and the result are those of whoever wrote it, and are to be replaced.
     """
+    signature, _, body = data.partition(b"\n")
+    if not key or not hmac.compare_digest(signature, _signature(body, key)):
+        return None
     try:
-        found = json.loads(data)
+        found = json.loads(body)
         if found["version"] != _VERSION:
             return None
         task, result = _task(found["task"]), _result(found["result"])
         return (task, result) if all(map(is_inside, _paths(task, result))) else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _signature(body: bytes, key: str) -> bytes:
+    return hmac.new(key.encode(), body, "sha256").hexdigest().encode()
 
 
 def _paths(task: StageTask, result: StageResult) -> Iterator[str]:

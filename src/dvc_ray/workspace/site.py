@@ -183,7 +183,10 @@ class Site:
         Raises:
             StorageError: The store cannot be reached, or refuses.
         """
-        self._own_store().write(_result_key(self.head), letter.write(self.head, result))
+        assert self.head.elsewhere is not None  # noqa: S101
+        self._own_store().write(
+            _result_key(self.head), letter.write(self.head, result, self.head.elsewhere.signing_key)
+        )
 
     def placed(self) -> Iterable[tuple[str, str]]:
         """Absolute paths of files whose MD5 is known, with it."""
@@ -245,33 +248,63 @@ def kept_result(task: StageTask) -> StageResult | None:
     """Read what a worker elsewhere wrote down before it was lost, or its answer was. On the head."""
     assert task.elsewhere is not None  # noqa: S101
     with contextlib.suppress(StorageError):
-        found = letter.read(b"".join(open_remote(task.elsewhere.remotes[0], QUICK).chunks(_result_key(task))))
+        store = open_remote(task.elsewhere.remotes[0], QUICK)
+        found = letter.read(_small(store, _result_key(task)), task.elsewhere.signing_key)
         if found is not None and found[1].attempt == task.attempt:
             return replace(found[1], workspace=task.workspace)
     return None
 
 
-def kept_results(store: Objects, run_id: str, tree: str, work: Path) -> Iterator[tuple[str, StageTask, StageResult]]:
+def kept_results(
+    store: Objects, work: Path, tree: str, signing_key: str
+) -> Iterator[tuple[str, tuple[StageTask, StageResult] | None]]:
     """Read all that workers of a run wrote down and nobody has taken. On the head.
 
     Args:
         store: Where.
-        run_id: Which run.
+        work: Folder for their workspaces, in the folder of the run.
         tree: The user's tree, which the results are for.
-        work: Folder for their workspaces.
+        signing_key: Of the run.
 
     Yields:
-        The key of each, its task and the result, both with places of this machine.
+        The key of each, and its task and the result, both with places of this machine; None for what is no result that
+        a worker of the run has written.
 
     Raises:
         StorageError: The store cannot be reached, or refuses.
     """
-    for number, key in enumerate(store.keys(_results(run_id))):
-        found = None if f"/{_LARGE}/" in key else letter.read(b"".join(store.chunks(key)))
-        if found is not None:
+    for number, key in enumerate(store.keys(_results(work.parent.name))):
+        if f"/{_LARGE}/" in key:
+            continue
+        found = letter.read(_small(store, key), signing_key)
+        if found is None:
+            yield key, None
+        else:
             place, kept = str(work / f"kept-{number}"), str(work.parent / "kept" / str(number))
             task = replace(found[0], tree=tree, home=tree, workspace=place, kept=kept, log="", state_dir="")
-            yield key, task, replace(found[1], workspace=place)
+            yield key, (task, replace(found[1], workspace=place))
+
+
+def set_aside(store: Objects, key: str) -> str:
+    """Move what is no result to where nobody looks for one; where that is.
+
+    Raises:
+        StorageError: The store cannot be reached, or refuses.
+    """
+    aside = f"{FOLDER}/unreadable/{key.removeprefix(FOLDER).strip('/')}"
+    store.write(aside, _small(store, key))
+    store.delete(key)
+    return aside
+
+
+def _small(store: Objects, key: str) -> bytes:
+    """Read an object, but no more of it than a result may have."""
+    found = bytearray()
+    for piece in store.chunks(key):
+        found += piece
+        if len(found) > letter.LARGEST:
+            break
+    return bytes(found)
 
 
 def forget_results(store: Objects, run_id: str) -> None:
