@@ -173,11 +173,12 @@ class Apart:
     def __init__(self, node: Path) -> None:
         self.node = node
         self.events: list[RunEvent] = []
+        self.executor: LocalExecutor | None = None
 
     def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
-            executor = LocalExecutor(apart=True)
+            executor = self.executor or LocalExecutor(apart=True)
             return api.repro(selection, options, listen=self.events.append, executor=executor)
 
     def exp_run(self, root: Path, experiment: Experiment) -> tuple[RunResult, Saved | None]:

@@ -381,8 +381,8 @@ class Driver:
         ends = self._results.merge(done)
         for _, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
             stage = self._table[result.address]
-            if why := ends[result.address]:
-                self._fail(stage, why, keep=True, lost=True)
+            if refused := ends.get(result.address):
+                self._fail(stage, refused.why, keep=refused.keep, lost=True)
                 continue
             self._release(stage)
             if told := explain.created(result):

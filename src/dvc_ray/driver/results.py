@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from shlex import quote
 
 from dvc_ray.driver.edits import Edits
-from dvc_ray.errors import StorageError
+from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
 from dvc_ray.values.task import StageResult, StageTask
-from dvc_ray.workspace import Home, Undo, unpack
+from dvc_ray.workspace import Home, Undo
+
+
+@dataclass(frozen=True, slots=True)
+class NotMerged:
+    """Why a finished attempt is not in dvc.lock."""
+
+    why: str
+    keep: bool
+    """Whether the next run may take it over: nothing is wrong with it."""
 
 
 class Results:
@@ -31,7 +41,12 @@ class Results:
         self._undo = Undo()
         self._wrote: dict[str, list[str]] = {}
         self._listen = listen
-        self._home = Home(project.place, lambda text: listen(Notice(text=text, level="warning")), project.is_dep)
+        self._home = Home(
+            project.place,
+            lambda text: listen(Notice(text=text, level="warning")),
+            project.is_dep,
+            project.bring_object,
+        )
         self._edits = Edits()
         self._outdated: dict[str, list[str]] = {}
         """Stages that were given another version of a dep than dvc.lock names, by that dep."""
@@ -46,13 +61,13 @@ class Results:
             waiting=lambda: self._listen(Notice(text="Waiting for another DVC command in this project to end."))
         )
 
-    def merge(self, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, str]:
+    def merge(self, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, NotMerged]:
         """Bring finished attempts home and into dvc.lock, in plan order.
 
         Returns:
-            For the address of each: why it could not be, or nothing.
+            By address, those that could not be.
         """
-        ends: dict[str, str] = {}
+        ends: dict[str, NotMerged] = {}
         merges = []
         with self.locked():
             for task, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
@@ -61,18 +76,30 @@ class Results:
                 try:
                     self._bring(task, result)
                 except (OSError, StorageError) as error:
-                    ends[task.address] = f"its files cannot be brought home: {error}"
+                    ends[task.address] = NotMerged(f"its files cannot be brought home: {error}", keep=True)
                     continue
                 self._project.add_code(result.created)
                 merges.append(Merge(task=task, entry=result.entry, edited=edited, git_added=result.git_added))
-                ends[task.address] = ""
-            found = self._project.merge(merges)
+            found = self._take_into_lock(merges, ends)
         for address, deps in found.items():
             self._tell_edited(address, deps)
         for merge in merges:
-            if why := self._project.bring_outs(merge.task):
+            if merge.task.address not in ends and (why := self._project.bring_outs(merge.task)):
                 self._listen(Notice(text=f"stage '{merge.task.address}' is done, but {why}", level="warning"))
         return ends
+
+    def _take_into_lock(self, merges: Sequence[Merge], ends: dict[str, NotMerged]) -> dict[str, dict[str, bool]]:
+        """Let DVC take them; what it refuses, as an out that the user has committed meanwhile, costs no other stage."""
+        try:
+            return self._project.merge(merges)
+        except ProjectError as error:
+            if len(merges) == 1:
+                ends[merges[0].task.address] = NotMerged(f"DVC does not take its result: {error.what}", keep=False)
+                return {}
+        found: dict[str, dict[str, bool]] = {}
+        for merge in merges:
+            found |= self._take_into_lock([merge], ends)
+        return found
 
     def leave_partial(self, task: StageTask, result: StageResult) -> None:
         """Leave what a failed command wrote where a command run in the workspace would have left it.
@@ -129,8 +156,7 @@ class Results:
             self._listen(Notice(text=text, level="warning"))
 
     def _bring(self, task: StageTask, result: StageResult) -> None:
-        if result.parcel is not None:  # from a machine that shares no disk: as if its workspace was here
-            unpack(result.parcel, task.workspace, bring=self._project.bring_object)
+        result = self._home.admit(task, result)
         with self._undo.watching(task, result, keep=self._may_run_again(task.address)) as wrote:
             self._home.bring(task, result)
         self._wrote[task.address] = wrote

@@ -14,7 +14,7 @@ from dvc_ray.repo import Merge, Project
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.worker import forget, written_down
-from dvc_ray.workspace import Home, discard, forget_results, kept_results, set_aside, unpack
+from dvc_ray.workspace import Home, discard, forget_results, kept_results, set_aside
 
 
 def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def take_over(project: Project, works: Iterable[Path], *, commit: bool) -> tuple
     Raises:
         ProjectError: A result that fits cannot be merged; it stays.
     """
-    home = Home(project.place, lambda _text: None, project.is_dep)
+    home = Home(project.place, lambda _text: None, project.is_dep, project.bring_object)
     taken = []
     for task, result in _in_order(project, (pair for work in works for pair in written_down(work))):
         if _take(project, home, task, result, commit=commit):
@@ -61,7 +61,7 @@ def take_over_from_remote(
         StorageError: The remote cannot be reached, or refuses.
     """
     assert project.store is not None  # noqa: S101
-    home = Home(project.place, lambda _text: None, project.is_dep)
+    home = Home(project.place, lambda _text: None, project.is_dep, project.bring_object)
     taken = []
     for work in works:
         with results_in_remote(work) as signing_key:
@@ -121,8 +121,7 @@ def _take(project: Project, home: Home, task: StageTask, result: StageResult, *,
     if not _fits(project, task, entry):
         return False
     try:
-        if result.parcel is not None:
-            unpack(result.parcel, task.workspace, bring=project.bring_object)
+        result = home.admit(task, result)
         home.bring(task, result)
         project.merge([Merge(task=task, entry=entry, git_added=result.git_added)])
         if not project.is_in_lock(task.address):

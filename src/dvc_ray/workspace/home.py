@@ -16,8 +16,10 @@ from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
 from dvc_ray.workspace.environments import is_environment
+from dvc_ray.workspace.gate import LeadsOutError, beneath, passed
 from dvc_ray.workspace.materialise import CODE_LIST
 from dvc_ray.workspace.moving import move
+from dvc_ray.workspace.pack import unpack
 from dvc_ray.workspace.shares import leads_to
 
 _FILE: Any = 0o100644
@@ -36,9 +38,17 @@ class Home:
         place: Place of a stage in the plan.
         warn: Told about conflicts.
         is_dep: Whether a stage of the project depends on a path, relative to the tree, or on a folder that it is in.
+        fetch: Brings the object of a key in the remote into a file.
     """
 
-    def __init__(self, place: Callable[[str], int], warn: Callable[[str], None], is_dep: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        place: Callable[[str], int],
+        warn: Callable[[str], None],
+        is_dep: Callable[[str], bool],
+        fetch: Callable[[str, str], None],
+    ) -> None:
+        self._fetch = fetch
         self._place = place
         self._warn = warn
         self._is_dep = is_dep
@@ -48,6 +58,35 @@ class Home:
         self._dvcyamls: dict[str, DvcYaml] = {}
         self._folders: dict[str, str] = {}
         """Stages of this run that have made whole folders."""
+
+    def admit(self, task: StageTask, result: StageResult) -> StageResult:
+        """Let in what a stage may write; of a machine that shares no disk, as if its workspace was here.
+
+        Args:
+            task: The attempt.
+            result: What became of it.
+
+        Returns:
+            What is to be brought; the user is told what is not.
+
+        Raises:
+            OSError: A file cannot be written.
+            StorageError: An object cannot be brought.
+        """
+        result, refused = passed(task, result)
+        for path in refused:
+            self._warn(f"stage '{task.address}' wrote {path!r}, which no stage may: it is not brought home.")
+        if result.parcel is not None:
+            unpack(result.parcel, task.workspace, bring=self._fetch)
+        return result
+
+    @contextlib.contextmanager
+    def _told(self, task: StageTask) -> Iterator[None]:
+        """Say what is not brought home because it would land elsewhere; the rest is."""
+        try:
+            yield
+        except LeadsOutError as error:
+            self._warn(f"stage '{task.address}': {error.args[0]}: it is not brought home.")
 
     def bring(self, task: StageTask, result: StageResult) -> None:
         """Take all that an attempt left: what it deleted, outs, what it made and changed.
@@ -59,28 +98,38 @@ class Home:
         """
         if result.state is StageState.DONE:
             self._warn_of_changed_deps(task, result)
-        for path in result.deleted:  # first: a file may have become a directory
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(task.tree, path))
-                _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
-        _bring_outs(task, result)
+        self._bring_deleted(task, result)  # first: a file may have become a directory
+        for path in task.outs:
+            with self._told(task):
+                _bring_out(task, result, path)
         for path in result.copied:
             self._warn(
                 f"stage '{task.address}' copied '{path}', which is a link in its workspace, and wrote to it or to its"
                 f" copy: both have it. Copy what is in it ('cp -r {path}/. …'), or name it in 'include' of 'meta.ray'."
             )
         for path, place in result.moved:
-            self._move_at_home(task, path, place)
+            with self._told(task):
+                self._move_at_home(task, path, place)
         for path in result.replaced:
-            self._bring_replaced(task, path, result.workspace)
+            with self._told(task), beneath(task.home, path, make=True) as target:
+                self._bring_replaced(task, path, result.workspace, target)
         folders = set(self._bring_folders(task, result))
         for path in result.created:
             if is_under(path, folders):
                 self._writer[path] = task.address
-            elif not self._bring_created_dvcyaml(task, result, path):
-                self._bring_created(task, path, result.workspace)
+                continue
+            with self._told(task), beneath(task.tree, path, make=True) as target:
+                if not self._bring_created_dvcyaml(task, result, path, target):
+                    self._bring_created(task, path, result.workspace, target)
         for changed in result.changed:
-            self._bring_changed(task, result, changed)
+            with self._told(task), beneath(task.tree, changed.path, make=True) as target:
+                self._bring_changed(task, result, changed, target)
+
+    def _bring_deleted(self, task: StageTask, result: StageResult) -> None:
+        for path in result.deleted:
+            with contextlib.suppress(OSError), self._told(task), beneath(task.tree, path) as target:
+                os.unlink(target)
+                _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
 
     def forget(self, address: str) -> None:
         """Forget that a stage has written anything: it has been taken back."""
@@ -102,27 +151,29 @@ class Home:
         """Take new folders whole, at once: an environment has thousands of files, and is one thing."""
         created = set(result.created)
         for path in _tops(result.created, task.tree, task.outs):
-            source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
-            if not created.issuperset(_files(result.workspace, path)):
-                continue
-            if not os.path.lexists(target):
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                with contextlib.suppress(OSError):  # another file system: file by file
-                    os.rename(source, target)
-                    self._folders[path] = task.address
-                    yield path
-            elif is_environment(source) and path in self._folders:
-                if self._place(task.address) > self._place(self._folders[path]):
-                    move(source, target)
-                    self._folders[path] = task.address
-                yield path
+            if created.issuperset(_files(result.workspace, path)):
+                with contextlib.suppress(OSError), beneath(task.tree, path, make=True) as target:
+                    if self._bring_folder(task, path, os.path.join(result.workspace, path), target):
+                        yield path
 
-    def _bring_created(self, task: StageTask, path: str, workspace: str) -> None:
+    def _bring_folder(self, task: StageTask, path: str, source: str, target: str) -> bool:
+        if not os.path.lexists(target):
+            os.rename(source, target)  # to another file system it cannot: file by file
+        elif is_environment(source) and path in self._folders:
+            if self._place(task.address) < self._place(self._folders[path]):
+                return True
+            move(source, target)
+        else:
+            return False
+        self._folders[path] = task.address
+        return True
+
+    def _bring_created(self, task: StageTask, path: str, workspace: str, target: str) -> None:
         """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace.
 
         But one that another stage reads must be what it would be after a serial run.
         """
-        source, target = os.path.join(workspace, path), os.path.join(task.tree, path)
+        source = os.path.join(workspace, path)
         other = self._writer.get(path)
         if os.path.lexists(target) and "__pycache__" not in path and not _same_content(source, target):
             if other is None and not self._is_dep(path):
@@ -135,15 +186,15 @@ class Home:
 
     def _move_at_home(self, task: StageTask, path: str, place: str) -> None:
         """Move an ignored folder of the user's where the command has moved the link to it."""
-        source, target = os.path.join(task.home, path), os.path.join(task.home, place)
-        if not os.path.lexists(source):  # the result is taken over, and it has been moved
+        if not os.path.lexists(os.path.join(task.home, path)):  # the result is taken over, and it has been moved
             return
-        if leads_to(task.home, target) == path:  # through another link
-            os.unlink(target)
-        if place and not os.path.lexists(target):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            move(source, target)
-            return
+        if place:
+            with beneath(task.home, path) as source, beneath(task.home, place, make=True) as target:
+                if leads_to(task.home, target) == path:  # through another link
+                    os.unlink(target)
+                if not os.path.lexists(target):
+                    move(source, target)
+                    return
         self._warn(
             f"stage '{task.address}' moved '{path}', which Git ignores,"
             f" {f'to {place!r}, where you have something' if place else 'out of the project'}: only a link to it was"
@@ -151,13 +202,13 @@ class Home:
             " stage work on it."
         )
 
-    def _bring_replaced(self, task: StageTask, path: str, workspace: str) -> None:
+    def _bring_replaced(self, task: StageTask, path: str, workspace: str, target: str) -> None:
         """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
         other = self._writer.get(path)
         overtaken = other is not None and self._place(other) > self._place(task.address)
         if overtaken and not self._is_later(task, path, str(other)):
             return
-        source, target = os.path.join(workspace, path), os.path.join(task.home, path)
+        source = os.path.join(workspace, path)
         if os.path.lexists(source):
             move(source, target)
         elif os.path.lexists(os.path.join(workspace, task.project, CODE_LIST)):  # else somebody removes the workspace
@@ -182,9 +233,9 @@ class Home:
             " have the stage work on it."
         )
 
-    def _bring_created_dvcyaml(self, task: StageTask, result: StageResult, path: str) -> bool:
+    def _bring_created_dvcyaml(self, task: StageTask, result: StageResult, path: str, target: str) -> bool:
         """Take a dvc.yaml that was not there when the stage began; False if it is a new file like any other."""
-        source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+        source = os.path.join(result.workspace, path)
         there = os.path.lexists(target)
         if os.path.basename(path) != _DVCYAML or not _regular(source) or (there and path not in self._writer):
             return False
@@ -198,8 +249,8 @@ class Home:
         self._writer[path] = task.address
         return True
 
-    def _bring_changed(self, task: StageTask, result: StageResult, changed: Changed) -> None:
-        source, target = os.path.join(result.workspace, changed.path), os.path.join(task.tree, changed.path)
+    def _bring_changed(self, task: StageTask, result: StageResult, changed: Changed, target: str) -> None:
+        source = os.path.join(result.workspace, changed.path)
         if not _regular(source) or not _regular(target):  # a link is what it points to
             move(source, target)
             return
@@ -283,13 +334,14 @@ class Home:
 _DVCYAML: Final = "dvc.yaml"
 
 
-def _bring_outs(task: StageTask, result: StageResult) -> None:
-    for path in task.outs:
-        source, target = os.path.join(result.workspace, path), os.path.join(task.tree, path)
-        if os.path.lexists(source):
-            move(source, target)
-        elif path in result.stale:
-            remove(target)
+def _bring_out(task: StageTask, result: StageResult, path: str) -> None:
+    source, home = os.path.join(result.workspace, path), os.path.join(task.tree, path)
+    there = os.path.lexists(source)
+    if there and os.path.realpath(source) == os.path.realpath(home):  # by a link that leads out of both
+        return
+    if there or path in result.stale:
+        with beneath(task.tree, path, make=there) as target:
+            move(source, target) if there else remove(target)
 
 
 def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[str]:

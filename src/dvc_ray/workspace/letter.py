@@ -16,7 +16,7 @@ from typing import Any, Final
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, StageResult, StageTask
-from dvc_ray.workspace.pack import is_inside
+from dvc_ray.workspace.gate import is_inside
 
 _VERSION: Final = 2
 LARGEST: Final = 1 << 30

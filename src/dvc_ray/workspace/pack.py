@@ -61,12 +61,6 @@ def unpack(
             _put(root, file, bring)
 
 
-def is_inside(path: str) -> bool:
-    """Whether a relative path stays where it is relative to, and out of Git's and DVC's own folders."""
-    parts = path.split("/")
-    return bool(path) and not os.path.isabs(path) and not {"", ".", "..", ".git", ".dvc"} & set(parts)
-
-
 def stamps_of_pack(packed: Pack) -> Mapping[str, tuple[int, int]]:
     """Modification time (ns) and size of each file when it was taken up."""
     return {file.path: (file.mtime_ns, len(file.data)) for file in packed.files}

@@ -1,0 +1,106 @@
+"""What of a result may come home: one gate for a workspace on this disk, a parcel, and what was kept in the remote."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dvc_ray.paths import is_under
+from dvc_ray.values.task import Pack, StageResult, StageTask
+
+
+class LeadsOutError(PermissionError):
+    """A path leads out of its tree, or to what is Git's or DVC's."""
+
+
+def is_inside(path: str) -> bool:
+    """Whether a relative path stays where it is relative to, and out of Git's and DVC's own folders."""
+    parts = path.split("/")
+    allowed = bool(path) and not os.path.isabs(path) and "\0" not in path
+    return allowed and not {"", ".", "..", ".git", ".dvc"} & set(parts)
+
+
+def passed(task: StageTask, result: StageResult) -> tuple[StageResult, tuple[str, ...]]:
+    """Leave out of a result what no stage may write.
+
+    Args:
+        task: The attempt.
+        result: What its worker says that it has left.
+
+    Returns:
+        The result, and the paths that are left out.
+    """
+    named = {
+        "created": result.created,
+        "deleted": result.deleted,
+        "replaced": result.replaced,
+        "stale": result.stale,
+        "git_added": result.git_added,
+    }
+    changed = tuple(each for each in result.changed if is_inside(each.path))
+    moved = tuple(pair for pair in result.moved if is_inside(pair[0]) and (not pair[1] or is_inside(pair[1])))
+    kept = {name: tuple(filter(is_inside, paths)) for name, paths in named.items()}
+    listed = {*kept["created"], *(each.path for each in changed)}
+    parcel = result.parcel and _of_parcel(result.parcel, {*task.outs, *listed})
+    before = [*(path for paths in named.values() for path in paths), *(each.path for each in result.changed)]
+    refused = [path for path in before if not is_inside(path)]
+    refused += [" to ".join(pair) for pair in result.moved if pair not in moved]
+    if result.parcel and parcel:
+        taken = {id(file) for file in parcel.files}
+        refused += [file.path for file in result.parcel.files if id(file) not in taken]
+    left = replace(result, **kept, changed=changed, moved=moved, parcel=parcel)  # type: ignore[arg-type]
+    return left, tuple(dict.fromkeys(refused))
+
+
+def _of_parcel(parcel: Pack, tops: set[str]) -> Pack:
+    """Files of outs, and what is said to be new or changed; each once, and none behind a file or a link."""
+    files = {file.path: file for file in reversed(parcel.files) if is_inside(file.path) and is_under(file.path, tops)}
+    ends = {path for path, file in files.items() if not stat.S_ISDIR(file.mode)}
+    found = [file for path, file in reversed(files.items()) if not is_under(os.path.dirname(path), ends)]
+    return replace(parcel, files=tuple(found))
+
+
+@contextlib.contextmanager
+def beneath(root: str, path: str, *, make: bool = False) -> Iterator[str]:
+    """Give a path of a tree that leads nowhere else, whatever happens meanwhile: by an open handle of its folder.
+
+    Links on the way that lead to folders of the tree are followed.
+
+    Args:
+        root: The tree.
+        path: Relative to it.
+        make: Make the folder if it is not there.
+
+    Yields:
+        The path by the handle.
+
+    Raises:
+        LeadsOutError: It leads out of the tree, or into what is Git's or DVC's.
+        OSError: The folder is not there, or cannot be opened.
+    """
+    top = os.path.realpath(root)
+    part = os.path.relpath(os.path.realpath(os.path.join(top, os.path.dirname(path))), top)
+    parts = [] if part == os.curdir else part.split(os.sep)
+    if {os.pardir, ".git", ".dvc"} & {*parts} or not is_inside(path):
+        raise LeadsOutError(f"'{path}' leads out of '{root}', or to what is Git's or DVC's")
+    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in parts:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=handle)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        yield f"/proc/self/fd/{handle}/{os.path.basename(path)}"
+    except OSError as error:
+        for name in ("filename", "filename2"):  # as the user knows it
+            told = getattr(error, name)
+            if isinstance(told, str) and told.startswith(f"/proc/self/fd/{handle}/"):
+                setattr(error, name, os.path.join(top, part, told.split("/", 5)[-1]))
+        raise
+    finally:
+        os.close(handle)
