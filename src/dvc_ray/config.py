@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
-from dvc_ray.settings.amounts import boolean, size
+from dvc_ray.settings.amounts import boolean, duration, positive, size
+from dvc_ray.settings.failures import shown
 from dvc_ray.values.run import GRACE, RunOptions
 
 
@@ -70,8 +71,14 @@ def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None
     """
     environ = os.environ if environ is None else environ
     jobs = options.jobs if options.jobs is not None else config.jobs
-    if jobs is not None and jobs < 1:
-        raise BadArgumentError(f"--jobs must be at least 1, not {jobs}", "Leave it out to use all cores.")
+    if options.jobs is not None:
+        try:
+            positive(options.jobs)
+        except ValueError:
+            raise BadArgumentError(
+                f"--jobs must be a whole number of at least 1, not {shown(options.jobs)}",
+                "Leave it out to use all cores.",
+            ) from None
     address = options.address or config.address or environ.get("RAY_ADDRESS") or None
     if address and address.startswith("ray://"):
         raise ClusterError(
@@ -111,6 +118,9 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read '{path}': {error}", "Mend or remove the file.") from None
+    except (RecursionError, ValueError) as error:  # an int of thousands of digits
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(f"cannot read '{path}': {why}", "Mend or remove the file.") from None
 
 
 def _merge(config: Config, found: Mapping[str, Any], where: str) -> Config:
@@ -129,10 +139,10 @@ def _known(key: str, where: str) -> str:
 def _typed(key: str, value: object, where: str) -> object:
     try:
         return _TYPES[key](value)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         expected = _EXPECTED[key]
         raise ConfigError(
-            f"setting '{key}' ({where}) must be {expected}, not {value!r}", "Correct or remove it."
+            f"setting '{key}' ({where}) must be {expected}, not {shown(value)}", "Correct or remove it."
         ) from None
 
 
@@ -141,7 +151,29 @@ def _names(value: object) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise TypeError
-    return tuple(name.strip() for name in items if name.strip())
+    names = tuple(name.strip() for name in items if name.strip())
+    if any("=" in name or "\0" in name for name in names):
+        raise ValueError(items)
+    return names
+
+
+def _text(value: object) -> str:
+    """A text, without what would disguise what is printed with it."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(value)
+    return value
+
+
+def _count(value: object) -> int:
+    """A whole number of at least 1; in a variable, as text."""
+    return positive(int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value)
+
+
+def _seconds(value: object) -> float:
+    """A duration, or none at all; in a variable, a number is a text."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+        value = float(value)
+    return 0.0 if value == 0 and not isinstance(value, bool) else duration(value)
 
 
 def _boolean(value: object) -> bool:
@@ -160,19 +192,19 @@ def _table(value: object) -> dict[str, Any]:
 
 
 _TYPES: dict[str, Callable[[Any], object]] = {
-    "address": str,
-    "jobs": int,
-    "grace": float,
+    "address": _text,
+    "jobs": _count,
+    "grace": _seconds,
     "node_cache_size": size,
     "secrets": _names,
     "bare_workspace": _boolean,
-    "owner": str,
+    "owner": _text,
     "runtime_env": _table,
 }
 _EXPECTED = {
     "address": "a text",
-    "jobs": "a whole number",
-    "grace": "a number",
+    "jobs": "a whole number of at least 1",
+    "grace": "a number of seconds, or a duration such as 30s",
     "node_cache_size": "a size such as 100GiB",
     "secrets": "a list of names of environment variables",
     "bare_workspace": "true or false",

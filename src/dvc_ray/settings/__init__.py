@@ -8,7 +8,7 @@ from typing import Any, Final
 from dvc_ray.errors import ConfigError
 from dvc_ray.settings import labels, retries
 from dvc_ray.settings.amounts import Amount, boolean, duration, growing, number, positive, size
-from dvc_ray.settings.failures import RefusedError, kind, unknown_key, wrong_value
+from dvc_ray.settings.failures import RefusedError, kind, shown, unknown_key, wrong_value
 from dvc_ray.values.stage import StageSettings
 
 __all__ = ["labels", "parse"]
@@ -90,9 +90,31 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _env(value: object) -> tuple[tuple[str, str], ...]:
     items = _mapping(value).items()
-    if any(isinstance(item, (dict, list)) or item is None for _, item in items):
-        raise ValueError(value)
+    for key, item in items:
+        if not key or "=" in key or "\0" in key:
+            raise RefusedError(
+                f"'meta.ray.env' has {shown(key)}, which is no name of a variable",
+                "A name has no '=' and is not empty.",
+            )
+        if isinstance(item, (dict, list)) or item is None or "\0" in str(item):
+            raise RefusedError(
+                f"'meta.ray.env.{key}' must be a text, a number, true or false, not {kind(item)} {shown(item)}",
+                "Change it under 'meta: ray:' in dvc.yaml.",
+            )
     return tuple((key, _env_text(item)) for key, item in items)
+
+
+def _resources(value: object) -> tuple[tuple[str, float], ...]:
+    found = tuple((key, number(item)) for key, item in _mapping(value).items())
+    for key, _ in found:
+        if key in _OF_RAY:
+            raise RefusedError(
+                f"'meta.ray.resources' has '{key}', which Ray counts itself",
+                f"Write '{_OF_RAY[key]}' beside 'resources'.",
+            )
+        if not key.strip():
+            raise ValueError(value)
+    return found
 
 
 def _env_text(value: object) -> str:
@@ -100,15 +122,14 @@ def _env_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_OF_RAY: Final = {"CPU": "num_cpus: …", "GPU": "num_gpus: …", "memory": "memory: …", "object_store_memory": "memory: …"}
+"""Resources that Ray takes by names of their own (``ray._private.ray_option_utils``, 2.60)."""
 _COUNT: Final = "a number of at least 0, or one that grows: 2 * attempt"
 _READERS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
     "num_cpus": (_COUNT, growing(number)),
     "num_gpus": (_COUNT, growing(number)),
     "memory": ("a size such as 2GiB or a number of bytes, or one that grows: 2GiB * attempt", growing(size)),
-    "resources": (
-        "a mapping of resource names to numbers",
-        lambda value: tuple((key, number(item)) for key, item in _mapping(value).items()),
-    ),
+    "resources": ("a mapping of resource names to numbers", _resources),
     "accelerator_type": ("the name of an accelerator such as A100", _name),
     "label_selector": ("a mapping of labels to selectors: {zone: 'in(a, b)'}", labels.selector),
     "max_parallel": ("a whole number of at least 1", positive),

@@ -1,6 +1,7 @@
 """Switches, numbers, sizes and durations of ``meta.ray``, alone or growing with the attempt.
 
-All functions raise ValueError for what they do not take; who calls them knows the key and says what is expected.
+All functions raise ValueError for what they do not take; who calls them knows the key and says what is expected. Each
+has a range: what is beyond it is a mistake, and would be one of arithmetic further down.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ _UNITS: Final = {"": 1, "B": 1} | {
 _PART: Final = r"(\d+(?:\.\d+)?)\s*([smhd])"
 """An amount and its unit, of a duration."""
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST: Final = 10**9
+"""Of anything that is counted."""
+_MOST_BYTES: Final = 1 << 60
+_MOST_SECONDS: Final = 10 * 365 * 86400
+_LONGEST: Final = 40
+"""Characters of an amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,8 @@ def growing(reader: Callable[[object], float]) -> Callable[[object], Amount]:
     """Let a reader take ``<value> * attempt`` too; that is all of the grammar, nothing is evaluated."""
 
     def read(value: object) -> Amount:
-        match = re.fullmatch(r"(.*?)\s*\*\s*attempt\s*", value) if isinstance(value, str) else None
+        short = isinstance(value, str) and len(value) <= 2 * _LONGEST
+        match = re.fullmatch(r"(.*?)\s*\*\s*attempt\s*", value) if short and isinstance(value, str) else None
         if not match:
             return Amount(reader(value), grows=False)
         plain = re.fullmatch(r"\s*(\d+(?:\.\d+)?)", match[1])
@@ -51,14 +59,14 @@ def boolean(value: object) -> bool:
 
 def number(value: object) -> float:
     """A number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST:
         raise ValueError(value)
     return value
 
 
-def whole(value: object) -> int:
+def whole(value: object, most: int = _MOST) -> int:
     """A whole number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise ValueError(value)
     return value
 
@@ -73,11 +81,11 @@ def positive(value: object) -> int:
 def size(value: object) -> int:
     """Bytes: a number, or a text such as ``2GiB``."""
     if not isinstance(value, str):
-        return whole(value)
+        return whole(value, _MOST_BYTES)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
-    if not match or match[2] not in _UNITS:
+    if len(value) > _LONGEST or not match or match[2] not in _UNITS:
         raise ValueError(value)
-    return int(float(match[1]) * _UNITS[match[2]])
+    return whole(int(float(match[1]) * _UNITS[match[2]]), _MOST_BYTES)
 
 
 def duration(value: object) -> float:
@@ -85,11 +93,11 @@ def duration(value: object) -> float:
     if not isinstance(value, str):
         seconds = number(value)
     else:
-        if not re.fullmatch(rf"(?:\s*{_PART})+\s*", value):
+        if len(value) > _LONGEST or not re.fullmatch(rf"(?:\s*{_PART})+\s*", value):
             raise ValueError(value)
         parts = re.findall(_PART, value)
         seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-    if not seconds:
+    if not 0 < seconds <= _MOST_SECONDS:
         raise ValueError(value)
     return seconds
 

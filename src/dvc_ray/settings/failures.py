@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+_SHOWN: Final = 80
+"""Characters of a value."""
 
 
 class RefusedError(ValueError):
@@ -39,8 +44,16 @@ def unknown_key(key: object, where: str, allowed: Iterable[str]) -> RefusedError
 def wrong_value(key: str, expected: str, value: object) -> RefusedError:
     """A value of a kind that the key does not take."""
     return RefusedError(
-        f"'{key}' must be {expected}, not {kind(value)} {value!r}", "Change it under 'meta: ray:' in dvc.yaml."
+        f"'{key}' must be {expected}, not {kind(value)} {shown(value)}", "Change it under 'meta: ray:' in dvc.yaml."
     )
+
+
+def shown(value: object) -> str:
+    """A value as it can be shown: what is long is cut."""
+    with contextlib.suppress(ValueError):  # Python makes no text of an int with more than 4,300 digits
+        text = repr(value)
+        return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return "of thousands of digits"
 
 
 def kind(value: object) -> str:
