@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -18,6 +19,9 @@ from dvc_ray.errors import IN_CAUSE, DvcRayError, RayDiedError, RunInterruptedEr
 
 __all__ = ["main", "run"]
 
+_OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF}
+"""Errors of the system that concern output where they name no file."""
+_IN_PLACE = "Mend that, or move away what is in its place; with -v it is said where this comes from."
 _UNEXPECTED = "Run it again with -v to see where this comes from."
 
 
@@ -31,12 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; DVC's own where DVC has one.
     """
     arguments = Arguments()
+    _open_streams()
     try:
         make_parser().parse_args(argv, namespace=arguments)
         # These end like Ctrl-C, and so does a terminal that is closed: commands are stopped, nothing is left behind.
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, _interrupt)
+        _check_directory()
         return run(arguments)
     except RayDiedError as error:
         code = _end(error, arguments)
@@ -48,19 +54,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _end(RunInterruptedError("interrupted by the user"), arguments)
     except BrokenPipeError:
-        # Python flushes at exit: give it somewhere to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush_nowhere()
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the edge: a disk that is full, a bug
-        if isinstance(error, OSError) and error.errno == errno.EIO:  # a terminal that was closed
-            return RunInterruptedError.exit_code
-        what = f"unexpected error: {error or type(error).__name__}"
-        return _end(DvcRayError(what, _UNEXPECTED), arguments, cause=error)
+        return _end_otherwise(error, arguments)
 
 
 def run(arguments: Arguments) -> int:
     """Run a parsed command line; raises what `main` turns into a message and an exit code."""
     return arguments.func(arguments)
+
+
+def _end_otherwise(error: Exception, arguments: Arguments) -> int:
+    """Say what ended the command that is no error of ours; the exit code."""
+    if not isinstance(error, OSError):
+        what = f"unexpected error: {error or type(error).__name__}"
+        return _end(DvcRayError(what, _UNEXPECTED), arguments, cause=error)
+    if error.errno == errno.EIO:  # a terminal that was closed
+        return RunInterruptedError.exit_code
+    code = _end(DvcRayError(_of_system(error), _IN_PLACE), arguments, cause=error)
+    if error.filename is None and error.errno in _OF_OUTPUT:
+        _flush_nowhere()
+    return code
+
+
+def _open_streams() -> None:
+    """Make what is printed harmless: to a stream that the caller has closed, or that cannot encode it.
+
+    The next file that is opened would have the number of a closed one, and be written to by whoever prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _check_directory() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DvcRayError("the working directory does not exist any more.", "Change to one that does.") from None
+
+
+def _of_system(error: OSError) -> str:
+    """What an error of the system is about: the file, or where the output goes."""
+    why = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{why}: {os.fsdecode(error.filename)!r}"
+    return f"cannot write its output: {why}" if error.errno in _OF_OUTPUT else why
+
+
+def _flush_nowhere() -> None:
+    """Python flushes at exit: give it somewhere to flush to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import traceback
 from collections.abc import Iterator
 from typing import Final
 
@@ -55,6 +57,8 @@ def ours() -> Iterator[None]:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
         raise
+    except RecursionError as error:
+        raise ProjectError(f"{_read_file(error)} is nested too deeply, or refers to itself.") from error
     except ImportError as error:
         raise MissingDependencyError(*_not_imported(error)) from error
     except (OSError, IgnoreInCollectedDirError) as error:
@@ -122,3 +126,11 @@ def _explain(error: Exception) -> tuple[str, str]:
         (LockError, "Another DVC command works in this project: run it again when that has ended."),
     ]
     return message(error), next((hint for kind, hint in hints if isinstance(error, kind)), "")
+
+
+def _read_file(error: RecursionError) -> str:
+    """The file that was being read (``dvc.utils.serialize.parse_yaml``, 3.67.1)."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name.startswith("parse_yaml") and isinstance(path := frame.f_locals.get("path"), str):
+            return f"'{os.path.relpath(path)}'"
+    return "dvc.yaml, or a file that it names,"
