@@ -334,6 +334,11 @@ LATE = {
         "one: {cmd: cat in.txt > one.txt; echo >> in.txt, deps: [in.txt], params: [lr], outs: [one.txt]}\n"
         "  two: {cmd: cat in.txt > two.txt; echo >> in.txt, deps: [in.txt], params: [lr], outs: [two.txt]}"
     ),
+    "what one that had begun writes, too": (
+        "zero: {cmd: cat params.yaml > zero.txt, params: [lr], outs: [zero.txt]}\n"
+        "  two: {cmd: cat b.txt zero.txt > new; mv new b.txt, deps: [b.txt, zero.txt]}\n"
+        "  three: {cmd: cp zero.txt t.txt; echo >> b.txt, deps: [zero.txt], outs: [t.txt: {cache: false}]}"
+    ),
     "what the one before reads": (
         "zero: {cmd: cat params.yaml > zero.txt, params: [lr], outs: [zero.txt]}\n"
         "  one: {cmd: cat zero.txt in.txt > one.txt, deps: [zero.txt, in.txt], outs: [one.txt]}\n"

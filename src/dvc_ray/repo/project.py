@@ -340,6 +340,12 @@ class Project:
         """
         stage = self._stages[address]
         self._record.turn(self._order[address])
+        with upto.as_before(stage) as finished:
+            done = self._settle(stage, options, force=force)
+            finished(done)
+        return done
+
+    def _settle(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
         if self._apart is not None and choosing.kind_of(stage) is StageKind.COMMAND:
             return self._settle_apart(self._apart, stage, options, force=force)
         if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA:
@@ -353,7 +359,7 @@ class Project:
                 if options.pull:
                     upto.pull_missing_deps(stage)
                 if not options.allow_missing:
-                    tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                    tasks.check_inputs(stage, settings.parse(stage.addressing, stage.meta))
                 tasks.check_outs(self._repo, stage)
             try:
                 with upto.no_commands(), upto.outs_left(stage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -55,6 +55,29 @@ def outs_left(stage: Any) -> Iterator[None]:
     finally:
         Stage.checkout = checkout
         del stage.remove_outs
+
+
+@contextlib.contextmanager
+def as_before(stage: Any) -> Iterator[Callable[[bool], None]]:
+    """Have a stage that is not finished after all be what dvc.lock says of it.
+
+    On the way to the run cache DVC takes the hashes of its deps into it (``StageCache.restore``, 3.67.1), as if it had
+    run. If its attempt is given up, it would look unchanged with the outs of its last run, which are still there.
+
+    Args:
+        stage: The ``dvc.stage.Stage``.
+
+    Yields:
+        To be told whether it is finished.
+    """
+    found = [(item, item.hash_info, item.meta) for item in (*stage.deps, *stage.outs)]
+    ends: list[bool] = []
+    try:
+        yield ends.append
+    finally:
+        if not any(ends):
+            for item, hash_info, meta in found:
+                item.hash_info, item.meta = hash_info, meta
 
 
 def pull_missing_deps(stage: Any) -> None:
