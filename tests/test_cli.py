@@ -84,7 +84,7 @@ def test_failure_on_the_command_line(project: Make, cli: Cli) -> None:
     [
         ([], 254, "required: COMMAND"),
         (["repro", "--nope"], 254, "unrecognized arguments: --nope"),
-        (["repro", "--jobs", "0"], 254, "--jobs must be at least 1"),
+        (["repro", "--jobs", "0"], 254, "--jobs must be a whole number of at least 1"),
         (["exp", "run", "--run-all"], 255, "'--run-all' of `dvc exp run` is not in this version"),
         (["repro", "-q", "-v"], 254, "not allowed with"),
         (["repro", "--address", "ray://h:1"], 255, "is a Ray Client address"),
@@ -98,13 +98,13 @@ def test_errors(project: Make, cli: Cli, arguments: list[str], code: int, text: 
     assert "Traceback" not in done.stderr
 
 
-def test_the_unexpected_is_said_in_one_line(project: Make, cli: Cli) -> None:
+def test_what_the_system_refuses_is_said_in_one_line(project: Make, cli: Cli) -> None:
     root = chain(project)
     (root / ".dvc/tmp/ray").mkdir(parents=True)
     (root / ".dvc/tmp/ray/runs").write_text("a file where a folder should be")
     done = cli(root, "repro")
     assert done.returncode == 255
-    assert done.stderr.startswith("ERROR: unexpected error: [Errno")
+    assert done.stderr.startswith("ERROR: File exists: ")
     assert "Traceback" not in done.stderr
     assert "Traceback" in cli(root, "repro", "-v").stderr
 
