@@ -330,6 +330,11 @@ LATE = {
         "one: {cmd: cat b.txt params.yaml > in.txt; cp b.txt one.txt, deps: [b.txt], params: [lr], outs: [one.txt]}\n"
         "  two: {cmd: cat in.txt params.yaml > b.txt; cp in.txt two.txt, deps: [in.txt], params: [lr], outs: [two.txt]}"
     ),
+    "an ignored folder that another reads": (
+        "one: {cmd: ls home > one.txt; cat home/* >> one.txt, deps: [home], params: [lr], outs: [one.txt]}\n"
+        "  two: {cmd: cp params.yaml home/t; mv home/t home/a; touch home/b, params: [lr]}\n"
+        "  three: {cmd: echo 3 > home/a; rm -f home/b, params: [lr]}"
+    ),
     "its own": (
         "one: {cmd: cat in.txt > one.txt; echo >> in.txt, deps: [in.txt], params: [lr], outs: [one.txt]}\n"
         "  two: {cmd: cat in.txt > two.txt; echo >> in.txt, deps: [in.txt], params: [lr], outs: [two.txt]}"
@@ -359,6 +364,8 @@ def test_a_stage_that_had_begun_too_early_has_its_turn_again(way: str, project: 
             "b.txt": "b\n",
             "data/a": "a\n",
             "data/b": "b\n",
+            ".gitignore": "/home\n",
+            "home/a": "a\n",
         }
     )
     theirs = tmp_path / "stock" / "project"

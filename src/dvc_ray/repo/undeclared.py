@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from dvc_ray.paths import is_under
@@ -17,6 +17,10 @@ from dvc_ray.values.stage import Unseen
 if TYPE_CHECKING:
     from dvc_ray.repo import managers
 
+_MANY: Final = 1000
+"""Files of a folder from which it is a link, whoever reads it."""
+_LARGE: Final = 32 << 20
+"""The same, bytes of all of them."""
 _DVC_WRITES: Final = frozenset({"dvc.lock", "dvc.yaml", ".gitignore"})
 
 
@@ -151,13 +155,46 @@ class UndeclaredFiles:
                 found = self.listing() if source.home == source.tree else source.shown()
                 apart = split(source.home, found.ignored, source.outs(), source.inputs())
                 # What a stage reads, no other may write before its turn: it gets a copy, which comes home like code.
-                self._read = frozenset(filter(self._is_read, apart.links))
-                links = tuple(path for path in apart.links if path not in self._read)
-                self._ignored = replace(apart, links=links, folders=(*apart.folders, *found.empty))
+                read, folders = set(filter(self._is_read, apart.links)), {*apart.folders, *found.empty}
+                links = []
+                for path in apart.links:
+                    small = self._small(path) if source.is_dep(path) else None
+                    if small is not None:
+                        read |= small.files
+                        folders |= small.folders
+                    elif path not in read:
+                        links.append(path)
+                self._read = frozenset(read)
+                self._ignored = replace(apart, links=tuple(links), folders=tuple(sorted(folders)))
         return self._ignored
+
+    def _small(self, path: str) -> _Small | None:
+        """What is in a folder that is small enough to be copied for each stage; None for anything else."""
+        tree, size = self._source.tree, 0
+        found = _Small()
+        if os.path.islink(os.path.join(tree, path)) or not os.path.isdir(os.path.join(tree, path)):
+            return None
+        for folder, folders, names in os.walk(os.path.join(tree, path)):
+            found.folders.add(os.path.relpath(folder, tree))
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            for file in (os.path.join(folder, name) for name in (*names, *links)):
+                size += os.lstat(file).st_size
+                found.files.add(os.path.relpath(file, tree))
+                plain = os.path.islink(file) or os.path.isfile(file)
+                if not plain or len(found.files) > _MANY or size > _LARGE or {".git", ".dvc"} & {*folders}:
+                    return None
+        return found
 
     def _is_read(self, path: str) -> bool:
         return self._source.is_dep(path) and os.path.isfile(os.path.join(self._source.tree, path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """What is in a folder; relative to the tree."""
+
+    files: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
 
 
 def _markers(code: Sequence[str]) -> tuple[str, ...]:
