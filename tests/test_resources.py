@@ -226,7 +226,7 @@ def test_what_the_run_cache_has_not_needs_its_gpu(project: Make, repro: Repro, c
         ),
         ("{num_cpus: 999}", "it asks for 999 CPU, but this machine has "),
         ("{num_cpus: 1 * attempt, retries: 998}", "its attempt 999: it asks for 999 CPU, but this machine has "),
-        ("{resources: {CPU: 1}}", "Ray refuses its settings: Use the 'num_cpus' and 'num_gpus' keyword"),
+        ("{resources: {x: 0.00001}}", "Ray refuses its settings: The precision of the fractional quantity"),
     ],
 )
 def test_what_can_never_start_is_said_at_once(project: Make, repro: Repro, ray: str, text: str) -> None:

@@ -129,7 +129,7 @@ def test_a_runtime_env_that_cannot_be_set_up_is_no_lost_worker(project: Make, cl
 
 
 def test_what_ray_refuses_fails_the_stage_only(project: Make, repro: Repro) -> None:
-    root = project({"dvc.yaml": one("echo > out.txt", "{resources: {CPU: 1}}"), "in.txt": ""})
+    root = project({"dvc.yaml": one("echo > out.txt", "{resources: {x: 0.00001}}"), "in.txt": ""})
     assert "Ray refuses its settings" in report(repro(root), "one").error
 
 
