@@ -67,14 +67,13 @@ def test_the_file_alone_does(
     file.parent.mkdir(parents=True)
     file.write_text("t" * 40)
     variables = {"RAY_AUTH_TOKEN_PATH": str(file)} if named else {}
+    # A stage's own driver is let in, too. Made first: this home has no settings of Git.
+    root = project({"dvc.yaml": one("python -c 'import ray; ray.init()' && echo > out.txt"), "in.txt": ""})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         for name, text in variables.items():
             patch.setenv(name, text)
         address = head(mode)
-        # A stage's own driver is let in, too.
-        text = one("python -c 'import ray; ray.init()' && echo > out.txt")
-        root = project({"dvc.yaml": text, "in.txt": ""})
         done = cli(root, "repro", "--address", address, env={"RAY_USAGE_STATS_ENABLED": "0"})
     assert done.returncode == 0, done.stderr + done.stdout
 
