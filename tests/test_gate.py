@@ -147,7 +147,8 @@ class Forging(LocalExecutor):
                 evil = (file(".git/hooks/post-commit", 0o100755), file("sub/.git/config"), file("../../outside"))
                 created = (*each.created, *(one.path for one in evil))
                 parcel = replace(each.parcel, files=(*each.parcel.files, *evil))
-                seen[at] = replace(each, created=created, parcel=parcel, deleted=(".git/HEAD", "/etc/none"))
+                gone = (".git/HEAD", "/etc/none")
+                seen[at] = replace(each, created=created, parcel=parcel, deleted=gone, git_added=("../added",))
         return seen
 
 
@@ -158,7 +159,8 @@ def test_a_worker_elsewhere_that_says_to_have_written_to_git(project: Make, apar
     assert not apart(root).failed
     assert stock.sh(root, "find .git -type f ! -name index | sort | xargs sha1sum") == git
     assert (root / "new.txt").read_text() == "new\n"
-    for path in (".git/hooks/post-commit", "sub/.git/config", "../../outside", ".git/HEAD", "/etc/none"):
+    assert "stage 'one' wrote new.txt, which no out declares; kept." in apart.text
+    for path in (".git/hooks/post-commit", "sub/.git/config", "../../outside", ".git/HEAD", "/etc/none", "../added"):
         assert f"stage 'one' wrote '{path}', which no stage may: it is not brought home." in apart.text
 
 

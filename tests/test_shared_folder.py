@@ -182,7 +182,7 @@ def test_who_comes_first_does_not_close_the_store_to_others_of_the_group(tmp_pat
     }
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be others")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be others: run the tests as root, as CI does")
 def test_another_user_of_the_group_has_the_store_too() -> None:
     with tempfile.TemporaryDirectory() as top:  # those of pytest are for their owner alone
         store = Path(top, "store")

@@ -13,6 +13,7 @@ from typing import Final
 
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Lost, StageResult
+from dvc_ray.workspace import is_inside
 
 _TAIL: Final = 20
 """Lines of output shown of a failed stage."""
@@ -41,7 +42,7 @@ _LINE: Final = 1000
 
 def created(result: StageResult) -> str:
     """Name new files that no out declares; empty if there are none."""
-    paths = [path for path in result.created if "__pycache__" not in path]
+    paths = [path for path in result.created if "__pycache__" not in path and is_inside(path)]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     named = ", ".join(paths[:3])
     return f"stage '{result.address}' wrote {named}{more}, which no out declares; kept." if paths else ""

@@ -74,12 +74,12 @@ class Results:
                 assert result.entry is not None  # noqa: S101
                 edited = self._edits.of(task, result)
                 try:
-                    self._bring(task, result)
+                    let_in = self._bring(task, result)
                 except (OSError, StorageError) as error:
                     ends[task.address] = NotMerged(f"its files cannot be brought home: {error}", keep=True)
                     continue
-                self._project.add_code(result.created)
-                merges.append(Merge(task=task, entry=result.entry, edited=edited, git_added=result.git_added))
+                self._project.add_code(let_in.created)
+                merges.append(Merge(task=task, entry=result.entry, edited=edited, git_added=let_in.git_added))
             found = self._take_into_lock(merges, ends)
         for address, deps in found.items():
             self._tell_edited(address, deps)
@@ -155,12 +155,14 @@ class Results:
                 text += "dvc.lock names that one: the new one is not there, or cannot be read."
             self._listen(Notice(text=text, level="warning"))
 
-    def _bring(self, task: StageTask, result: StageResult) -> None:
+    def _bring(self, task: StageTask, result: StageResult) -> StageResult:
+        """Bring home what may come; that."""
         result = self._home.admit(task, result)
         with self._undo.watching(task, result, keep=self._may_run_again(task.address)) as wrote:
             self._home.bring(task, result)
         self._wrote[task.address] = wrote
         self._edits.brought(task, result)
+        return result
 
 
 def _new_named(what: str, addresses: Iterable[str]) -> str:

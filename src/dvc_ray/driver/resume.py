@@ -61,7 +61,7 @@ def take_over_from_remote(
         StorageError: The remote cannot be reached, or refuses.
     """
     assert project.store is not None  # noqa: S101
-    home = Home(project.place, lambda _text: None, project.is_dep, project.bring_object)
+    home = Home(project.place, warn, project.is_dep, project.bring_object)
     taken = []
     for work in works:
         with results_in_remote(work) as signing_key:

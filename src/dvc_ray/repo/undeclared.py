@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -178,7 +179,8 @@ class UndeclaredFiles:
             found.folders.add(os.path.relpath(folder, tree))
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for file in (os.path.join(folder, name) for name in (*names, *links)):
-                size += os.lstat(file).st_size
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    size += os.lstat(file).st_size
                 found.files.add(os.path.relpath(file, tree))
                 plain = os.path.islink(file) or os.path.isfile(file)
                 if not plain or len(found.files) > _MANY or size > _LARGE or {".git", ".dvc"} & {*folders}:

@@ -5,6 +5,7 @@
 
 from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
 from dvc_ray.workspace.environments import Environments
+from dvc_ray.workspace.gate import is_inside
 from dvc_ray.workspace.git_copy import added as added_to_git
 from dvc_ray.workspace.git_copy import written as written_to_git
 from dvc_ray.workspace.home import Home
@@ -35,6 +36,7 @@ __all__ = [
     "discard",
     "find_changes",
     "forget_results",
+    "is_inside",
     "kept_result",
     "kept_results",
     "lay_aside",
