@@ -67,6 +67,7 @@ class Running:
 
 def _ray_dirs(family: list[psutil.Process]) -> Iterator[str]:
     for process in family:
-        for argument in process.cmdline():
-            if argument.startswith(("--session-dir=", "--session_dir=")):
-                yield argument.partition("=")[2].rpartition("/")[0]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for argument in process.cmdline():
+                if argument.startswith(("--session-dir=", "--session_dir=")):
+                    yield argument.partition("=")[2].rpartition("/")[0]

@@ -16,6 +16,7 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.run import OnError, RunOptions
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
+from dvc_ray.workspace import Twin, Undo
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside, passed
 from tests import stock
 from tests.conftest import Apart, Locally
@@ -134,6 +135,60 @@ def test_errors_name_the_file_as_the_user_does(tree: Path) -> None:
     with pytest.raises(IsADirectoryError) as raised, beneath(str(tree), "a/b") as place:
         Path(place).write_text("x")
     assert raised.value.filename == str(tree / "a/b")
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A user's tree, an experiment's, and a folder that a link in the first leads to."""
+    for place in ("home/.git", "other/way", "other/sub/.git", "outside"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "home/way").symlink_to("../outside")
+    (tmp_path / "outside/old").write_text("mine")
+    for path in ("way/old", "way/new", "fine", "sub/.git/HEAD"):
+        (tmp_path / "other" / path).write_text("theirs")
+    return tmp_path / "home", tmp_path / "other", tmp_path / "outside"
+
+
+@pytest.mark.parametrize("how", ["sync", "bring", "move", "drop", "gone"])
+def test_what_an_experiment_brings_lands_in_the_project(trees: tuple[Path, Path, Path], how: str) -> None:
+    home, other, outside = trees
+    refused: list[str] = []
+    twin = Twin(str(home), str(other), refuse=refused.append)
+    paths = ["way/old", "way/new", "fine"]
+    if how in {"drop", "gone"}:  # nothing is there of it in the experiment's any more
+        for path in paths:
+            (other / path).unlink()
+        (home / "fine").write_text("old")
+        paths = ["way/old", "fine"]
+    if how in {"sync", "gone"}:
+        twin.sync(paths)
+    elif how == "bring":
+        assert twin.bring([*paths, "sub/.git/HEAD"], [], str(other / "kept")) == ()
+    elif how == "move":
+        twin.move(paths)
+    else:
+        twin.drop(paths)
+    assert {path.name: path.read_text() for path in outside.iterdir()} == {"old": "mine"}
+    assert refused == paths[:-1]
+    assert (home / "fine").exists() is (how not in {"drop", "gone"})
+    assert not (home / "sub").exists()
+
+
+def test_what_is_taken_back_lands_in_the_project(trees: tuple[Path, Path, Path]) -> None:
+    """What an attempt has made, a link that somebody has put there since leads elsewhere."""
+    home, other, outside = trees
+    (home / "way").unlink()
+    (home / "way").mkdir()
+    (home / "way/old").write_text("before")
+    attempt = replace(task(), tree=str(home), workspace=str(other), definition={})
+    undo = Undo()
+    with undo.watching(attempt, replace(BASE, created=("way/old",), workspace=str(other)), keep=True):
+        os.replace(other / "way/old", home / "way/old")
+    (home / "way").rename(outside / "was")
+    (home / "way").symlink_to(outside / "was")
+    with pytest.raises(LeadsOutError):
+        undo.take_back(attempt.address)
+    assert (outside / "was/old").read_text() == "theirs"
 
 
 class Forging(LocalExecutor):

@@ -233,7 +233,17 @@ def test_the_command_sees_the_callers_environment(
     assert stock.dvc(other, "repro") == 0
     repro(root)
     expected, actual = ((path / "out.txt").read_text().splitlines() for path in (other, root))
-    known = ("DVC_ROOT=", "PWD=", "OLDPWD=", "RAY_ADDRESS=", "RAY_AUTH_MODE=", "DVC_RAY_", "FROM_META=1", "FLAG=true")
+    known = (
+        "DVC_ROOT=",
+        "PWD=",
+        "OLDPWD=",
+        "RAY_ADDRESS=",
+        "RAY_AUTH_",
+        "RAY_ENABLE_",
+        "DVC_RAY_",
+        "FROM_META=1",
+        "FLAG=true",
+    )
     assert [line for line in expected if not line.startswith(known)] == [
         line for line in actual if not line.startswith(known)
     ]

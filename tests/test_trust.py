@@ -51,6 +51,29 @@ def test_dvc_s_own_is_refused_by_name(project: Make, cli: Cli, how: str) -> None
     assert not (root / "out.txt").exists()
 
 
+@pytest.mark.parametrize("path", ["../outside", "/etc", "{outside}", "sub/../../outside"])
+@pytest.mark.parametrize("flags", [["--dry"], []])
+def test_an_include_that_leads_out_is_refused(
+    project: Make, cli: Cli, tmp_path: Path, path: str, flags: list[str]
+) -> None:
+    (tmp_path / "outside").mkdir()
+    path = path.format(outside=tmp_path / "outside")
+    root = project({"dvc.yaml": one("echo > out.txt", f"{{include: ['{path}']}}"), "in.txt": "", "sub/x": ""})
+    done = cli(root, "repro", *flags)
+    assert done.returncode == 251, done
+    assert f"stage 'one': '{path}' of 'meta.ray.include' leads out of the project" in done.stderr
+    assert not (root / "out.txt").exists()
+
+
+@pytest.mark.parametrize("path", ["../include", "{root}/include", "."])
+def test_an_include_that_stays_is_not(project: Make, locally: Locally, path: str) -> None:
+    text = one("cp ../include/x out.txt", f"{{include: ['{path}']}}", wdir="deep")
+    root = project({"dvc.yaml": "", "in.txt": "", "deep/in.txt": "", "include/x": "x"})
+    (root / "dvc.yaml").write_text(text.replace("{root}", str(root)))
+    assert not locally(root).failed
+    assert (root / "deep/out.txt").read_text() == "x"
+
+
 FOLDERS = {
     "include": one("find .dvc -type f | sort > out.txt; cat .dvc/config.local >> out.txt", "{include: [.dvc]}"),
     "dep": one("cat .dvc/mine/* .dvc/config.local > out.txt").replace("in.txt", ".dvc/mine"),

@@ -151,6 +151,11 @@ class Trial:
         self._lab.hand_over(sorted(new))
 
 
+def _refused(path: str) -> Notice:
+    why = "leads out of the project, or to what is Git's or DVC's"
+    return Notice(text=f"the experiment wrote {path!r}, which {why}: it is not brought home.", level="warning")
+
+
 def environment(chosen: Plan) -> str:
     """A digest of what `runtime_env` gave the stages of a plan, as a line of a commit's message; empty if nothing.
 
@@ -191,7 +196,8 @@ def begin(
 
     journal.refuse_second(home.dvc_dir)
     with open_lab(home, experiment, selection, force=force, stashed=stashed, waiting=lambda: tell(_WAITING)) as lab:
-        twin = None if experiment.temp else Twin(os.path.realpath(tree), os.path.realpath(lab.tree))
+        trees = os.path.realpath(tree), os.path.realpath(lab.tree)
+        twin = None if experiment.temp else Twin(*trees, refuse=lambda path: tell(_refused(path)))
         try:
             yield Trial(lab, twin, seen[0], tell)
         except DvcRayError as error:  # where the user's files are, not where the experiment's were

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dvc_ray import settings
-from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.repo import tasks
+from dvc_ray.errors import ConfigError, ProjectError, UnsupportedError
+from dvc_ray.repo import snapshot, tasks
 from dvc_ray.repo.failures import ours
 from dvc_ray.values.run import Selection
-from dvc_ray.values.stage import StageKind, StageSpec
+from dvc_ray.values.stage import StageKind, StageSettings, StageSpec
 
 
 def ordered(repo: Any, selection: Selection) -> list[Any]:
@@ -102,9 +102,27 @@ def spec(stage: Any, graph: Any | None, selection: Selection, order: Mapping[str
         cmd=tasks.commands(stage),
         upstream=upstream,
         after=after,
-        settings=settings.parse(stage.addressing, stage.meta),
+        settings=_settings(stage),
         group=group_of(stage),
     )
+
+
+def _settings(stage: Any) -> StageSettings:
+    """What ``meta.ray`` of a stage says; its paths are looked at, too.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    found = settings.parse(stage.addressing, stage.meta)
+    root = snapshot.tree(stage.repo)
+    for path in found.include:
+        if tasks.is_outside(root, os.path.join(stage.wdir, path)):
+            raise ConfigError(
+                f"stage '{stage.addressing}': {path!r} of 'meta.ray.include' leads out of the project ('{root}').",
+                "A workspace mirrors the project. On this machine a command reaches other files by an absolute path;"
+                " for other machines, move them into the project, or get them there by `dvc import-url`.",
+            )
+    return found
 
 
 def _before(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under, remove
+from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
 from dvc_ray.workspace.moving import move
 
@@ -21,11 +21,14 @@ class Twin:
     Args:
         home: Root of the user's tree.
         tree: Root of the other; Git has checked out there what it tracks.
+        refuse: Told what is not brought into the user's tree because it would land elsewhere, or in what is Git's or
+            DVC's.
     """
 
-    def __init__(self, home: str, tree: str) -> None:
+    def __init__(self, home: str, tree: str, refuse: Callable[[str], None]) -> None:
         self._home = home
         self._tree = tree
+        self._refuse = refuse
         self._given: dict[str, _Stamp] = {}
         """Files that Git does not track, as they were given."""
         self._lent: dict[str, _Stamp] = {}
@@ -73,16 +76,17 @@ class Twin:
 
     def sync(self, paths: Iterable[str]) -> None:
         """Make files of the user's tree what they are in the other: content, mode, or absence."""
-        for path in _checked(paths):
-            source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
+        for path in paths:
+            source = os.path.join(self._tree, path)
             if os.path.isdir(source) and not os.path.islink(source):
                 continue  # a submodule
             if not os.path.lexists(source):
-                with contextlib.suppress(OSError):
-                    os.unlink(target)
-            elif not _same(source, target):
-                _take_mode(source, target)
-                move(source, target)
+                self._unlink(path)
+                continue
+            with self._told(path), beneath(self._home, path, make=True) as target:
+                if not _same(source, target):
+                    _take_mode(source, target)
+                    move(source, target)
 
     def bring(self, paths: Iterable[str], outs: Iterable[str], kept: str) -> tuple[str, ...]:
         """Take files that Git does not track where the experiment has made, changed or removed them.
@@ -100,35 +104,53 @@ class Twin:
         taken = tops | set(self.linked)
         gone = [path for path in self._given if not is_under(path, taken) and not _exists(self._tree, path)]
         aside = []
-        for path in _checked(paths):
-            internal = path.split("/", 1)[0] in {".dvc", ".git"} or "/.dvc/" in path
+        for path in filter(is_inside, paths):
             known = self._given.get(path) or self._lent.get(path)
-            if internal or is_under(path, tops) or (known is not None and known == self._short(self._tree, path)):
+            if is_under(path, tops) or (known is not None and known == self._short(self._tree, path)):
                 continue
-            source, target = os.path.join(self._tree, path), os.path.join(self._home, path)
-            if path in self._lent and _exists(self._home, path) and self._short(self._home, path) != known:
-                known = None  # somebody has changed the user's meanwhile
-            if known is None and _exists(self._home, path) and "__pycache__" not in path and not _same(source, target):
-                target = os.path.join(kept, path)
-                aside.append(path)
-            move(source, target)
+            with self._told(path), beneath(self._home, path, make=True) as target:
+                if self._is_others(path, target):
+                    move(os.path.join(self._tree, path), os.path.join(kept, path))
+                    aside.append(path)
+                else:
+                    move(os.path.join(self._tree, path), target)
         for path in gone:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self._home, path))
+            self._unlink(path)
         return tuple(aside)
+
+    def _is_others(self, path: str, target: str) -> bool:
+        """Whether what is in the place of a file is not what the experiment was given, and not what it has made."""
+        if not os.path.lexists(target) or "__pycache__" in path or _same(os.path.join(self._tree, path), target):
+            return False
+        if path in self._lent:  # the user's own, which somebody may have changed meanwhile
+            return stamp(target)[:2] != self._lent[path]
+        return path not in self._given
 
     def move(self, paths: Iterable[str]) -> None:
         """Move outs into the user's tree: what DVC knows of them holds while their inodes are the same."""
-        for path in _checked(paths):
-            source = os.path.join(self._tree, path)
-            if os.path.lexists(source):
-                move(source, os.path.join(self._home, path))
+        for path in paths:
+            source, home = os.path.join(self._tree, path), os.path.join(self._home, path)
+            if os.path.lexists(source) and os.path.realpath(source) != os.path.realpath(home):
+                with self._told(path), beneath(self._home, path, make=True) as target:
+                    move(source, target)
 
     def drop(self, paths: Iterable[str]) -> None:
         """Remove outs of the user's tree whose new version is not in the other but in a remote: they are stale."""
-        for path in _checked(paths):
+        for path in paths:
             if not _exists(self._tree, path):
-                remove(os.path.join(self._home, path))
+                with contextlib.suppress(FileNotFoundError), self._told(path), beneath(self._home, path) as target:
+                    remove(target)
+
+    def _unlink(self, path: str) -> None:
+        with contextlib.suppress(OSError), self._told(path), beneath(self._home, path) as target:
+            os.unlink(target)
+
+    @contextlib.contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except LeadsOutError:
+            self._refuse(path)
 
     def _only_at_home(self, path: str) -> bool:
         return _exists(self._home, path) and not _exists(self._tree, path)
@@ -150,19 +172,6 @@ def stamps_of(root: str, paths: Iterable[str]) -> tuple[tuple[str, _Stamp], ...]
         with contextlib.suppress(OSError):
             found += [(file, stamp(os.path.join(root, file))[:2]) for file in files_under(root, path)]
     return tuple(found)
-
-
-def _checked(paths: Iterable[str]) -> Iterator[str]:
-    """Let paths through that lie in a tree: whatever says otherwise would have something else of the user replaced.
-
-    Raises:
-        ProjectError: One does not.
-    """
-    for path in paths:
-        whole = os.path.normpath(path)
-        if os.path.isabs(path) or whole.split(os.sep)[0] in {".", ".."} or os.path.basename(whole) in {".git", ".dvc"}:
-            raise ProjectError(f"'{path}' is no file of the project.", "Please report this; nothing was moved.")
-        yield path
 
 
 def _take_mode(source: str, target: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from dvc_ray.paths import remove
 from dvc_ray.values.task import StageResult, StageTask
+from dvc_ray.workspace.gate import beneath
 from dvc_ray.workspace.moving import move
 
 _State = tuple[int, int, int, int] | None
@@ -22,8 +23,8 @@ class Undo:
     """
 
     def __init__(self) -> None:
-        self._old: dict[str, list[tuple[str, str, _State]]] = {}
-        """By stage: the file, where the one before is kept, and what the file is since; absolute."""
+        self._old: dict[str, list[tuple[str, str, str, _State]]] = {}
+        """By stage: the tree, the file in it, where the one before is kept, and what the file is since."""
 
     @contextlib.contextmanager
     def watching(self, task: StageTask, result: StageResult, *, keep: bool) -> Iterator[list[str]]:
@@ -48,7 +49,7 @@ class Undo:
         wrote += [*in_place, *(path for path in moved if _state(_home(task, path)) != before[path])]
         if keep:
             self._old[task.address] = [
-                (_home(task, path), old.get(path, ""), _state(_home(task, path)))
+                (task.tree, path, old.get(path, ""), _state(_home(task, path)))
                 for path in (*persisted, *wrote)
                 if path not in in_place
             ]
@@ -60,13 +61,12 @@ class Undo:
             OSError: Something cannot be put back; it is as the stage has left it.
         """
         done = []
-        for path, old, state in self._old.pop(address, []):
-            if _state(path) == state:
-                if old:
-                    move(old, path)
-                else:
-                    remove(path)
-                done.append(path)
+        for tree, path, old, state in self._old.pop(address, []):
+            whole = os.path.join(tree, path)
+            if _state(whole) == state and (old or os.path.lexists(whole)):
+                with beneath(tree, path, make=bool(old)) as target:
+                    move(old, target) if old else remove(target)
+                done.append(whole)
         return done
 
 

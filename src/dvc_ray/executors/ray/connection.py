@@ -8,22 +8,20 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from dvc_ray.command.surroundings import in_the_way, lift_limits
 from dvc_ray.errors import IN_CAUSE, ClusterError
+from dvc_ray.executors.ray.closed import close_to_others, has_token, use_token
 from dvc_ray.executors.ray.starting import (
     check_loopback,
     forget_ray,
-    has_token,
     local_cpus,
     patience,
     probe,
     start_janitor,
     take_back_sigterm,
-    use_token,
     vital_processes,
 )
 from dvc_ray.executors.ray.turn import Turn
@@ -60,7 +58,7 @@ class Connection:
         """Whether this process is, or was about to be, a driver of Ray by our doing."""
         self._turn = Turn()
         self._answers = False
-        self._put_back: Callable[[], None] = lambda: None
+        self._put_back = contextlib.ExitStack()
 
     def begin(self, jobs: int) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages.
@@ -150,7 +148,7 @@ class Connection:
                 ray.shutdown()
         if self._janitor is not None:
             self._janitor.communicate()
-        self._put_back()
+        self._put_back.close()
 
     def _start_in_turn(self) -> None:
         check_loopback()
@@ -168,16 +166,18 @@ class Connection:
     def _start(self) -> None:
         import ray
 
-        # Socket paths may have 107 bytes: the directory must be short.
+        # Socket paths may have 107 bytes: the directory must be short. In its own Ray lets all users write, where
+        # it keeps code that workers unpack: nobody else may enter the one around it.
         directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
         self._janitor = start_janitor(directory)
-        self._put_back = lift_limits()
+        self._put_back.callback(lift_limits())
+        self._put_back.callback(close_to_others())
         self._has_driver = True
         ray.init(
             address="local",
             num_cpus=local_cpus(self._jobs),
             include_dashboard=False,
-            _temp_dir=directory,
+            _temp_dir=os.path.join(directory, "ray"),
             _system_config={
                 "worker_niceness": 0,
                 # Ray starts as many workers at a time as there are cores, and each mostly waits: all at once.

@@ -12,19 +12,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
-from typing import Final
 
 from dvc_ray import env
 from dvc_ray.command import surroundings
 from dvc_ray.executors import fit, versions
+from dvc_ray.executors.ray import closed
 from dvc_ray.live.away import Attempt, forget
 from dvc_ray.paths import NODE_DIR
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Elsewhere, Pack, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
-
-_AUTH_VARIABLES: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-"""What a stage's own Ray driver needs besides the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
     nested = {env.RAY_ADDRESS: context.gcs_address}
-    nested |= {name: os.environ[name] for name in _AUTH_VARIABLES if name in os.environ}
+    nested |= {name: os.environ[name] for name in closed.VARIABLES if name in os.environ}
     if task.elsewhere is not None:
         nested[env.ATTEMPT] = _attempt(task, task.elsewhere, node).write()
     thread = threading.Thread(target=_run_in_thread, args=(task, packs, events, stop, nested), name="stage")

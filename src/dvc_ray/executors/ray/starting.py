@@ -21,7 +21,6 @@ _RAYLET_PATIENCE: Final = 150.0
 """Seconds that a raylet which is alive may take to report."""
 _RAYLET_EVERY: Final = 0.1
 """Seconds between questions whether it has."""
-_AUTH_MODE: Final = "RAY_AUTH_MODE"
 _BOUNDS: Final = {
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_gcs_server_port_wait_time_s": "150",
@@ -143,32 +142,6 @@ def check_loopback() -> None:
                 f"its processes cannot reach each other over 127.0.0.1 ({error}); is the loopback interface up?"
                 " `ip link set lo up`"
             ) from error
-
-
-def use_token() -> bool:
-    """Show the user's token to a cluster from now on, if there is one and nobody has said whether to.
-
-    Ray does so by itself only for a cluster that it finds on this machine, not for one that is joined by its address
-    (``ray.init``, 2.60.0). Not to be done unasked: a driver with a token does not hear workers that have none.
-
-    Returns:
-        Whether it is shown now, and was not before.
-    """
-    if _AUTH_MODE in os.environ or not has_token():
-        return False
-    from ray._raylet import Config  # type: ignore[attr-defined]
-
-    os.environ[_AUTH_MODE] = "token"
-    Config.initialize("")  # it has been read before
-    return True
-
-
-def has_token() -> bool:
-    """Whether there is one where Ray looks (``ray._private.authentication``, 2.60.0)."""
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
-    return Path(path).expanduser().is_file()
 
 
 def local_cpus(jobs: int) -> int:
