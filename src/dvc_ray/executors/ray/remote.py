@@ -108,7 +108,13 @@ def _beside_ray() -> str:
     """A folder of the node that a container has, too: of all that is the node's, Ray gives it its own only."""
     from ray._private import worker  # ray.get_runtime_context().get_temp_dir() is not there in 2.54
 
-    return os.path.join(worker.global_worker.node.get_temp_dir_path(), "dvc-ray")
+    found = os.path.join(worker.global_worker.node.get_temp_dir_path(), f"dvc-ray-{os.geteuid()}")
+    os.makedirs(found, mode=0o700, exist_ok=True)
+    if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write beside it
+        raise PermissionError(
+            f"'{found}' on {socket.gethostname()} belongs to somebody else: remove it, or name another in {NODE_DIR}"
+        )
+    return found
 
 
 def _refused(task: StageTask, text: str) -> StageResult:
