@@ -46,6 +46,12 @@ def listens(process: psutil.Process) -> set[str]:
     return set()
 
 
+def as_nobody(command: str) -> str:
+    """What another user of the machine is told."""
+    who = ("--reuid=65534", "--regid=65534", "--clear-groups")
+    return subprocess.run(["setpriv", *who, "bash", "-c", command], capture_output=True, text=True, check=False).stderr
+
+
 def test_only_its_user_gets_in(project: Make, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, go = tmp_path / "home", tmp_path / "go"
     wait = f"while [ ! -e {go} ]; do sleep 0.1; done"
@@ -64,7 +70,12 @@ def test_only_its_user_gets_in(project: Make, start: Start, tmp_path: Path, monk
         assert "InvalidAuthToken" in refused.stderr
     assert not (home / ".ray").exists()  # where Ray would put one for all to read
 
-    assert [stat.S_IMODE(path.parent.stat().st_mode) for path in set(run.ray_dirs())] == [0o700]
+    (directory,) = {path.parent for path in run.ray_dirs()}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    if os.geteuid() == 0:  # who can be somebody else
+        for path in ("", "ray", "ray/session_latest/sockets"):
+            assert "Permission denied" in as_nobody(f"touch {directory}/{path}/planted")
+            assert "Permission denied" in as_nobody(f"ls {directory}/{path}")
     found = {place for each in (psutil.Process(run.process.pid), *run.family) for place in listens(each)}
     assert found
     assert found <= LOOPBACK
