@@ -26,6 +26,7 @@ class Meanwhile:
         self._moment = moment
         self._command = command
         self._root = os.getcwd()
+        self._environ = dict(os.environ)
         self._busy = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -38,7 +39,14 @@ class Meanwhile:
         self.count += 1
         if self.count == self._moment:
             self._busy = True
-            done = subprocess.run(["bash", "-c", self._command], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["bash", "-c", self._command],
+                cwd=self._root,  # a stage may be under way in this process, in its workspace
+                env=self._environ,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             say(f"COMMAND {done.returncode} {done.stdout}{done.stderr}")
             self._busy = False
 

@@ -8,12 +8,16 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from dvc_ray.driver.results import NotMerged, Results
+from dvc_ray.values.task import StageResult, StageTask
 from tests import stock
+from tests.conftest import Locally
 
 TEXT = """
 stages:
@@ -119,3 +123,28 @@ def test_at_any_moment(
         assert any(f"'{name}'" in done.said for name in ("make", "train", "other", "end")), (moment, done)
     again = run(root, 0, "")  # and what is left is no obstacle
     assert again.code == 0 or "already tracked" in again.said, (moment, done, again)
+
+
+@pytest.mark.parametrize("links", ["copy", "hardlink"])
+def test_garbage_is_collected_before_a_stage_is_in_dvc_lock(
+    template: Path,
+    expected: dict[str, str],
+    tmp_path: Path,
+    locally: Locally,
+    monkeypatch: pytest.MonkeyPatch,
+    links: str,
+) -> None:
+    """The cache has its outs by then, and nothing that DVC knows of names them."""
+    root = shutil.copytree(template, tmp_path / "project")
+    assert stock.dvc(root, "config", "cache.type", links) == 0
+    merge = Results.merge
+
+    def collected(results: Results, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, NotMerged]:
+        stock.sh(root, DOES["gc"])
+        return merge(results, done)
+
+    monkeypatch.setattr(Results, "merge", collected)
+    assert not locally(root).failed
+    assert left(root) == expected
+    assert stock.status(root) == {}
+    assert not not_in_cache(root)

@@ -84,6 +84,7 @@ class Record:
         self._fill(stage, merge.entry)
         tasks.carry_home(self._repo, merge.task)
         if merge.task.commit:
+            _commit_again(stage)
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
         stage.ignore_outs()
 
@@ -133,3 +134,13 @@ class Record:
         elif not isinstance(self._repo.scm, NoSCM):
             return tuple(sorted(context.files_to_track))
         return ()
+
+
+def _commit_again(stage: Any) -> None:
+    """Put outs into the cache that have gone from it: `dvc gc` knows only those that dvc.lock names already.
+
+    With a folder's files its list goes, too, so no more is to be looked for than one object of each out.
+    """
+    for out in stage.outs:
+        if out.use_cache and out.hash_info and not out.cache.exists(out.hash_info.value):
+            out.commit()
