@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -355,7 +355,7 @@ class _Setting:
     listen: Listener
     confirm: Confirm
     executor: Executor | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     surroundings: Surroundings
     alone: bool = True
 

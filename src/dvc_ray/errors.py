@@ -18,12 +18,15 @@
      └─ LiveError              255  wrong use of the functions for training code
 
 The codes are DVC's own (``dvc.cli``, 3.67.1). Arguments are kept as given and formatted in ``__str__``: an exception
-that formats in ``__init__`` does not survive pickling, and these cross processes.
+that formats in ``__init__`` does not survive pickling, and these cross processes. But for URLs: what is said of one is
+said without its password, wherever the error ends up.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
+
+from dvc_ray.redact import public
 
 __all__ = [
     "BadArgumentError",
@@ -60,7 +63,7 @@ class DvcRayError(Exception):
     exit_code: ClassVar[int] = 255
 
     def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what, hint)
+        super().__init__(public(what), public(hint))
 
     @property
     def what(self) -> str:

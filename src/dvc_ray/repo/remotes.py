@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError, UnsupportedError
+from dvc_ray.redact import public
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.patience import PATIENT, Patience
@@ -96,7 +97,7 @@ class DvcObjects:
     @property
     def url(self) -> str:
         """What the user knows the store by."""
-        return self._remote.url
+        return public(self._remote.url)
 
     def put(self, key: str, path: str, size: int) -> None:  # noqa: ARG002  the protocol gives it
         """Store a file."""

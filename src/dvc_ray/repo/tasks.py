@@ -36,7 +36,7 @@ class Request:
     workspace: str
     log: str
     kept: str
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     """The caller's environment, with what the run adds."""
     settings: StageSettings
     options: RunOptions

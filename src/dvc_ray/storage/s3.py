@@ -15,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
+from dvc_ray.redact import public
 from dvc_ray.storage.access import opened
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.words import explained
@@ -108,7 +109,7 @@ class S3:
     @property
     def url(self) -> str:
         """What the user knows the store by."""
-        return self._remote.url
+        return public(self._remote.url)
 
     def put(self, key: str, path: str, size: int) -> None:
         """Store a file; the server checks its SHA-256, which is part of the signature."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from dvc_ray.redact import public
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
@@ -43,13 +45,13 @@ class StageSettings:
     """Names of which each is held by one stage at a time."""
     pull: bool | None = None
     """Whether outs come home; on one machine they always do."""
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Added to the environment of the command."""
     include: tuple[str, ...] = ()
     """Files and folders the command reads but does not declare; relative to the stage's working directory."""
     bare_workspace: bool | None = None
     """Whether the command sees nothing but code and what the stage declares; None: as the run has it."""
-    runtime_env: dict[str, Any] | None = None
+    runtime_env: dict[str, Any] | None = field(default=None, repr=False)
     """Handed to Ray as it is."""
     retries: Retries = field(default_factory=Retries)
     timeout: float | None = None
@@ -104,6 +106,10 @@ class Status:
     reasons: tuple[str, ...] = ()
     judged: bool = True
     """False: it cannot be said in the workspace as it is; ``reasons`` say why."""
+
+    def __post_init__(self) -> None:
+        """A reason may name an import by its URL, which may have a password."""
+        object.__setattr__(self, "reasons", tuple(map(public, self.reasons)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import json
 from typing import Any, Final
 
 from dvc_ray.errors import DvcRayError
+from dvc_ray.redact import public
 from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.stage import Plan, Step
 
@@ -89,7 +90,7 @@ def _step(step: Step) -> dict[str, Any]:
         "reasons": list(step.reasons),
         "wave": step.wave,
         "kind": step.spec.kind.value,
-        "cmd": list(step.spec.cmd),
+        "cmd": list(map(public, step.spec.cmd)),
         "upstream": list(step.spec.upstream),
         "untracked": list(step.spec.untracked),
         "resources": {
