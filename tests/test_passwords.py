@@ -99,3 +99,43 @@ def test_files_that_are_called_like_secrets(path: str) -> None:
 @pytest.mark.parametrize("path", [".env.example", "id_rsa.pub", "credentials.py", "keys.csv", "env/x", "token.txt"])
 def test_files_that_are_not(path: str) -> None:
     assert not redact.named_file(path)
+
+
+KEY = "-----BEGIN KEY-----\nabcdefgh12345678\nxy\n-----END KEY-----\n"
+OUTPUT = f"a tok-123-en b\ntok-123tok-123-en\n{KEY}and abcdefgh12345678, {KEY!r}, n123-entail {KEY.strip()}"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 1000])
+def test_secrets_are_masked_wherever_an_output_is_split(size: int) -> None:
+    mask = redact.Mask.of(["tok-123-en", KEY, "123-entail", "no"])
+    masked = redact.Masked(mask)
+    data = OUTPUT.encode()
+    pieces = [masked.take(data[at : at + size]) for at in range(0, len(data), size)]
+    found = b"".join([*pieces, masked.end()]).decode()
+    assert found == mask.text(OUTPUT)
+    assert found == "a *** b\ntok-123***\n***\nand ***, ***\\n', n*** ***".replace("***\\n'", "'***\\n'")
+
+
+def test_secrets_that_overlap_are_masked_both() -> None:
+    mask = redact.Mask.of(["xabc", "bcdef"])
+    for split in range(7):
+        masked = redact.Masked(mask)
+        assert masked.take(b"xabcdef"[:split]) + masked.take(b"xabcdef"[split:]) + masked.end() == b"***"
+
+
+def test_nothing_is_held_back_that_is_no_beginning_of_a_secret() -> None:
+    masked = redact.Masked(redact.Mask.of(["token"]))
+    assert masked.take(b"epoch 1: loss 0.1 to") == b"epoch 1: loss 0.1 "
+    assert masked.take(b" go") == b"to go"
+
+
+def test_an_output_that_is_nothing_but_a_secret_is_not_kept_in_memory() -> None:
+    masked = redact.Masked(redact.Mask.of(["aaaa"]))
+    for _ in range(40):
+        masked.take(b"a" * 4096)
+    assert len(masked._held) < 1 << 17
+
+
+def test_what_is_too_short_is_not_masked() -> None:
+    assert not redact.Mask.of(["no", "1", ""])
+    assert "secret" not in repr(redact.Mask.of(["secret"]))

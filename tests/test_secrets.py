@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dvc_ray import config
+from dvc_ray.cli.output import events as events_json
 from dvc_ray.command import Command
 from dvc_ray.errors import DvcRayError
 from dvc_ray.live.away import Attempt
@@ -14,7 +17,8 @@ from dvc_ray.repo import Request
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Elsewhere, Remote, StageTask
-from tests.conftest import Apart, Cli
+from tests.conftest import Apart, Cli, Locally
+from tests.seaweed import Server
 from tests.test_run import Make, one
 
 CANARY = "canary-7d2a90"
@@ -76,7 +80,15 @@ def test_no_value_shows_what_it_carries() -> None:
     settings = StageSettings(env=pairs, runtime_env={"env_vars": names})
     options = RunOptions(runtime_env={"env_vars": names})
     elsewhere = Elsewhere(remotes=(remote,), deps=(), store_env=pairs, store_credentials=CANARY, signing_key=CANARY)
-    place = {"tree": "/", "home": "/", "workspace": "/", "log": "", "kept": "", "state_dir": "", "prefix": ""}
+    place: dict[str, Any] = {
+        "tree": "/",
+        "home": "/",
+        "workspace": "/",
+        "log": "",
+        "kept": "",
+        "state_dir": "",
+        "prefix": "",
+    }
     task = StageTask(
         **place,
         run_id="1",
@@ -96,8 +108,9 @@ def test_no_value_shows_what_it_carries() -> None:
         env=pairs,
         elsewhere=elsewhere,
     )
+    texts: dict[str, Any] = dict.fromkeys(("run_id", "workspace", "log", "kept", "git"), "")
     request = Request(
-        **{name: "" for name in ("run_id", "workspace", "log", "kept", "git")},
+        **texts,
         attempt=1,
         env=names,
         settings=settings,
@@ -117,3 +130,62 @@ def test_no_value_shows_what_it_carries() -> None:
     command = Command(argv=["true"], cwd="/", env=names, log="")
     for value in (task, request, attempt, command, config.Config(runtime_env={"env_vars": names})):
         assert CANARY not in repr(value)
+
+
+SAYS = """
+stages:
+  one:
+    cmd: >-
+      printf '%s' "$TOKEN" | cut -c1-9; printf '%s\\n' "$KEY"; echo "said $TOKEN $PLAIN" >&2;
+      python -c "import os, json; print(json.dumps(os.environ['KEY']))"; printf '%s' "$TOKEN" > out.txt; exit 3
+    outs: [out.txt: {cache: false}]
+"""
+KEY = '-----BEGIN KEY-----\n"canary-of-the-key"\n-----END KEY-----'
+
+
+def declared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / ".dvc/ray.toml").write_text('secrets = ["TOKEN", "KEY"]\n')
+    for name, text in {"TOKEN": CANARY, "KEY": KEY, "PLAIN": "plain"}.items():
+        monkeypatch.setenv(name, text)
+
+
+def test_values_of_secrets_are_in_no_output(project: Make, locally: Locally, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project({"dvc.yaml": SAYS})
+    declared(root, monkeypatch)
+    (failed,) = locally(root).failed
+    assert failed.tail[0] == CANARY[:9], "only the whole is a secret"
+    assert "said *** plain" in failed.tail
+    events = "\n".join(map(events_json.dumps, locally.events))
+    log = next((root / ".dvc/tmp/ray/runs").glob("*/logs/one.1.log")).read_text()
+    for text in (log, events, repr(locally.events), failed.error):
+        assert CANARY not in text
+        assert "canary-of-the-key" not in text
+    assert (root / "out.txt").read_text() == CANARY, "files are the command's own"
+    assert not left(root)
+
+
+def test_nor_in_what_the_remote_keeps(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path], s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = cloud(project({"dvc.yaml": SAYS}), "masked")
+    declared(root, monkeypatch)
+    for name in ("forget_results", "nothing_in_remote"):
+        monkeypatch.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+    (failed,) = apart(root).failed
+    assert "said *** plain" in failed.tail
+    kept = ours(s3, root)
+    assert any(b"said *** plain" in data for data in kept.values())
+    assert [key for key in kept if "/results/" in key]
+    for data in kept.values():
+        assert CANARY.encode() not in data
+        assert b"canary-of-the-key" not in data
+    assert not left(root)
+
+
+def ours(s3: Server, root: Path) -> dict[str, bytes]:
+    """What lies under .dvc-ray/ in the remote of a project, but for the results' own files."""
+    url = next(line.split()[-1] for line in (root / ".dvc/config").read_text().splitlines() if "s3://" in line)
+    client, prefix = s3.client(), url.removeprefix("s3://bucket/") + "/.dvc-ray/"
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
+    keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+    return {key.removeprefix(prefix): client.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}

@@ -48,9 +48,10 @@ class Mask:
         """Where the part of some data begins that may be a secret which goes on in the next."""
         hold = len(data)
         for form in self.forms:
-            least = max(0, len(data) - len(form) + 1)
-            start = next((at for at in range(least, len(data)) if form.startswith(data[at:])), len(data))
-            hold = min(hold, start)
+            at = data.find(form[:1], max(0, len(data) - len(form) + 1))
+            while 0 <= at < hold and not form.startswith(data[at:]):
+                at = data.find(form[:1], at + 1)
+            hold = min(hold, at) if at >= 0 else hold
         return hold
 
     def spans(self, data: bytes) -> list[tuple[int, int]]:

@@ -222,7 +222,6 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
             cache_size=options.node_cache_size,
             store_env=tuple(variables(data.remote(data.default)).items()),
             store_credentials=credentials(data.remote(data.default)),
-            secrets=options.secrets,
             signing_key=key,
             pushes=tuple(pushes.items()),
             bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),

@@ -87,8 +87,6 @@ class Elsewhere:
     """Variables with which other clients than ours find the default remote, where the node has none of its own."""
     store_credentials: str = field(default="", repr=False)
     """Keys for it, as a file of credentials."""
-    secrets: tuple[str, ...] = ()
-    """Names of variables of the task's environment that may be shown nowhere."""
     signing_key: str = field(default="", repr=False)
     """Of the run: what is kept in the remote for it is signed with it."""
 
@@ -138,6 +136,8 @@ class StageTask:
     """Where DVC keeps the hashes it has computed for the user's tree."""
     env: tuple[tuple[str, str], ...] = field(repr=False)
     """The environment of the command, before DVC adds its own."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables of it that may be shown nowhere: their values are masked in what the command prints."""
     env_from_ray: tuple[str, ...] = ()
     """Variables taken from the worker's environment, where Ray sets what the stage declared."""
     workspace: str
