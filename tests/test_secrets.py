@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ from dvc_ray import config
 from dvc_ray.cli.output import events as events_json
 from dvc_ray.command import Command
 from dvc_ray.errors import DvcRayError
+from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.live.away import Attempt
+from dvc_ray.redact import named
 from dvc_ray.repo import Request
+from dvc_ray.repo.given_config import without_secrets
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Elsewhere, Remote, StageTask
+from tests import stock
 from tests.conftest import Apart, Cli, Locally
 from tests.seaweed import Server
+from tests.test_features import twin
 from tests.test_run import Make, one
 
 CANARY = "canary-7d2a90"
@@ -189,3 +195,182 @@ def ours(s3: Server, root: Path) -> dict[str, bytes]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
     return {key.removeprefix(prefix): client.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}
+
+
+SETTINGS = f"""# of the project
+[core]
+    remote = r
+['remote "r"']
+    url = https://me:{CANARY}@example.com/x
+    password = {CANARY}-of-r  # mine
+['remote "s3"']
+\turl = s3://bucket/x
+\tsecret_access_key={CANARY}
+    access_key_id = {CANARY}
+    region = eu-west-1
+    credentialpath = /home/me/keys
+[studio]
+    token = '''{CANARY}
+{CANARY}'''
+    url = https://studio.example.com
+['machine "m"']
+    cloud = aws
+    startup_script = {CANARY}
+[db "d"]
+    password = {CANARY}
+"""
+SHOWN = """# of the project
+[core]
+    remote = r
+['remote "r"']
+    url = https://example.com/x
+['remote "s3"']
+\turl = s3://bucket/x
+    region = eu-west-1
+    credentialpath = /home/me/keys
+[studio]
+    url = https://studio.example.com
+['machine "m"']
+[db "d"]
+"""
+
+
+def test_settings_without_secrets_are_as_long_and_otherwise_the_same() -> None:
+    found = without_secrets(SETTINGS.encode())
+    assert len(found) == len(SETTINGS)
+    lines = [line.rstrip() for line in found.decode().splitlines()]
+    note = "# withheld by dvc-ray"
+    assert [line for line in lines if line and not note.startswith(line)] == [
+        line for line in SHOWN.splitlines() if line != "#"
+    ]
+    assert without_secrets(found) == found
+    plain = b"[core]\r\n  remote = r\n['remote \"r\"']\nurl = ssh://me@example.com/x, y"
+    assert without_secrets(plain) == plain
+    assert without_secrets(b"[core\nx = \xff") == b""
+
+
+def test_all_options_of_a_remote_that_are_secret_are_withheld() -> None:
+    """Of the DVC that is installed: a new one is looked at here."""
+    from dvc.config_schema import REMOTE_SCHEMAS
+
+    options = {str(option) for schema in REMOTE_SCHEMAS.values() for option in schema if isinstance(option, str)}
+    odd = {option for option in options if named(option) or any(word in option for word in ("key", "auth", "cred"))}
+    assert {option for option in odd if named(option)} == {
+        *("access_key_id", "account_key", "bearer_token_command", "client_secret", "connection_string"),
+        *("custom_auth_header", "gdrive_client_secret", "oss_key_id", "oss_key_secret", "passphrase", "password"),
+        *("sas_token", "secret_access_key", "session_token", "sse_customer_key", "token"),
+    }
+    assert {option for option in odd if not named(option)} == {
+        *("auth", "credentialpath", "exclude_environment_credential", "exclude_managed_identity_credential"),
+        *("exclude_shared_token_cache_credential", "exclude_visual_studio_code_credential", "gss_auth", "key_path"),
+        *("gdrive_user_credentials_file", "keyfile", "sse_kms_key_id"),
+    }
+
+
+def with_settings(root: Path) -> Path:
+    """A tracked .dvc/config with secrets, older than Git's index."""
+    config = root / ".dvc/config"
+    secret = SETTINGS.replace("[core]\n    remote = r\n", "").replace('[db "d"]\n', "['db \"d\"']\n")
+    config.write_text(config.read_text() + secret.replace("    cloud = aws\n", ""))
+    stock.sh(root, "touch -d 2020-01-01 .dvc/config && git add -A && git commit -qm settings && git status")
+    return config
+
+
+LOOKS = (
+    "cat .dvc/config > out.txt; git status --porcelain >> out.txt; dvc remote list >> out.txt;"
+    " dvc remote add -q -f mine /nowhere"
+)
+
+
+def test_secrets_of_the_project_s_settings_are_in_no_workspace(project: Make, locally: Locally) -> None:
+    root = project({"dvc.yaml": one(LOOKS), "in.txt": ""})
+    config = with_settings(root)
+    before = config.read_text()
+    assert not locally(root).failed
+    seen = (root / "out.txt").read_text()
+    assert CANARY not in seen
+    assert "M .dvc/config" not in seen, "for Git it is as it was"
+    assert re.search(r"^s3\s+s3://bucket/x$", seen, re.MULTILINE), "DVC's command line works"
+    assert config.read_text() == before, "what a stage writes there does not come home, and is named"
+    assert ".dvc/config" in locally.warnings
+
+
+def test_nor_on_another_machine(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    root = cloud(project({"dvc.yaml": one(LOOKS), "in.txt": ""}), "settings")
+    config = with_settings(root)
+    before = config.read_text()
+    result = apart(root)
+    assert not result.failed, result.failed
+    stock.sh(root, "dvc pull -q")
+    assert CANARY not in (root / "out.txt").read_text()
+    assert "M .dvc/config" not in (root / "out.txt").read_text()
+    assert not [path for path in (tmp_path / "node").rglob("*") if path.is_file() and CANARY in _text(path)]
+    assert config.read_text() == before
+
+
+def test_nor_when_git_sends_what_differs(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    root = cloud(project({"dvc.yaml": one("git log --oneline > out.txt"), "in.txt": ""}), "settings")
+    config = with_settings(root)
+    config.write_text(config.read_text() + "\n# edited\n")
+    (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text() + "\n# edited, too\n")
+    result = apart(root)
+    assert not result.failed, result.failed
+    stock.sh(root, "dvc pull -q")
+    assert "settings" in (root / "out.txt").read_text()
+    packs = list((tmp_path / "node").rglob("*.pack"))
+    assert packs
+    indexes = [stock.sh(root, f"git show-index < '{pack.with_suffix('.idx')}'") for pack in packs]
+    names = {line.split()[1] for text in indexes for line in text.splitlines()}
+    kinds = {name: stock.sh(root, f"git cat-file -t {name}").strip() for name in names}
+    blobs = [stock.sh(root, f"git cat-file -p {name}") for name, kind in kinds.items() if kind == "blob"]
+    assert any("stages:" in blob for blob in blobs), "other contents go"
+    assert not any(CANARY in blob for blob in blobs)
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("latin-1")
+
+
+@pytest.mark.parametrize("how", ["dep", "include"])
+def test_settings_that_are_named_are_given_whole_and_hash_as_stock(
+    project: Make, locally: Locally, apart: Apart, cloud: Callable[[Path, str], Path], how: str
+) -> None:
+    command = "grep -c canary .dvc/config > out.txt"
+    text = one(command).replace("in.txt", ".dvc/config") if how == "dep" else one(command, "{include: [.dvc/config]}")
+    other = "\n  other: {cmd: grep -c canary .dvc/config > other.txt || true, deps: [in.txt], outs: [other.txt]}\n"
+    root = project({"dvc.yaml": text + other, "in.txt": ""})
+    with_settings(cloud(root, how))
+    copy = twin(root)
+    assert not locally(root).failed
+    assert (root / "out.txt").read_text() != "0\n"
+    assert (root / "other.txt").read_text() == "0\n"
+    assert stock.status(root) == {}, "stock DVC finds the hash that it finds itself"
+    assert not apart(copy).failed
+    stock.sh(copy, "dvc pull -q")
+    assert (copy / "out.txt").read_text() == (root / "out.txt").read_text()
+    assert (copy / "other.txt").read_text() == "0\n"
+    assert (copy / "dvc.lock").read_text() == (root / "dvc.lock").read_text()
+
+
+def test_a_folder_of_dvc_s_own_that_is_named_goes_to_no_machine_whole(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path]
+) -> None:
+    root = cloud(project({"dvc.yaml": one("ls -A .dvc > out.txt", "{include: [.dvc]}"), "in.txt": ""}), "whole")
+    local = root / ".dvc/config.local"
+    local.write_text(local.read_text() + f"# {CANARY}\n")
+    (root / ".dvc/tmp/mine").write_text(CANARY)
+    (root / ".dvc/ray.local.toml").write_text(f"# {CANARY}\n")
+    sent: list[str] = []
+
+    class Watched(LocalExecutor):
+        def submit(self, task, settings, packs=()):
+            sent.extend(file.path for pack in packs for file in pack.files if CANARY.encode() in file.data)
+            super().submit(task, settings, packs)
+
+    apart.executor = Watched(apart=True)
+    assert not apart(root).failed
+    assert sent == []
