@@ -93,7 +93,8 @@ def materialise(
             put(file)
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
     reuse.record(str(root), [path for path in task.code if not given_config.is_config(path)])
-    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root), unstamped(task))), shared=shared)
+    made = dict(stamps(str(root), unstamped(task))) | settings_stamp(task)
+    return Materialised(root=str(root), given=given, stamps=made, shared=shared)
 
 
 def _put_git(task: StageTask, root: Path, shared: Mapping[str, Identity]) -> None:
@@ -126,6 +127,17 @@ def stamps(root: str, but: Collection[str], base: str = "") -> Iterator[tuple[st
                 yield from stamps(root, but, path + "/")
         elif entry.name != ".git":
             yield path, stamp(entry.path)
+
+
+def settings_stamp(task: StageTask) -> dict[str, Stamp]:
+    """Stamp the project's settings, if there are any: of DVC's own, the file that a command may write to for the user.
+
+    They do not come home (`gate`), which is told.
+    """
+    path = os.path.normpath(os.path.join(task.project, ".dvc", "config"))
+    with contextlib.suppress(FileNotFoundError):
+        return {path: stamp(os.path.join(task.workspace, path))}
+    return {}
 
 
 def unstamped(task: StageTask) -> Collection[str]:
