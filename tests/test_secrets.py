@@ -18,7 +18,7 @@ from dvc_ray.live.away import Attempt
 from dvc_ray.redact import named
 from dvc_ray.repo import Request
 from dvc_ray.repo.given_config import without_secrets
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Elsewhere, Remote, StageTask
 from tests import stock
@@ -374,3 +374,49 @@ def test_a_folder_of_dvc_s_own_that_is_named_goes_to_no_machine_whole(
     apart.executor = Watched(apart=True)
     assert not apart(root).failed
     assert sent == []
+
+
+READS = """
+stages:
+  one: {cmd: ls -A . sub > out.txt, deps: [in.txt], outs: [out.txt]}
+  two: {cmd: cat .env > two.txt, deps: [in.txt], outs: [two.txt], meta: {ray: {include: [.env]}}}
+"""
+
+
+def test_untracked_files_that_are_called_like_secrets_stay(
+    project: Make, apart: Apart, locally: Locally, cloud: Callable[[Path, str], Path]
+) -> None:
+    root = cloud(project({"dvc.yaml": READS, "in.txt": "", "sub/tracked.pem": ""}), "untracked")
+    for path in (".env", "deploy.pem", "sub/.netrc", "new.py", ".env.example"):
+        (root / path).write_text(f"{path}\n")
+    result = apart(root)
+    assert not result.failed, result.failed
+    stock.sh(root, "dvc pull -q")
+    assert (root / "two.txt").read_text() == ".env\n"
+    seen = (root / "out.txt").read_text().split()
+    assert {"tracked.pem", "new.py", ".env.example"} <= {*seen}
+    assert not {".env", "deploy.pem", ".netrc"} & {*seen}
+    assert "'deploy.pem', 'sub/.netrc' stay here" in apart.text
+    assert "include: [deploy.pem]" in apart.text
+    assert "go to the machines that stages run on, as code: '.env.example', 'new.py'" in apart.text
+    (root / "in.txt").write_text("again\n")
+    assert not apart(root).failed
+    assert "stay here" in apart.text
+    assert "as code" not in apart.text, "once a project"
+    (root / "in.txt").write_text("here\n")
+    assert not locally(root).failed
+    assert {".env", "deploy.pem", ".netrc"} <= {*(root / "out.txt").read_text().split()}, "on one machine all is there"
+
+
+def test_an_experiment_sends_no_secrets_either(project: Make, apart: Apart, cloud: Callable[[Path, str], Path]) -> None:
+    text = READS.replace(
+        "deps: [in.txt], outs: [out.txt]", "deps: [in.txt], params: [p], outs: [out.txt: {cache: false}]"
+    )
+    root = cloud(project({"dvc.yaml": text, "in.txt": "", "params.yaml": "p: 1\n", "sub/x": ""}), "exp")
+    stock.sh(root, "git add -A && git commit -qm remote")
+    for path in (".env", "deploy.pem"):
+        (root / path).write_text(f"{path}\n")
+    result, saved = apart.exp_run(root, Experiment(params=("p=2",)))
+    assert saved, result.failed
+    assert "deploy.pem" not in (root / "out.txt").read_text()
+    assert "'deploy.pem' stay here" in apart.text

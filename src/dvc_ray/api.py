@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dvc_ray import config, plan
 from dvc_ray.errors import ProjectError, RunInterruptedError
 from dvc_ray.journal import dead_work, left_in_remote, open_run
-from dvc_ray.paths import locations
+from dvc_ray.paths import locations, told
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
@@ -231,7 +231,7 @@ def _plan(
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
             project.check_data(commands, [step.spec.address for step in steps])
             if commands:
-                chosen = replace(chosen, unseen=project.unseen(commands))
+                chosen = replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
     return chosen, taken
 
 
@@ -384,6 +384,9 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             listen(Planned(run_id=run_id, plan=chosen))
             if chosen.unseen:
                 listen(Notice(text=plan.say_unseen(chosen.unseen)))
+            if chosen.untracked and not (known := told(setting.dvc_dir)).exists():
+                listen(Notice(text=plan.say_untracked(chosen.untracked)))
+                known.touch()
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))

@@ -1,6 +1,7 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data, a preference for the next run
+<project>/.dvc/tmp/ray/told-of-untracked  a run on a cluster has said what goes there; once a project
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            owned by the driver: tells a live run from a dead one
     logs/<stage>.<attempt>.log
@@ -48,6 +49,11 @@ def runs_dir(dvc_dir: str) -> Path:
 def locations(dvc_dir: str) -> Path:
     """File that remembers which nodes of a cluster have which data of a project."""
     return Path(dvc_dir, "tmp", "ray", "locations.json")
+
+
+def told(dvc_dir: str) -> Path:
+    """File that says that the user knows by now that files which Git does not track go to other machines."""
+    return Path(dvc_dir, "tmp", "ray", "told-of-untracked")
 
 
 def node_folder(environ: Mapping[str, str]) -> Path:

@@ -127,12 +127,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """An ignored file or folder of the user's tree that machines which share no disk with it do not have."""
+    """An ignored file or folder of the user's tree, or a secret: machines that share no disk with it do not have it."""
 
     path: str
     """Relative to the tree."""
     is_environment: bool = False
     """Whether it is one of Python, conda or node."""
+    is_secret: bool = False
+    """Whether Git would track it, and it is called like a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,8 @@ class Plan:
     steps: tuple[Step, ...]
     unseen: tuple[Unseen, ...] = ()
     """What commands may miss where they run; none if that is here."""
+    untracked: tuple[str, ...] = ()
+    """Code that goes there though Git does not track it."""
 
     @property
     def nothing_to_do(self) -> bool:

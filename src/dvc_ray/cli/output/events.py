@@ -30,8 +30,11 @@ def error(what: DvcRayError, hint: str) -> str:
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
     """A plan as JSON values."""
-    unseen = [{"path": found.path, "environment": found.is_environment} for found in plan.unseen]
-    return {"stages": [_step(step) for step in plan.steps], **({"unseen": unseen} if unseen else {})}
+    unseen = [
+        {"path": found.path, "environment": found.is_environment, "secret": found.is_secret} for found in plan.unseen
+    ]
+    more = {"unseen": unseen, "untracked": list(plan.untracked)}
+    return {"stages": [_step(step) for step in plan.steps], **{name: found for name, found in more.items() if found}}
 
 
 def _name(event: RunEvent) -> str:

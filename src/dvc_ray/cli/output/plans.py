@@ -27,6 +27,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
         print(text)
     if plan.unseen:
         print(planning.say_unseen(plan.unseen))
+    if plan.untracked:
+        print(planning.say_untracked(plan.untracked))
     skipped = [step.spec.address for step in plan.steps if step.action is Action.SKIP]
     if skipped:
         print(f"Unchanged: {', '.join(skipped)}")
