@@ -396,12 +396,12 @@ def test_untracked_files_that_are_called_like_secrets_stay(
     seen = (root / "out.txt").read_text().split()
     assert {"tracked.pem", "new.py", ".env.example"} <= {*seen}
     assert not {".env", "deploy.pem", ".netrc"} & {*seen}
-    assert "'deploy.pem', 'sub/.netrc' stay here" in apart.text
+    assert "called like secrets: 'deploy.pem', 'sub/.netrc'." in apart.text
     assert "include: [deploy.pem]" in apart.text
     assert "go to the machines that stages run on, as code: '.env.example', 'new.py'" in apart.text
     (root / "in.txt").write_text("again\n")
     assert not apart(root).failed
-    assert "stay here" in apart.text
+    assert "Not sent to other machines" in apart.text
     assert "as code" not in apart.text, "once a project"
     (root / "in.txt").write_text("here\n")
     assert not locally(root).failed
@@ -409,9 +409,7 @@ def test_untracked_files_that_are_called_like_secrets_stay(
 
 
 def test_an_experiment_sends_no_secrets_either(project: Make, apart: Apart, cloud: Callable[[Path, str], Path]) -> None:
-    text = READS.replace(
-        "deps: [in.txt], outs: [out.txt]", "deps: [in.txt], params: [p], outs: [out.txt: {cache: false}]"
-    )
+    text = READS.replace("outs: [out.txt]", "params: [p], outs: [out.txt: {cache: false}]")
     root = cloud(project({"dvc.yaml": text, "in.txt": "", "params.yaml": "p: 1\n", "sub/x": ""}), "exp")
     stock.sh(root, "git add -A && git commit -qm remote")
     for path in (".env", "deploy.pem"):
@@ -419,4 +417,4 @@ def test_an_experiment_sends_no_secrets_either(project: Make, apart: Apart, clou
     result, saved = apart.exp_run(root, Experiment(params=("p=2",)))
     assert saved, result.failed
     assert "deploy.pem" not in (root / "out.txt").read_text()
-    assert "'deploy.pem' stay here" in apart.text
+    assert "called like secrets: 'deploy.pem'" in apart.text

@@ -93,8 +93,8 @@ def say_unseen(unseen: Sequence[Unseen]) -> str:
         )
     if secrets:
         lines.append(
-            f"Not sent there, as Git does not track them and they are called like secrets: {_some(secrets)}. A stage that"
-            f" needs one, names it in dvc.yaml: {_include(secrets[0])}"
+            "Not sent to other machines, as Git does not track them and they are called like secrets:"
+            f" {_some(secrets)}. A stage that needs one, names it in dvc.yaml: {_include(secrets[0])}"
         )
     return "\n".join(lines)
 
