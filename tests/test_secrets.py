@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from dvc_ray.live.away import Attempt
 from dvc_ray.redact import named
 from dvc_ray.repo import Request
 from dvc_ray.repo.given_config import without_secrets
+from dvc_ray.repo.remotes import open_remote
 from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Elsewhere, Remote, StageTask
+from dvc_ray.workspace.retention import old_runs
 from tests import stock
 from tests.conftest import Apart, Cli, Locally
 from tests.seaweed import Server
@@ -418,3 +422,50 @@ def test_an_experiment_sends_no_secrets_either(project: Make, apart: Apart, clou
     assert saved, result.failed
     assert "deploy.pem" not in (root / "out.txt").read_text()
     assert "called like secrets: 'deploy.pem'" in apart.text
+
+
+def test_which_logs_are_old() -> None:
+    names = [f"20200101-0000{number:02}-me-00aa" for number in range(30)]
+    others = ["20200101-000000-you_2-00aa", "20200101-000000-00aa", "mine", "20200101-000000-me-zzzz"]
+    now = time.mktime((2020, 1, 9, 12, 0, 0, 0, 0, -1))
+    assert old_runs([*others, *names], now) == sorted(names[:10], reverse=True)
+    assert old_runs(names, now - 3 * 86400) == [], "a week"
+
+
+def test_logs_of_old_runs_go_from_the_remote(
+    project: Make, apart: Apart, cloud: Callable[[Path, str], Path], s3: Server
+) -> None:
+    root = cloud(project({"dvc.yaml": one("echo said; cp in.txt out.txt"), "in.txt": "in\n"}), "retention")
+    url = next(line.split()[-1] for line in (root / ".dvc/config").read_text().splitlines() if "s3://" in line)
+    prefix, client = url.removeprefix("s3://bucket/") + "/.dvc-ray", s3.client()
+    names = [f"20200101-0000{number:02}-me-00aa" for number in range(22)]
+    keys = [f"runs/{name}/logs/one.1.log" for name in names]
+    more = [f"runs/{names[0]}/storage/model", f"runs/{names[0]}/results/one.1", "runs/mine/logs/x"]
+    aside = [f"unreadable/runs/{names[0]}/results/one.1", "unreadable/runs/mine/x"]
+    for key in (*keys, *more, *aside):
+        client.put_object(Bucket="bucket", Key=f"{prefix}/{key}", Body=b"old")
+    policy = {"Effect": "Deny", "Principal": "*", "Action": ["s3:DeleteObject"], "Resource": ["arn:aws:s3:::bucket/*"]}
+    client.put_bucket_policy(Bucket="bucket", Policy=json.dumps({"Version": "2012-10-17", "Statement": [policy]}))
+    try:
+        assert not apart(root).failed
+        assert "lifecycle rule" in apart.text
+        assert {*keys, *more, *aside} <= {*ours(s3, root)}
+        (root / "in.txt").write_text("again\n")
+        assert not apart(root).failed
+        assert "lifecycle rule" not in apart.text, "once"
+    finally:
+        client.delete_bucket_policy(Bucket="bucket")
+    (root / "in.txt").write_text("once more\n")
+    assert not apart(root).failed
+    left = {*ours(s3, root)}
+    assert not {*keys[:2], aside[0]} & left
+    assert {*keys[2:], *more, aside[1]} <= left
+    assert len([key for key in left if key.endswith("/logs/one.1.log")]) == 20 + 3, "and those of this week"
+
+
+def test_folders_of_a_remote_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "store/runs/one/logs").mkdir(parents=True)
+    (tmp_path / "store/runs/file").touch()
+    store = open_remote(Remote(name="r", url=f"{tmp_path}/store"))
+    assert list(store.folders("runs")) == ["one"]
+    assert list(store.folders("nothing")) == []

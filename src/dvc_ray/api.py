@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
 from dvc_ray.errors import ProjectError, RunInterruptedError
-from dvc_ray.journal import dead_work, left_in_remote, open_run
+from dvc_ray.journal import dead_work, left_in_remote, living, open_run
 from dvc_ray.paths import locations, told
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
@@ -360,6 +360,14 @@ class _Setting:
     alone: bool = True
 
 
+def _tell_once(setting: _Setting, what: str, text: str) -> None:
+    """Tell what is told once a project; nothing if there is nothing to tell."""
+    known = told(setting.dvc_dir, what)
+    if text and not known.exists():
+        setting.listen(Notice(text=text))
+        known.touch()
+
+
 @contextlib.contextmanager
 def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.AbstractContextManager[RunResult]]]:
     """Open a run and its executor; yields what drives a plan, then Ray is stopped: that takes more than a second.
@@ -369,6 +377,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
     from dvc_ray.driver import Driver
     from dvc_ray.driver.resume import forget_written
+    from dvc_ray.driver.retention import Retention
     from dvc_ray.executors.ray import RayExecutor
 
     listen = setting.listen
@@ -384,9 +393,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             listen(Planned(run_id=run_id, plan=chosen))
             if chosen.unseen:
                 listen(Notice(text=plan.say_unseen(chosen.unseen)))
-            if chosen.untracked and not (known := told(setting.dvc_dir)).exists():
-                listen(Notice(text=plan.say_untracked(chosen.untracked)))
-                known.touch()
+            _tell_once(setting, "untracked", plan.say_untracked(chosen.untracked))
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
@@ -404,6 +411,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 surroundings=setting.surroundings,
                 signing_key=key,
             )
+            retention = Retention(project.store, living(setting.dvc_dir))
             run = ActiveRun(
                 run_id=run_id,
                 owner=setting.options.owner,
@@ -428,5 +436,6 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             yield result
             if result.ok or setting.alone:  # of an experiment that failed nothing else is left
                 forget_written(project, paths.work)
+            _tell_once(setting, "retention", retention.end())
 
         yield drive

@@ -10,6 +10,7 @@
      ├─ ClusterError           255  Ray cannot be started or reached
      │   └─ RayDiedError       255  Ray has died under a run
      ├─ StorageError           255  a remote refuses, or cannot be used
+     │   ├─ DeniedError        255  it does not let these credentials do that
      │   ├─ UnreachableError   255  it cannot be reached, now or from there
      │   ├─ ObjectMissingError 255  an object is not in it
      │   └─ CorruptObjectError 255  an object is not what its name says
@@ -33,6 +34,7 @@ __all__ = [
     "ClusterError",
     "ConfigError",
     "CorruptObjectError",
+    "DeniedError",
     "DvcRayError",
     "LiveError",
     "MissingDependencyError",
@@ -120,6 +122,10 @@ class RayDiedError(ClusterError):
 
 class StorageError(DvcRayError):
     """A remote refuses, or cannot be used."""
+
+
+class DeniedError(StorageError):
+    """A remote does not let these credentials do something."""
 
 
 class UnreachableError(StorageError):

@@ -1,7 +1,7 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data, a preference for the next run
-<project>/.dvc/tmp/ray/told-of-untracked  a run on a cluster has said what goes there; once a project
+<project>/.dvc/tmp/ray/told-of-<what>  said once a project: what goes to a cluster, what stays in the remote
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            owned by the driver: tells a live run from a dead one
     logs/<stage>.<attempt>.log
@@ -39,6 +39,8 @@ INTERNAL: Final = frozenset({".dvc", ".git"})
 """Folders of DVC's and Git's own, at any depth."""
 _DVCS_OWN: Final = frozenset({"cache", "config.local", "ray.local.toml", "tmp"})
 _NAME_LIMIT: Final = 150
+KEEP_RUNS: Final = 20
+"""Runs whose logs are kept, here and, of each owner, in a remote."""
 
 
 def runs_dir(dvc_dir: str) -> Path:
@@ -51,9 +53,9 @@ def locations(dvc_dir: str) -> Path:
     return Path(dvc_dir, "tmp", "ray", "locations.json")
 
 
-def told(dvc_dir: str) -> Path:
-    """File that says that the user knows by now that files which Git does not track go to other machines."""
-    return Path(dvc_dir, "tmp", "ray", "told-of-untracked")
+def told(dvc_dir: str, what: str) -> Path:
+    """File that says that the user of a project has been told something that is said once."""
+    return Path(dvc_dir, "tmp", "ray", f"told-of-{what}")
 
 
 def node_folder(environ: Mapping[str, str]) -> Path:

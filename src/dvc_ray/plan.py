@@ -105,11 +105,9 @@ def _include(path: str) -> str:
 
 
 def say_untracked(paths: Sequence[str]) -> str:
-    """Say that files which Git does not track go to other machines.
-
-    Args:
-        paths: Not empty.
-    """
+    """Say that files which Git does not track go to other machines; empty if none do."""
+    if not paths:
+        return ""
     return (
         "Files that Git does not track and does not ignore go to the machines that stages run on, as code:"
         f" {_some(paths)}."

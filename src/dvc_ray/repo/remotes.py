@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError, UnsupportedError
+from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError, UnsupportedError
 from dvc_ray.redact import public
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
@@ -137,6 +137,14 @@ class DvcObjects:
                 if (key := self._key(path)) != ".":  # a folder as an object, as some servers have it
                     yield key
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders in a folder."""
+        with self._explained(), contextlib.suppress(FileNotFoundError):
+            entries = self._fs.ls(self._path(prefix), detail=True)
+            yield from (
+                self._key(entry["name"]).rpartition("/")[2] for entry in entries if entry["type"] == "directory"
+            )
+
     def newest(self, prefix: str) -> str | None:
         """Key of the object in a folder that was written last; None: there is none."""
         with self._explained(), contextlib.suppress(FileNotFoundError):
@@ -194,6 +202,8 @@ class DvcObjects:
             ) from error
         except DvcException as error:
             raise StorageError(f"{where}: {message(error)}", hint) from error
+        except PermissionError as error:
+            raise DeniedError(f"{where}: {short(str(error))}", hint) from error
         except Exception as error:
             text = str(error) or type(error).__name__
             if is_untrusted(text):

@@ -226,6 +226,14 @@ class S3:
             for page in obstore.list(self._store, prefix=prefix):
                 yield from (item["path"] for item in page)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders in a folder."""
+        import obstore
+
+        with self._explained():
+            found = obstore.list_with_delimiter(self._store, prefix=prefix)["common_prefixes"]
+        yield from (path.rstrip("/").rpartition("/")[2] for path in found)
+
     def newest(self, prefix: str) -> str | None:
         """Key of the object in a folder that was written last; None: there is none."""
         import obstore
