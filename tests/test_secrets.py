@@ -187,9 +187,13 @@ def test_nor_in_what_the_remote_keeps(
     assert any(b"said *** plain" in data for data in kept.values())
     assert [key for key in kept if "/results/" in key]
     for data in kept.values():
+        assert s3.owner.secret.encode() not in data, "nor a key of the remote"
         assert CANARY.encode() not in data
         assert b"canary-of-the-key" not in data
     assert not left(root)
+    files = [path for path in (root / ".dvc/tmp/ray").rglob("*") if path.is_file()]
+    assert not [path for path in files if s3.owner.secret.encode() in path.read_bytes()]
+    assert s3.owner.secret not in repr(apart.events)
 
 
 def ours(s3: Server, root: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError, UnsupportedError
-from dvc_ray.redact import public
+from dvc_ray.redact import Mask, named, public
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.patience import PATIENT, Patience
@@ -88,6 +88,7 @@ class DvcObjects:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
+        self._mask = Mask.of(str(value) for name, value in remote.options if named(name))
         with self._explained():
             from dvc.fs import get_cloud_fs
 
@@ -201,13 +202,13 @@ class DvcObjects:
                 f"{where}: an object is missing: {error}", "See what is: dvc status --cloud"
             ) from error
         except DvcException as error:
-            raise StorageError(f"{where}: {message(error)}", hint) from error
+            raise StorageError(f"{where}: {self._mask.text(message(error))}", hint) from error
         except PermissionError as error:
-            raise DeniedError(f"{where}: {short(str(error))}", hint) from error
+            raise DeniedError(f"{where}: {self._mask.text(short(str(error)))}", hint) from error
         except Exception as error:
             text = str(error) or type(error).__name__
             if is_untrusted(text):
                 raise StorageError(f"{where}: {UNTRUSTED}.", TRUST) from error
             if why := unreachable(text):
                 raise UnreachableError(f"{where}: {why}.", hint) from error
-            raise StorageError(f"{where}: {short(text)}", hint) from error
+            raise StorageError(f"{where}: {self._mask.text(short(text))}", hint) from error
