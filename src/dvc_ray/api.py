@@ -7,14 +7,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
 from dvc_ray.errors import ProjectError, RunInterruptedError
-from dvc_ray.journal import dead_work, left_in_remote, open_run
-from dvc_ray.paths import locations
+from dvc_ray.journal import dead_work, left_in_remote, living, open_run
+from dvc_ray.paths import locations, told
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
@@ -231,7 +231,7 @@ def _plan(
             commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
             project.check_data(commands, [step.spec.address for step in steps])
             if commands:
-                chosen = replace(chosen, unseen=project.unseen(commands))
+                chosen = replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
     return chosen, taken
 
 
@@ -355,9 +355,17 @@ class _Setting:
     listen: Listener
     confirm: Confirm
     executor: Executor | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     surroundings: Surroundings
     alone: bool = True
+
+
+def _tell_once(setting: _Setting, what: str, text: str) -> None:
+    """Tell what is told once a project; nothing if there is nothing to tell."""
+    known = told(setting.dvc_dir, what)
+    if text and not known.exists():
+        setting.listen(Notice(text=text))
+        known.touch()
 
 
 @contextlib.contextmanager
@@ -369,6 +377,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
     from dvc_ray.driver import Driver
     from dvc_ray.driver.resume import forget_written
+    from dvc_ray.driver.retention import Retention
     from dvc_ray.executors.ray import RayExecutor
 
     listen = setting.listen
@@ -384,6 +393,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             listen(Planned(run_id=run_id, plan=chosen))
             if chosen.unseen:
                 listen(Notice(text=plan.say_unseen(chosen.unseen)))
+            _tell_once(setting, "untracked", plan.say_untracked(chosen.untracked))
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
@@ -401,6 +411,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 surroundings=setting.surroundings,
                 signing_key=key,
             )
+            retention = Retention(project.store, living(setting.dvc_dir))
             run = ActiveRun(
                 run_id=run_id,
                 owner=setting.options.owner,
@@ -425,5 +436,6 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             yield result
             if result.ok or setting.alone:  # of an experiment that failed nothing else is left
                 forget_written(project, paths.work)
+            _tell_once(setting, "retention", retention.end())
 
         yield drive

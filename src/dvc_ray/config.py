@@ -37,7 +37,7 @@ class Config:
     """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
     owner: str = ""
     """Part of the ids of runs; unset: the name of the user."""
-    runtime_env: dict[str, Any] = field(default_factory=dict)
+    runtime_env: dict[str, Any] = field(default_factory=dict, repr=False)
     """Ray's, for all stages; what a stage's own says, wins."""
 
 

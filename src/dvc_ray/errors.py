@@ -10,6 +10,7 @@
      ├─ ClusterError           255  Ray cannot be started or reached
      │   └─ RayDiedError       255  Ray has died under a run
      ├─ StorageError           255  a remote refuses, or cannot be used
+     │   ├─ DeniedError        255  it does not let these credentials do that
      │   ├─ UnreachableError   255  it cannot be reached, now or from there
      │   ├─ ObjectMissingError 255  an object is not in it
      │   └─ CorruptObjectError 255  an object is not what its name says
@@ -18,18 +19,22 @@
      └─ LiveError              255  wrong use of the functions for training code
 
 The codes are DVC's own (``dvc.cli``, 3.67.1). Arguments are kept as given and formatted in ``__str__``: an exception
-that formats in ``__init__`` does not survive pickling, and these cross processes.
+that formats in ``__init__`` does not survive pickling, and these cross processes. But for URLs: what is said of one is
+said without its password, wherever the error ends up.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from dvc_ray.redact import public
+
 __all__ = [
     "BadArgumentError",
     "ClusterError",
     "ConfigError",
     "CorruptObjectError",
+    "DeniedError",
     "DvcRayError",
     "LiveError",
     "MissingDependencyError",
@@ -60,7 +65,7 @@ class DvcRayError(Exception):
     exit_code: ClassVar[int] = 255
 
     def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what, hint)
+        super().__init__(public(what), public(hint))
 
     @property
     def what(self) -> str:
@@ -117,6 +122,10 @@ class RayDiedError(ClusterError):
 
 class StorageError(DvcRayError):
     """A remote refuses, or cannot be used."""
+
+
+class DeniedError(StorageError):
+    """A remote does not let these credentials do something."""
 
 
 class UnreachableError(StorageError):

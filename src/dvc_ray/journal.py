@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import RESULT, RunPaths, remove_workspace, runs_dir
+from dvc_ray.paths import KEEP_RUNS, RESULT, RunPaths, remove_workspace, runs_dir
 from dvc_ray.processes import is_owned, owned, read
 
 _REMOTE: Final = f"remote{RESULT}"
 """File among a run's workspaces: there may be results in the remote that nobody has taken."""
 _EXPERIMENT: Final = "experiment"
 """What that file says if the run was one."""
-KEEP_RUNS: Final = 20
-"""Runs whose logs are kept."""
 
 
 @contextlib.contextmanager
@@ -132,6 +130,12 @@ def dead_work(dvc_dir: str, *, alone: bool = True) -> tuple[Path, ...]:
     runs = runs_dir(dvc_dir)
     dead = (run for run in sorted(runs.iterdir()) if not alive(run)) if runs.is_dir() else ()
     return tuple(run / "work" for run in dead if (run / "work").is_dir() and _alone(run) is alone)
+
+
+def living(dvc_dir: str) -> frozenset[str]:
+    """Ids of the runs of a project that are alive."""
+    runs = runs_dir(dvc_dir)
+    return frozenset(run.name for run in runs.iterdir() if alive(run)) if runs.is_dir() else frozenset()
 
 
 def alive(run: Path) -> bool:

@@ -1,6 +1,7 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data, a preference for the next run
+<project>/.dvc/tmp/ray/told-of-<what>  said once a project: what goes to a cluster, what stays in the remote
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            owned by the driver: tells a live run from a dead one
     logs/<stage>.<attempt>.log
@@ -22,7 +23,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,7 +35,12 @@ IN_USE: Final = ".in-use"
 """File in a run's folder on a node, locked by who works there."""
 NODE_DIR: Final = "DVC_RAY_NODE_DIR"
 """Variable in a node's environment: where it keeps what is ours."""
+INTERNAL: Final = frozenset({".dvc", ".git"})
+"""Folders of DVC's and Git's own, at any depth."""
+_DVCS_OWN: Final = frozenset({"cache", "config.local", "ray.local.toml", "tmp"})
 _NAME_LIMIT: Final = 150
+KEEP_RUNS: Final = 20
+"""Runs whose logs are kept, here and, of each owner, in a remote."""
 
 
 def runs_dir(dvc_dir: str) -> Path:
@@ -45,6 +51,11 @@ def runs_dir(dvc_dir: str) -> Path:
 def locations(dvc_dir: str) -> Path:
     """File that remembers which nodes of a cluster have which data of a project."""
     return Path(dvc_dir, "tmp", "ray", "locations.json")
+
+
+def told(dvc_dir: str, what: str) -> Path:
+    """File that says that the user of a project has been told something that is said once."""
+    return Path(dvc_dir, "tmp", "ray", f"told-of-{what}")
 
 
 def node_folder(environ: Mapping[str, str]) -> Path:
@@ -133,6 +144,30 @@ def is_dvcs_own(path: str) -> bool:
     """
     _, found, inner = f"/{path}/".rpartition("/.dvc/")
     return bool(found) and inner.split("/")[0] in {"config.local", "tmp"}
+
+
+def files_under(tree: str, path: str, skip: Collection[str] = INTERNAL) -> Iterator[str]:
+    """The files and links under a path, or itself; of folders without any, the folders.
+
+    Of a ``.dvc``, no more than what Git may track: not the user's settings, nothing temporary, not the cache.
+
+    Args:
+        tree: What the path is relative to.
+        path: A file or folder.
+        skip: Names of folders that are left out.
+    """
+    full = os.path.join(tree, path)
+    if not os.path.isdir(full) or os.path.islink(full):
+        yield path
+        return
+    for folder, names, files in os.walk(full):
+        part = os.path.relpath(folder, tree)
+        left_out = {*skip, *(_DVCS_OWN if skip and os.path.basename(part) == ".dvc" else ())}
+        names[:] = [name for name in names if name not in left_out]
+        yield from (os.path.join(part, name) for name in files if name not in left_out)
+        yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))
+        if not files and not names:
+            yield part
 
 
 def write_anew(path: Path, data: bytes) -> None:

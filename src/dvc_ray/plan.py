@@ -80,20 +80,39 @@ def say_unseen(unseen: Sequence[Unseen]) -> str:
     Args:
         unseen: Not empty.
     """
-    files = [found.path for found in unseen if not found.is_environment]
+    secrets = [found.path for found in unseen if found.is_secret]
+    files = [found.path for found in unseen if not found.is_environment and not found.is_secret]
     environments = [found.path for found in unseen if found.is_environment]
-    lines = ["The machines that stages run on do not have what Git ignores here."]
+    lines = ["The machines that stages run on do not have what Git ignores here."] if files or environments else []
     if files:
-        one = f'"{files[0]}"' if set(files[0]) & set(" ,[]{}:#&*'") else files[0]
-        lines.append(
-            f"  {_some(files)}: what a stage reads of that, name in dvc.yaml: meta: {{ray: {{include: [{one}]}}}}"
-        )
+        lines.append(f"  {_some(files)}: what a stage reads of that, name in dvc.yaml: {_include(files[0])}")
     if environments:
         lines.append(
             f"  {_some(environments)}: have the same packages there: in the image or the setup_commands of the"
             ' cluster, or by Ray, in .dvc/ray.toml: runtime_env = {uv = "requirements.txt"}'
         )
+    if secrets:
+        lines.append(
+            "Not sent to other machines, as Git does not track them and they are called like secrets:"
+            f" {_some(secrets)}. A stage that needs one, names it in dvc.yaml: {_include(secrets[0])}"
+        )
     return "\n".join(lines)
+
+
+def _include(path: str) -> str:
+    quoted = f'"{path}"' if set(path) & set(" ,[]{}:#&*'") else path
+    return f"meta: {{ray: {{include: [{quoted}]}}}}"
+
+
+def say_untracked(paths: Sequence[str]) -> str:
+    """Say that files which Git does not track go to other machines; empty if none do."""
+    if not paths:
+        return ""
+    return (
+        "Files that Git does not track and does not ignore go to the machines that stages run on, as code:"
+        f" {_some(paths)}."
+        " What is to stay here, name in .gitignore."
+    )
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Final
 from dvc_ray import command, env
 from dvc_ray.errors import ProjectError, StorageError, UnreachableError
 from dvc_ray.paths import RESULT
+from dvc_ray.redact import Mask
 from dvc_ray.repo import bare, damage
 from dvc_ray.values.report import Output
 from dvc_ray.values.stage import StageState
@@ -101,7 +102,7 @@ def _result(task: StageTask, attempt: _Attempt, begun: float) -> StageResult:
         workspace=task.workspace,
         entry=entry,
         exit_code=attempt.code,
-        error=error,
+        error=attempt.mask.text(error),
         changed=found.changed,
         deleted=found.deleted,
         created=found.created,
@@ -218,6 +219,8 @@ class _Attempt:
         self.why = command.End.EXIT
         self.git_written: tuple[str, ...] = ()
         self.git_added: tuple[str, ...] = ()
+        self.mask = Mask.of(text for name, text in task.env if name in task.secrets)
+        """Of what may be shown nowhere, neither in the command's output nor in an error."""
 
     def run(self) -> tuple[StageState, dict[str, object] | None, str]:
         """Run the stage: its end, its entry of dvc.lock, an error."""
@@ -265,6 +268,7 @@ class _Attempt:
                     timeout=self.task.timeout,
                     grace=self.task.grace,
                     surroundings=self.task.surroundings,
+                    mask=self.mask,
                 ),
                 heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
                 stopped=self.stopped,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from dvc_ray.cli.parser import Arguments, make_parser
 from dvc_ray.errors import IN_CAUSE, DvcRayError, RayDiedError, RunInterruptedError
+from dvc_ray.redact import public
 
 __all__ = ["main", "run"]
 
@@ -124,7 +125,7 @@ def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = Non
     hint = error.hint.replace(IN_CAUSE, f"with `{arguments.prog} -v`")
     with contextlib.suppress(OSError):
         if arguments.verbose and not isinstance(error, RunInterruptedError):
-            traceback.print_exception(cause or error)
+            print(public("".join(traceback.format_exception(cause or error))), end="", file=sys.stderr)
         print("\n".join(filter(None, [f"ERROR: {error.what}", hint])), file=sys.stderr)
     if arguments.json:
         from dvc_ray.cli.output import events

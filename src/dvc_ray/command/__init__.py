@@ -8,13 +8,16 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
+from dvc_ray.redact import Mask, Masked
 from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["Command", "End", "Ended", "run"]
@@ -40,13 +43,15 @@ class Command:
 
     argv: Sequence[str]
     cwd: str
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     log: str
     """File its output is appended to."""
     timeout: float | None = None
     grace: float = 10.0
     surroundings: Surroundings | None = None
     """None: those of this process."""
+    mask: Mask = field(default_factory=Mask)
+    """What of its output nobody is to see, the log included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,11 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
         OSError: The guard cannot be started.
     """
     status_read, status_write = os.pipe()
-    with open(command.log, "ab", buffering=0) as log, open(command.log, "rb") as tail:
+    with (
+        open(command.log, "ab", buffering=0) as log,
+        open(command.log, "rb") as tail,
+        _Sieve(command.mask, log) as sieve,
+    ):
         tail.seek(0, os.SEEK_END)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         try:
@@ -87,8 +96,8 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
                     *command.argv,
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=sieve.given,
+                stderr=sieve.given,
                 cwd=command.cwd,
                 env=dict(command.env),
                 pass_fds=[status_write],
@@ -100,9 +109,60 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
             why = _watch(guard, command.timeout, lambda: _forward(tail, decoder, heard), stopped)
         finally:
             _finish(guard)
+            sieve.end()
             _forward(tail, decoder, heard, final=True)
             code = _code(status_read, guard.returncode)
     return Ended(code=code, why=why)
+
+
+class _Sieve:
+    """What a command prints to: its log, or, if something is to be masked, a pipe that leads there.
+
+    Args:
+        mask: What is to be masked.
+        log: The log, open.
+    """
+
+    def __init__(self, mask: Mask, log: FileIO) -> None:
+        self._mask = mask
+        self._log = log
+        self._pump: threading.Thread | None = None
+        self._ends: list[int] = []
+        self.given = log.fileno()
+        """The open file for the command."""
+
+    def __enter__(self) -> Self:
+        """Begin; without a mask there is nothing to do."""
+        if self._mask:
+            self._read, self.given = os.pipe()
+            self._over, self._tell = os.pipe()
+            self._ends = [self._read, self.given, self._over, self._tell]
+            self._pump = threading.Thread(target=self._pass_on, name="dvc-ray-output", daemon=True)
+            self._pump.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, also if no command was started."""
+        self.end()
+
+    def end(self) -> None:
+        """Pass on what is left: the command and all it has started are gone, or are not waited for."""
+        if self._pump is not None:
+            os.write(self._tell, b".")
+            self._pump.join()
+            self._pump = None
+            for number in self._ends:
+                os.close(number)
+
+    def _pass_on(self) -> None:
+        masked = Masked(self._mask)
+        while self._read in select.select([self._read, self._over], [], [])[0]:
+            self._write(masked.take(os.read(self._read, _PIECE)))
+        self._write(masked.end())
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the command is not to wait for ever
+            self._log.write(data)
 
 
 def _settings(command: Command) -> str:

@@ -30,7 +30,11 @@ class Cargo:
             self._snapshot = replace(pack(task.tree, task.code), lasting=True)
             self._stamps = dict(stamps_of_pack(self._snapshot))
         changed = [path for path in task.code if self._has_changed(task.tree, path)]
-        return self._snapshot, *self._of_git(task.git), pack(task.tree, [*changed, *task.elsewhere.ships])
+        return (
+            self._snapshot,
+            *self._of_git(task.git),
+            pack(task.tree, [*changed, *task.elsewhere.ships], whole=task.links),
+        )
 
     def _of_git(self, git: GitTemplates) -> tuple[Pack, ...]:
         folders = [folder for _, folder in git.places if folder]

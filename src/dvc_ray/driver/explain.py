@@ -92,7 +92,7 @@ def missed(paths: Sequence[str]) -> str:
     named = ", ".join(f"'{path}'" for path in paths)
     return (
         f"\nIts output names {named}, in your project but not in the stage's workspace:"
-        " ignored by Git and not declared."
+        " ignored by Git, or called like a secret, and not declared."
         "\nDeclare it under 'deps', or name it in 'meta: {ray: {include: [...]}}' of the stage."
     )
 

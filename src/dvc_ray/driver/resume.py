@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from dvc_ray.errors import DvcRayError, ProjectError, StorageError
+from dvc_ray.errors import DeniedError, DvcRayError, ProjectError, StorageError
 from dvc_ray.journal import nothing_in_remote, results_in_remote
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.stage import StageState
@@ -80,11 +80,15 @@ def take_over_from_remote(
                 if fits:
                     taken.append(task.address)
                 if fits or alone or result.state is not StageState.DONE:
-                    project.store.delete(keys[id(task)])
+                    with contextlib.suppress(
+                        DeniedError
+                    ):  # nobody looks for it once it is noted below that none is there
+                        project.store.delete(keys[id(task)])
                     left -= 1
                 discard(task.workspace)
             if not left:
-                forget_results(project.store, work.parent.name)
+                with contextlib.suppress(DeniedError):
+                    forget_results(project.store, work.parent.name)
                 nothing_in_remote(work)
     return tuple(taken)
 
@@ -100,7 +104,8 @@ def forget_written(project: Project, work: Path) -> None:
     """Remove what workers on other machines wrote down in the remote during a run: all of it has a place by now."""
     if project.store is not None:
         with contextlib.suppress(StorageError):  # the next run removes them
-            forget_results(project.store, work.parent.name)
+            with contextlib.suppress(DeniedError):  # nor could that; nobody looks for them any more
+                forget_results(project.store, work.parent.name)
             nothing_in_remote(work)
 
 

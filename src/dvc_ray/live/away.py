@@ -53,7 +53,7 @@ class Attempt:
     """The DVC project, relative to the tree."""
     deps: tuple[tuple[str, str, str], ...] = ()
     """Path relative to the tree, MD5 and remote of each dep that is in a remote."""
-    remotes: tuple[Mapping[str, Any], ...] = ()
+    remotes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """Name, URL and options of each."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """For the environment of its workers."""

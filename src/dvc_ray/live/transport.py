@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from dvc_ray import env
+from dvc_ray import env, redact
 from dvc_ray.errors import ClusterError, LiveError
 from dvc_ray.live import away, code, session
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     import pyarrow.fs
     import ray.train
 
-SECRET: Final = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL")
-"""Variables named so stay behind: Ray's dashboard and its state API show a runtime_env to everyone."""
 ONLY_WHEN_STARTING: Final = (
     "num_cpus",
     "num_gpus",
@@ -104,7 +101,8 @@ def _crossing_variables() -> dict[str, str]:
     crossing = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(env.CROSSING_PREFIXES) and not SECRET.search(name)
+        if name.startswith(env.CROSSING_PREFIXES)
+        and not redact.named(name)  # Ray's dashboard and its state API show it
     }
     return {**crossing, env.STAGE_DIR: str(session.stage_dir()), env.STORAGE: session.storage_path()}
 

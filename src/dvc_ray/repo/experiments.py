@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ class Lab:
     project: Project
     """The experiment's copy of the project."""
     name: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     """Variables that DVC gives to the commands of an experiment."""
     _executor: Any
     _info: Any

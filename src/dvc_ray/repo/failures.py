@@ -16,6 +16,7 @@ from dvc_ray.errors import (
     NotAProjectError,
     ProjectError,
 )
+from dvc_ray.redact import public
 
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
@@ -78,8 +79,16 @@ def quiet() -> None:
     (``dvc.progress.Tqdm``, ``dvc_data.callbacks.Tqdm``).
     """
     logging.getLogger("dvc").setLevel(logging.WARNING)
+    for handler in logging.getLogger("dvc").handlers:
+        handler.addFilter(_without_passwords)
     for bars in ("dvc.progress", "dvc_data.callbacks"):
         logging.getLogger(bars).setLevel(logging.CRITICAL)
+
+
+def _without_passwords(record: logging.LogRecord) -> bool:
+    """Take passwords out of the URLs that DVC warns of."""
+    record.msg, record.args = public(record.getMessage()), None
+    return True
 
 
 _BAD_OVERRIDE: Final = "OverrideParseException"

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dvc_ray.repo import given_config
+
 COMMITS: Final = 50_000
 """How many commits go; an older history is cut off, as that of a shallow clone."""
 BYTES: Final = 32 << 20
@@ -84,7 +86,7 @@ def write(source: Source, folder: str) -> Packed:
         found: _Objects = {sha: (_COMMIT, text) for sha, text in commits.items()}
         found |= {sha: (_TAG, text) for sha, text in tags.items()}
         found |= {sha: (_TREE, text) for sha, text in trees.items()}
-        found |= _contents(read, dict.fromkeys(_differing(source, files)))
+        found |= _contents(read, {sha: path for path, sha in _differing(source, files)})
     _write_pack(found, os.path.join(folder, "objects", "pack"))
     return Packed(refs, shallow)
 
@@ -176,32 +178,42 @@ def _entries(tree: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         yield mode, name, tree[end + 1 : at].hex().encode()
 
 
-def _contents(read: _Read, wanted: Iterable[bytes]) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
-    """As much of it as may go; what is not there (a partial clone) cannot be shown here either."""
+def _contents(read: _Read, wanted: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+    """As much of it as may go; what is not there (a partial clone) cannot be shown here either.
+
+    Args:
+        read: Reads an object.
+        wanted: Paths by what they are to have.
+    """
     room = BYTES
-    for sha in wanted:
+    for sha, path in wanted.items():
         with contextlib.suppress(KeyError):
             kind, text = read(sha)
-            if kind == _BLOB and len(text) <= room:
+            if kind == _BLOB and len(text) <= room and not _is_secret(path, text):
                 room -= len(text)
                 yield sha, (kind, text)
 
 
-def _differing(source: Source, committed: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """Contents that Git asks for to compare HEAD, the index and the work tree, now or later in the run."""
+def _is_secret(path: bytes, text: bytes) -> bool:
+    """Whether these are settings of DVC that no other machine is to have; of the file, it has the rest."""
+    return given_config.is_config(os.fsdecode(path)) and given_config.without_secrets(text) != text
+
+
+def _differing(source: Source, committed: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Paths and contents that Git asks for to compare HEAD, the index and the work tree, now or later in the run."""
     if not os.path.exists(source.index):
         return
     entries = _index(source.index)
     for path in committed.keys() - entries.keys():
-        yield committed[path]
+        yield path, committed[path]
     written = int(os.stat(source.index).st_mtime)
     for path, stages in entries.items():
         if len(stages) > 1 or committed.get(path, stages[0].sha) != stages[0].sha:
-            yield from (bytes(each.sha) for each in stages)
+            yield from ((path, bytes(each.sha)) for each in stages)
             if path in committed:
-                yield committed[path]
+                yield path, committed[path]
         elif path not in committed or _may_differ(source, os.fsdecode(path), stages[0], written):
-            yield bytes(stages[0].sha)
+            yield path, bytes(stages[0].sha)
 
 
 def _index(file: str) -> dict[bytes, list[Any]]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray.repo import git_objects, passwords, unasked
+from dvc_ray import redact
+from dvc_ray.repo import git_objects, unasked
 from dvc_ray.values.git import GitTemplates
 
 _REASON: Final = "dvc-ray: a stage cannot write to Git. What its workspace has is a copy."
@@ -232,7 +233,7 @@ def _refuse(folder: str) -> None:
 
 def _end(text: bytes) -> bytes:
     """The last lines of a log; ``git pull URL`` writes the whole command into it, an old ``git clone`` the URL."""
-    return passwords.hidden(text if len(text) < _LOG_BYTES else text[-_LOG_BYTES:].partition(b"\n")[2])
+    return redact.bare(text if len(text) < _LOG_BYTES else text[-_LOG_BYTES:].partition(b"\n")[2])
 
 
 def _head(directory: str) -> bytes:
@@ -374,7 +375,7 @@ def _is_wanted(section: str, key: str, *, trusted: bool) -> bool:
         return key in _EXTENSIONS
     if section == "remote":
         return key in _REMOTE
-    return (section in _SECTIONS or (trusted and section in _RUNS)) and not passwords.named(key)
+    return (section in _SECTIONS or (trusted and section in _RUNS)) and not redact.named(key)
 
 
 def _is_ours(repository: _Repository) -> bool:
@@ -391,7 +392,7 @@ def _section(section: _Section, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _quoted(value: bytes) -> bytes:
-    public = passwords.hidden(value)
+    public = redact.bare(value)
     escaped = public.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n").replace(b"\t", b"\\t")
     return b'"' + escaped + b'"'
 

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dvc_ray.paths import is_under
@@ -86,7 +86,7 @@ class Ground:
     """Those named in `FILES` that the tree has."""
     outs: frozenset[str]
     """Outs of the stage."""
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     """The caller's environment."""
 
 

@@ -427,7 +427,7 @@ class Project:
             ProjectError: A dep or an include is missing.
         """
         away = self._apart is not None
-        undeclared = self._undeclared.of_stage(bare=away or _is_bare(request))
+        undeclared = self._undeclared.of_stage(bare=away or _is_bare(request), sent=away)
         found = self._undeclared.git(request.git, bare=_is_bare(request), sent=away, adding=self._copy is not None)
         # What is sent has few contents of files, and DVC may ask for those of a revision; but an experiment needs it.
         undeclared = replace(undeclared, git=found, git_for_dvc=found.answers and (found.adding or not away))
@@ -439,7 +439,7 @@ class Project:
             return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
-        """Name what Git ignores here and stages may want to have, on machines that do not have it.
+        """Name what is here and stages may want to have, on machines that do not have it.
 
         Raises:
             ProjectError: The tree cannot be listed.
@@ -448,6 +448,14 @@ class Project:
             stages = [self._stages[address] for address in addresses]
             given = tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
         return self._undeclared.unseen(given)
+
+    def untracked_code(self) -> tuple[str, ...]:
+        """Code that goes to other machines though Git does not track it, relative to `tree`.
+
+        Raises:
+            ProjectError: The tree cannot be listed.
+        """
+        return self._undeclared.untracked()
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""

@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError, UnsupportedError
+from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError, UnsupportedError
+from dvc_ray.redact import Mask, named, public
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.storage import Objects
 from dvc_ray.storage.patience import PATIENT, Patience
@@ -87,6 +88,7 @@ class DvcObjects:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
+        self._mask = Mask.of(str(value) for name, value in remote.options if named(name))
         with self._explained():
             from dvc.fs import get_cloud_fs
 
@@ -96,7 +98,7 @@ class DvcObjects:
     @property
     def url(self) -> str:
         """What the user knows the store by."""
-        return self._remote.url
+        return public(self._remote.url)
 
     def put(self, key: str, path: str, size: int) -> None:  # noqa: ARG002  the protocol gives it
         """Store a file."""
@@ -135,6 +137,14 @@ class DvcObjects:
             for path in self._fs.find(self._path(prefix) if prefix else self._root):
                 if (key := self._key(path)) != ".":  # a folder as an object, as some servers have it
                     yield key
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders in a folder."""
+        with self._explained(), contextlib.suppress(FileNotFoundError):
+            entries = self._fs.ls(self._path(prefix), detail=True)
+            yield from (
+                self._key(entry["name"]).rpartition("/")[2] for entry in entries if entry["type"] == "directory"
+            )
 
     def newest(self, prefix: str) -> str | None:
         """Key of the object in a folder that was written last; None: there is none."""
@@ -192,11 +202,13 @@ class DvcObjects:
                 f"{where}: an object is missing: {error}", "See what is: dvc status --cloud"
             ) from error
         except DvcException as error:
-            raise StorageError(f"{where}: {message(error)}", hint) from error
+            raise StorageError(f"{where}: {self._mask.text(message(error))}", hint) from error
+        except PermissionError as error:
+            raise DeniedError(f"{where}: {self._mask.text(short(str(error)))}", hint) from error
         except Exception as error:
             text = str(error) or type(error).__name__
             if is_untrusted(text):
                 raise StorageError(f"{where}: {UNTRUSTED}.", TRUST) from error
             if why := unreachable(text):
                 raise UnreachableError(f"{where}: {why}.", hint) from error
-            raise StorageError(f"{where}: {short(text)}", hint) from error
+            raise StorageError(f"{where}: {self._mask.text(short(text))}", hint) from error

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dvc_ray import env
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import is_under
+from dvc_ray.paths import files_under, is_under
 from dvc_ray.repo.pushing import is_cached
 from dvc_ray.repo.remotes import folder_of
 from dvc_ray.repo.virtual import Virtual
@@ -205,9 +205,9 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
     found = {os.path.relpath(each.path, task.tree): each for path in paths for each in data.stored(path)}
     fetched = {path for path in found if not is_under(os.path.dirname(path), set(found))}  # the others come with these
     stored = tuple(replace(found[path], path=path) for path in sorted(fetched))
-    sent = {
-        file for path in (*task.links, *task.copies) for file in _files(task.tree, path) if not is_under(file, fetched)
-    }
+    shipped = {file for path in task.links for file in files_under(task.tree, path)}
+    shipped |= {file for path in task.copies for file in files_under(task.tree, path, skip=())}
+    sent = {file for file in shipped if not is_under(file, fetched)}
     pushes = {os.path.relpath(out.fs_path, task.tree): out.remote for out in stage.outs if out.remote}
     wanted = {data.default, *(found.remote for found in stored), *pushes.values()}
     return replace(
@@ -222,7 +222,6 @@ def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options:
             cache_size=options.node_cache_size,
             store_env=tuple(variables(data.remote(data.default)).items()),
             store_credentials=credentials(data.remote(data.default)),
-            secrets=options.secrets,
             signing_key=key,
             pushes=tuple(pushes.items()),
             bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),
@@ -236,17 +235,3 @@ def storage(data: Virtual, run_id: str) -> tuple[tuple[str, str], ...]:
     remote = data.remote(data.default)
     place = remote.url if remote.url.startswith("s3://") else folder_of(remote)
     return ((env.STORAGE, f"{place.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if place else ()
-
-
-def _files(tree: str, path: str) -> Iterator[str]:
-    """The files and links under a path, or itself; empty folders too."""
-    full = os.path.join(tree, path)
-    if not os.path.isdir(full) or os.path.islink(full):
-        yield path
-        return
-    for folder, names, files in os.walk(full):
-        part = os.path.relpath(folder, tree)
-        yield from (os.path.join(part, name) for name in files)
-        yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))
-        if not files and not names:
-            yield part

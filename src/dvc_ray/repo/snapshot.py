@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
+from dvc_ray.redact import named_file
 from dvc_ray.repo import git, unasked
 
 _INTERNAL: Final = frozenset({".git", ".dvc"})
@@ -31,11 +32,14 @@ class Listing:
     """Folders without any file under them, that are not ignored; the innermost."""
     repositories: tuple[str, ...] = ()
     """Git repositories within the tree, submodules and others, whose files are among the code."""
+    untracked: tuple[str, ...] = ()
+    """Of the code, what Git does not track; where there is no Git, no more of it than what is called like a secret."""
 
 
 @dataclass(slots=True)
 class _Found:
     code: set[str] = field(default_factory=set)
+    untracked: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     """What is not code, and not to be offered either: outs where there is no Git, tracked files that are gone."""
     repositories: list[str] = field(default_factory=list)
@@ -80,6 +84,7 @@ def listing(repo: Any) -> Listing:
         ignored=tuple(sorted(rest.ignored)),
         empty=tuple(sorted(rest.empty)),
         repositories=tuple(sorted(found.repositories)),
+        untracked=tuple(sorted(path for path in found.untracked & found.code if not _internal(path))),
     )
 
 
@@ -120,6 +125,7 @@ def _add_listed(found: _Found, root: str, part: str) -> None:
     listed = {name.rstrip("/") for name in names.tracked | (names.others - _in_environments(here, names))}
     there = _there(here, listed)
     found.kept |= {part + name for name in listed - there.keys()}
+    found.untracked |= {part + name for name in names.others}
     for name, is_folder in there.items():
         if not is_folder or not unasked.entries(os.path.join(here, name)):
             found.code.add(part + name)
@@ -193,6 +199,7 @@ def _add_walked(found: _Found, repo: Any) -> None:
             continue
         names[:] = [name for name in names if os.path.join(folder, name) not in outs]
         found.code |= {part + name for name in listed if os.path.join(folder, name) not in outs}
+    found.untracked |= set(filter(named_file, found.code))
     inner = unasked.ancestors(found.code)
     found.repositories += [folder for folder in inner if unasked.git_dir(os.path.join(root, folder)) is not None]
 

@@ -36,7 +36,7 @@ class Request:
     workspace: str
     log: str
     kept: str
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     """The caller's environment, with what the run adds."""
     settings: StageSettings
     options: RunOptions
@@ -136,6 +136,7 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         git=undeclared.git,
         state_dir=repo.site_cache_dir,
         env=_environment((root, home), request, ground, undeclared.ask),
+        secrets=request.options.secrets,
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
         log=request.log,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from dvc_ray.paths import is_under
+from dvc_ray.redact import named_file
 from dvc_ray.repo import snapshot
 from dvc_ray.repo.ignored import Ignored, notable, split
 from dvc_ray.repo.tasks import Undeclared
@@ -57,8 +58,8 @@ class UndeclaredFiles:
         self._listing: snapshot.Listing | None = None
         self._added: set[str] = set()
         """Files that stages of this run have made and nobody declares."""
-        self._made: dict[bool, Undeclared] = {}
-        """What a stage has, by whether its workspace is bare."""
+        self._made: dict[tuple[bool, bool], Undeclared] = {}
+        """What a stage has, by whether its workspace is bare, and on another machine."""
         self._read: frozenset[str] = frozenset()
         """Ignored files that a stage reads."""
         self._ignored: Ignored | None = None
@@ -83,36 +84,53 @@ class UndeclaredFiles:
         if snapshot.are_of_environment(paths):  # a new one is a link like the others
             self._listing = self._ignored = None
 
-    def of_stage(self, *, bare: bool) -> Undeclared:
+    def of_stage(self, *, bare: bool, sent: bool) -> Undeclared:
         """What the workspace of a stage has, but for Git.
 
         Args:
             bare: Whether it is to have code only.
+            sent: Whether it is on another machine: what is called like a secret, and nobody has given to Git, stays.
         """
-        if bare not in self._made:
+        if (bare, sent) not in self._made:
             ignored = Ignored() if bare else self._here()
             links = set(ignored.links)
             added = {path for path in self._added if not is_under(path, links)} | (set() if bare else self._read)
             code = self.listing().code
             code = tuple(sorted(added.union(code))) if added else code
-            self._made[bare] = Undeclared(
+            if sent and (withheld := self._withheld()):
+                code = tuple(path for path in code if path not in withheld)
+            self._made[bare, sent] = Undeclared(
                 code=code,
                 markers=_markers(code),
                 ignored=ignored,
                 ask=None if bare else self._asker(),
             )
-        return self._made[bare]
+        return self._made[bare, sent]
+
+    def _withheld(self) -> set[str]:
+        return set(filter(named_file, (*self.listing().untracked, *self._added)))
+
+    def untracked(self) -> tuple[str, ...]:
+        """Code that goes to other machines though Git does not track it.
+
+        Raises:
+            ProjectError: The tree cannot be listed.
+        """
+        return tuple(path for path in self.listing().untracked if not named_file(path))
 
     def unseen(self, given: Sequence[str]) -> tuple[Unseen, ...]:
-        """Name what Git ignores here and stages may want to have, on machines that do not have it.
+        """Name what is here and stages may want to have, on machines that do not have it.
 
         Args:
             given: Paths that they are given in another way; relative to the tree.
         """
-        return tuple(
+        ignored = (
             Unseen(path=path, is_environment=snapshot.is_environment(os.path.join(self._source.home, path)))
             for path in notable(self._here(), given)
         )
+        named = set(given)
+        withheld = (Unseen(path=path, is_secret=True) for path in sorted(self._withheld()) if not is_under(path, named))
+        return (*ignored, *withheld)
 
     def git(self, directory: str, *, bare: bool, sent: bool, adding: bool) -> GitTemplates:
         """What the ``.git`` of a workspace is made of.

@@ -139,6 +139,7 @@ def _config(options: Mapping[str, Any], found: _Found) -> Any:
         "region": found.place.region,
         "endpoint": found.place.endpoint,
         "virtual_hosted_style_request": found.place.virtual,
+        "disable_bulk_delete": True,  # one at a time: who may not remove it, is told so by the status
     }
     if found.provider is None:
         config["skip_signature"] = True

@@ -70,6 +70,13 @@ class Objects(Protocol):
             StorageError: The store cannot be reached, or refuses.
         """
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders in a folder; none if there is no such folder.
+
+        Raises:
+            StorageError: The store cannot be reached, or refuses.
+        """
+
     def newest(self, prefix: str) -> str | None:
         """Key of the object in a folder that was written last; None: there is none.
 

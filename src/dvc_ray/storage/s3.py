@@ -15,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
+from dvc_ray.redact import public
 from dvc_ray.storage.access import opened
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.words import explained
@@ -108,7 +109,7 @@ class S3:
     @property
     def url(self) -> str:
         """What the user knows the store by."""
-        return self._remote.url
+        return public(self._remote.url)
 
     def put(self, key: str, path: str, size: int) -> None:
         """Store a file; the server checks its SHA-256, which is part of the signature."""
@@ -224,6 +225,14 @@ class S3:
         with self._explained():
             for page in obstore.list(self._store, prefix=prefix):
                 yield from (item["path"] for item in page)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders in a folder."""
+        import obstore
+
+        with self._explained():
+            found = obstore.list_with_delimiter(self._store, prefix=prefix)["common_prefixes"]
+        yield from (path.rstrip("/").rpartition("/")[2] for path in found)
 
     def newest(self, prefix: str) -> str | None:
         """Key of the object in a folder that was written last; None: there is none."""

@@ -6,9 +6,10 @@ import re
 import socket
 from typing import Final
 
-from dvc_ray.errors import ObjectMissingError, StorageError, UnreachableError
+from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError
 
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_DENIED: Final = "AccessDenied"
 _REASONS: Final = {
     "NoSuchBucket": (
         "its bucket does not exist",
@@ -24,7 +25,7 @@ _REASONS: Final = {
     ),
     "ExpiredToken": ("the credentials have expired", "Log in again (aws sso login, aws sts …) and run it again."),
     "RequestTimeTooSkewed": ("the clock of this machine is wrong", "Set the clock (chrony, ntpd) and run it again."),
-    "AccessDenied": (
+    _DENIED: (
         "its server denies access",
         "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
     ),
@@ -59,11 +60,12 @@ def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
     code = next(iter(_CODE.findall(text)), "")
     where = f"{url}, seen from {socket.gethostname()}"
     if reason := _REASONS.get(code):
-        return StorageError(f"remote {where}: {reason[0]} ({code}).", reason[1])
+        kind = DeniedError if code == _DENIED else StorageError
+        return kind(f"remote {where}: {reason[0]} ({code}).", reason[1])
     if missing:
         return ObjectMissingError(f"remote {where}: an object is missing: {short(text)}", "See `dvc status --cloud`.")
     if "403 Forbidden" in text:  # the number alone may be that of a port
-        return StorageError(f"remote {where}: {_REASONS['AccessDenied'][0]} (403).", _REASONS["AccessDenied"][1])
+        return DeniedError(f"remote {where}: {_REASONS[_DENIED][0]} (403).", _REASONS[_DENIED][1])
     if is_untrusted(text):
         return StorageError(f"remote {where}: {UNTRUSTED}.", TRUST)
     if why := unreachable(text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dvc_ray.redact import public
 from dvc_ray.values.stage import Plan, StageState
 
 
@@ -35,6 +36,11 @@ class StageReport:
     exception: Exception | None = field(default=None, repr=False, compare=False)
     """What kept a stage that failed from being given to a worker; DVC's own exception is its ``__cause__``."""
 
+    def __post_init__(self) -> None:
+        """What we say of URLs, we say without their passwords; `tail` is the command's own."""
+        object.__setattr__(self, "reason", public(self.reason))
+        object.__setattr__(self, "error", public(self.error))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -51,6 +57,10 @@ class Notice:
     text: str
     level: str = "info"
     """info or warning."""
+
+    def __post_init__(self) -> None:
+        """As `StageReport`."""
+        object.__setattr__(self, "text", public(self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class RunOptions:
     """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
     owner: str = ""
     """Whose run it is; a part of its id."""
-    runtime_env: dict[str, Any] = field(default_factory=dict)
+    runtime_env: dict[str, Any] = field(default_factory=dict, repr=False)
     """Ray's, for all stages; what a stage's own says, wins."""
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from dvc_ray.redact import public
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
@@ -43,13 +45,13 @@ class StageSettings:
     """Names of which each is held by one stage at a time."""
     pull: bool | None = None
     """Whether outs come home; on one machine they always do."""
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Added to the environment of the command."""
     include: tuple[str, ...] = ()
     """Files and folders the command reads but does not declare; relative to the stage's working directory."""
     bare_workspace: bool | None = None
     """Whether the command sees nothing but code and what the stage declares; None: as the run has it."""
-    runtime_env: dict[str, Any] | None = None
+    runtime_env: dict[str, Any] | None = field(default=None, repr=False)
     """Handed to Ray as it is."""
     retries: Retries = field(default_factory=Retries)
     timeout: float | None = None
@@ -105,6 +107,10 @@ class Status:
     judged: bool = True
     """False: it cannot be said in the workspace as it is; ``reasons`` say why."""
 
+    def __post_init__(self) -> None:
+        """A reason may name an import by its URL, which may have a password."""
+        object.__setattr__(self, "reasons", tuple(map(public, self.reasons)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -121,12 +127,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """An ignored file or folder of the user's tree that machines which share no disk with it do not have."""
+    """An ignored file or folder of the user's tree, or a secret: machines that share no disk with it do not have it."""
 
     path: str
     """Relative to the tree."""
     is_environment: bool = False
     """Whether it is one of Python, conda or node."""
+    is_secret: bool = False
+    """Whether Git would track it, and it is called like a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +144,8 @@ class Plan:
     steps: tuple[Step, ...]
     unseen: tuple[Unseen, ...] = ()
     """What commands may miss where they run; none if that is here."""
+    untracked: tuple[str, ...] = ()
+    """Code that goes there though Git does not track it."""
 
     @property
     def nothing_to_do(self) -> bool:

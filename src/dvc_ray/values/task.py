@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dvc_ray.redact import public
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Output
 from dvc_ray.values.run import GRACE
@@ -17,7 +18,8 @@ class Remote:
     """A DVC remote, as any machine needs it to use it."""
 
     name: str
-    url: str
+    url: str = field(repr=False)
+    """May hold a password."""
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     """DVC's own; may hold secrets."""
     mark: str = ""
@@ -85,8 +87,6 @@ class Elsewhere:
     """Variables with which other clients than ours find the default remote, where the node has none of its own."""
     store_credentials: str = field(default="", repr=False)
     """Keys for it, as a file of credentials."""
-    secrets: tuple[str, ...] = ()
-    """Names of variables of the task's environment that may be shown nowhere."""
     signing_key: str = field(default="", repr=False)
     """Of the run: what is kept in the remote for it is signed with it."""
 
@@ -134,8 +134,10 @@ class StageTask:
     """What the workspace's ``.git`` is made of; nothing: it has none."""
     state_dir: str
     """Where DVC keeps the hashes it has computed for the user's tree."""
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = field(repr=False)
     """The environment of the command, before DVC adds its own."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables of it that may be shown nowhere: their values are masked in what the command prints."""
     env_from_ray: tuple[str, ...] = ()
     """Variables taken from the worker's environment, where Ray sets what the stage declared."""
     workspace: str
@@ -212,6 +214,10 @@ class StageResult:
     parcel: Pack | None = None
     """What comes home from a worker that shares no disk with the head."""
 
+    def __post_init__(self) -> None:
+        """It is kept, here or in a remote: no password of a URL in it."""
+        object.__setattr__(self, "error", public(self.error))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
@@ -233,6 +239,10 @@ class Lost:
     """Whether Ray's memory monitor ended the worker."""
     no_environment: bool = False
     """Whether Ray could not set up the ``runtime_env``, so that no worker was started."""
+
+    def __post_init__(self) -> None:
+        """Ray names a ``runtime_env`` by its URL."""
+        object.__setattr__(self, "why", public(self.why))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
+from dvc_ray.workspace.retention import remove_old
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.shares import Followed, own
 from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results, set_aside
@@ -46,6 +47,7 @@ __all__ = [
     "missed_files",
     "own",
     "pack",
+    "remove_old",
     "set_aside",
     "stale_outs",
     "stamps_of",

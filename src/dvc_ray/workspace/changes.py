@@ -12,7 +12,7 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import Changed, StageTask
-from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, stamps, unstamped
+from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, settings_stamp, stamps, unstamped
 from dvc_ray.workspace.shares import Followed, own
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
@@ -57,6 +57,7 @@ def find_changes(task: StageTask, made: Materialised, followed: Followed, copied
     if fresh := own(task, links):
         all_copied |= fresh
         now = dict(stamps(made.root, but))
+    now |= settings_stamp(task)
     return Changes(
         changed=tuple(
             Changed(path=path, base=before[path][:2])

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dvc_ray.workspace.materialise import files_under
+from dvc_ray.paths import files_under
 
 
 @dataclass(frozen=True, slots=True)

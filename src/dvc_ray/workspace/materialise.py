@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.paths import files_under as files_under  # noqa: PLC0414  `twin` has it from here
 from dvc_ray.paths import remove, write_anew
-from dvc_ray.repo import bare
+from dvc_ray.repo import bare, given_config
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse
 from dvc_ray.workspace.shares import link_text
@@ -22,7 +23,6 @@ CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 CODE_LINK_FROM: Final = 1 << 23
 """Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
 _INTERNAL: Final = frozenset({".dvc", ".git"})
-_DVCS_OWN: Final = frozenset({"cache", "config.local", "tmp"})
 
 Stamp = tuple[int, int, int, int]
 """Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
@@ -69,7 +69,7 @@ def materialise(
         root.mkdir(parents=True)
     if fill is not None:
         fill(str(root))
-    put = Putter(task.tree, str(root))
+    put = Putter(task.tree, str(root), whole=task.links)
     for path in task.code:
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
             put(path, link_from=CODE_LINK_FROM)
@@ -92,8 +92,9 @@ def materialise(
             remove(str(root / file))
             put(file)
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
-    reuse.record(str(root), task.code)
-    return Materialised(root=str(root), given=given, stamps=dict(stamps(str(root), unstamped(task))), shared=shared)
+    reuse.record(str(root), [path for path in task.code if not given_config.is_config(path)])
+    made = dict(stamps(str(root), unstamped(task))) | settings_stamp(task)
+    return Materialised(root=str(root), given=given, stamps=made, shared=shared)
 
 
 def _put_git(task: StageTask, root: Path, shared: Mapping[str, Identity]) -> None:
@@ -128,6 +129,17 @@ def stamps(root: str, but: Collection[str], base: str = "") -> Iterator[tuple[st
             yield path, stamp(entry.path)
 
 
+def settings_stamp(task: StageTask) -> dict[str, Stamp]:
+    """Stamp the project's settings, if there are any: of DVC's own, the file that a command may write to for the user.
+
+    They do not come home (`gate`), which is told.
+    """
+    path = os.path.normpath(os.path.join(task.project, ".dvc", "config"))
+    with contextlib.suppress(FileNotFoundError):
+        return {path: stamp(os.path.join(task.workspace, path))}
+    return {}
+
+
 def unstamped(task: StageTask) -> Collection[str]:
     """What of a workspace is not stamped: outs come home anyway, and shared files are the user's."""
     return {*task.outs, *task.ignored}
@@ -139,36 +151,20 @@ def stamp(path: str) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
-def files_under(tree: str, path: str, skip: Collection[str] = _INTERNAL) -> Iterator[str]:
-    """The files and links under a path, or itself; of folders without any, the folders.
-
-    Of a ``.dvc``, no more than what Git may track: not the user's settings, nothing temporary, not the cache.
+class Putter:
+    """Puts files of a tree into a workspace: some system calls a file, because there may be thousands.
 
     Args:
-        tree: What the path is relative to.
-        path: A file or folder.
-        skip: Names of folders that are left out.
+        tree: Where they are.
+        root: The workspace.
+        whole: Files that are put as they are, as they were asked for by name; of settings of DVC, no more than a
+            workspace may have. None: all are put as they are.
     """
-    full = os.path.join(tree, path)
-    if not os.path.isdir(full) or os.path.islink(full):
-        yield path
-        return
-    for folder, names, files in os.walk(full):
-        part = os.path.relpath(folder, tree)
-        left_out = {*skip, *(_DVCS_OWN if skip and os.path.basename(part) == ".dvc" else ())}
-        names[:] = [name for name in names if name not in left_out]
-        yield from (os.path.join(part, name) for name in files if name not in left_out)
-        yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))
-        if not files and not names:
-            yield part
 
-
-class Putter:
-    """Puts files of a tree into a workspace: some system calls a file, because there may be thousands."""
-
-    def __init__(self, tree: str, root: str) -> None:
+    def __init__(self, tree: str, root: str, whole: Collection[str] | None = None) -> None:
         self._tree = tree
         self._root = root
+        self._whole = whole
         self._folders = {root}
 
     def __call__(self, path: str, link_from: int | None = None) -> None:
@@ -187,6 +183,9 @@ class Putter:
             os.symlink(_link_target(self._tree, source), target)
         elif stat.S_ISDIR(found.st_mode):  # an empty folder, or a Git submodule that is not checked out
             os.mkdir(target)
+        elif self._whole is not None and given_config.is_config(path) and path not in self._whole:
+            Path(target).write_bytes(given_config.without_secrets(Path(source).read_bytes()))
+            _be_as(target, found)
         elif link_from is None or found.st_size < link_from or not _linked(source, target):
             _copy(source, target, found)
 
@@ -212,6 +211,10 @@ def _linked(source: str, target: str) -> bool:
 def _copy(source: str, target: str, found: os.stat_result) -> None:
     """Copy content, mode and time: Python compares times with those in its .pyc files, make with those of targets."""
     shutil.copyfile(source, target)
+    _be_as(target, found)
+
+
+def _be_as(target: str, found: os.stat_result) -> None:
     os.chmod(target, stat.S_IMODE(found.st_mode))
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 

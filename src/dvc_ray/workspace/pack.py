@@ -5,23 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
+from dvc_ray.paths import files_under
+from dvc_ray.repo import given_config
 from dvc_ray.values.task import Pack, PackedFile
-from dvc_ray.workspace.materialise import files_under
 
 LARGE: Final = 4 << 20
 """Bytes above which a file need not travel in memory."""
 
 
-def pack(tree: str, paths: Iterable[str], store: Callable[[str, int], str] | None = None) -> Pack:
+def pack(
+    tree: str, paths: Iterable[str], store: Callable[[str, int], str] | None = None, whole: Collection[str] = ()
+) -> Pack:
     """Take files up; sockets and the like, which no copy would be worth anything of, are left out.
 
     Args:
         tree: What the paths are relative to.
         paths: Files, links and folders with all that is in them; what does not exist is left out.
         store: Puts a large file, of so many bytes, into a store; the object's key. None: all goes in memory.
+        whole: Files that go as they are, as they were asked for by name; of settings of DVC, no more goes than a
+            workspace may have.
 
     Raises:
         OSError: A file cannot be read.
@@ -33,7 +39,7 @@ def pack(tree: str, paths: Iterable[str], store: Callable[[str, int], str] | Non
             for file in files_under(tree, path):
                 taken = _take(tree, file, store)
                 if taken is not None:
-                    files[file] = taken
+                    files[file] = taken if file in whole else _public(taken)
     return Pack(id=_digest(files.values()), files=tuple(files.values()))
 
 
@@ -80,6 +86,12 @@ def _take(tree: str, path: str, store: Callable[[str, int], str] | None) -> Pack
         return PackedFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=b"", key=key)
     with open(full, "rb") as file:
         return PackedFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=file.read())
+
+
+def _public(file: PackedFile) -> PackedFile:
+    if not given_config.is_config(file.path) or not stat.S_ISREG(file.mode):
+        return file
+    return replace(file, data=given_config.without_secrets(file.data))
 
 
 def _put(root: str, file: PackedFile, bring: Callable[[str, str], None] | None) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from dvc_ray.errors import StorageError
+from dvc_ray.errors import DeniedError, StorageError
 from dvc_ray.live import credentials
 from dvc_ray.paths import key_name, node_folder
 from dvc_ray.repo.bare import Ran
@@ -293,7 +293,8 @@ def set_aside(store: Objects, key: str) -> str:
     """
     aside = f"{FOLDER}/unreadable/{key.removeprefix(FOLDER).strip('/')}"
     store.write(aside, _small(store, key))
-    store.delete(key)
+    with contextlib.suppress(DeniedError):
+        store.delete(key)
     return aside
 
 

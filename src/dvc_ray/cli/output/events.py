@@ -10,6 +10,7 @@ import json
 from typing import Any, Final
 
 from dvc_ray.errors import DvcRayError
+from dvc_ray.redact import public
 from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.stage import Plan, Step
 
@@ -29,8 +30,11 @@ def error(what: DvcRayError, hint: str) -> str:
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
     """A plan as JSON values."""
-    unseen = [{"path": found.path, "environment": found.is_environment} for found in plan.unseen]
-    return {"stages": [_step(step) for step in plan.steps], **({"unseen": unseen} if unseen else {})}
+    unseen = [
+        {"path": found.path, "environment": found.is_environment, "secret": found.is_secret} for found in plan.unseen
+    ]
+    more = {"unseen": unseen, "untracked": list(plan.untracked)}
+    return {"stages": [_step(step) for step in plan.steps], **{name: found for name, found in more.items() if found}}
 
 
 def _name(event: RunEvent) -> str:
@@ -89,7 +93,7 @@ def _step(step: Step) -> dict[str, Any]:
         "reasons": list(step.reasons),
         "wave": step.wave,
         "kind": step.spec.kind.value,
-        "cmd": list(step.spec.cmd),
+        "cmd": list(map(public, step.spec.cmd)),
         "upstream": list(step.spec.upstream),
         "untracked": list(step.spec.untracked),
         "resources": {

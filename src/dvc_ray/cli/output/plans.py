@@ -6,6 +6,7 @@ import json
 
 from dvc_ray import plan as planning
 from dvc_ray.cli.output import events, texts
+from dvc_ray.redact import public
 from dvc_ray.values.stage import Action, Plan, Step
 
 
@@ -26,6 +27,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
         print(text)
     if plan.unseen:
         print(planning.say_unseen(plan.unseen))
+    if plan.untracked:
+        print(planning.say_untracked(plan.untracked))
     skipped = [step.spec.address for step in plan.steps if step.action is Action.SKIP]
     if skipped:
         print(f"Unchanged: {', '.join(skipped)}")
@@ -47,4 +50,4 @@ def _show_step(step: Step, width: int) -> None:
     asks = texts.resources(step.spec.settings) + texts.turns(step.spec)
     print(f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{asks}]")
     for cmd in step.spec.cmd:
-        print(f"  {'':<{width}}  > {cmd}")
+        print(f"  {'':<{width}}  > {public(cmd)}")

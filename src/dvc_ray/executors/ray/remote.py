@@ -137,7 +137,7 @@ def attempt_name(task: StageTask) -> str:
 
 def _attempt(task: StageTask, elsewhere: Elsewhere, node: str) -> Attempt:
     """What workers of the stage on other nodes need of it."""
-    secret = {name: text for name, text in task.env if name in elsewhere.secrets}
+    secret = {name: text for name, text in task.env if name in task.secrets}
     return Attempt(
         node=node,
         run_id=task.run_id,

@@ -1,0 +1,9 @@
+"""What may be shown of a text, and what is called like a secret: one answer for all rooms."""
+
+from __future__ import annotations
+
+from dvc_ray.redact.mask import SHORTEST, Mask, Masked
+from dvc_ray.redact.names import named, named_file
+from dvc_ray.redact.urls import bare, public
+
+__all__ = ["SHORTEST", "Mask", "Masked", "bare", "named", "named_file", "public"]
