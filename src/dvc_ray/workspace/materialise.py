@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dvc_ray.paths import files_under as files_under  # noqa: PLC0414  `twin` has it from here
-from dvc_ray.paths import remove, write_anew
+from dvc_ray.paths import files_under, remove, write_anew
 from dvc_ray.repo import bare, given_config
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse

@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
-from dvc_ray.paths import is_under, remove
+from dvc_ray.paths import files_under, is_under, remove
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside
-from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, files_under, stamp
+from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, stamp
 from dvc_ray.workspace.moving import move
 
 _Stamp = tuple[int, int]
