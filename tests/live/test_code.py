@@ -55,6 +55,15 @@ def test_without_git_size_and_well_known_names_decide(write):
     assert code.code_files(root) == ["src/model.py", "train.py"]
 
 
+@pytest.mark.parametrize("by_git", [True, False])
+def test_what_is_called_like_a_secret_is_no_code_unless_git_tracks_it(write, git, by_git):
+    root = write({"train.py": "", ".env": "", "sub/key.pem": "", ".aws/config": "", "tracked.pem": ""})
+    if by_git:
+        git(root, "init", "-q")
+        git(root, "add", "tracked.pem")
+    assert code.code_files(root) == [*(["tracked.pem"] if by_git else []), "train.py"]
+
+
 def test_dvc_ray_names_the_code_itself(write, monkeypatch, tmp_path):
     root = write(FILES)
     (tmp_path / "list").write_text("train.py\nsrc/model.py\ngone.py\n.dvc/config\n")

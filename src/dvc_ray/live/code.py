@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import filterfalse
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from dvc_ray import env
 from dvc_ray.errors import LiveError
+from dvc_ray.redact import named_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +33,8 @@ def code_files(root: Path) -> list[str]:
 
     Under dvc-ray that is the snapshot's list; elsewhere all that Git tracks or would track (`git ls-files
     -co`); without Git, every file up to 1 MiB outside of DVC's and the usual cache directories and of virtual
-    environments: there is no way to tell data from code then but by size.
+    environments: there is no way to tell data from code then but by size. What is called like a secret is no code
+    unless Git tracks it.
     """
     listed = os.environ.get(env.CODE_LIST)
     if listed:
@@ -47,9 +50,12 @@ def _is_code(name: str) -> bool:
 
 
 def _git_files(root: Path) -> list[str]:
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    return [*_listed(root, "--cached"), *filterfalse(named_file, _listed(root, "--others", "--exclude-standard"))]
+
+
+def _listed(root: Path, *which: str) -> list[str]:
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
+        done = subprocess.run(["git", "ls-files", "-z", *which], cwd=root, capture_output=True, check=False)
     except FileNotFoundError:
         return []
     if done.returncode != 0:
@@ -58,7 +64,7 @@ def _git_files(root: Path) -> list[str]:
     for name in filter(None, os.fsdecode(done.stdout).split("\0")):
         path = root / name
         if path.is_dir() and not path.is_symlink():
-            # A submodule is one entry; its files are listed from inside.
+            # A submodule, or another repository, is one entry; its files are listed from inside.
             names += [f"{name.rstrip('/')}/{inner}" for inner in _git_files(path)]
         else:
             names.append(name)
@@ -70,8 +76,9 @@ def _guessed_files(root: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if name not in NOT_CODE | GUESSED_NOT_CODE]
         for name in names:
             path = Path(folder, name)
-            if path.is_file() and path.stat().st_size <= LARGEST_GUESSED_FILE:
-                yield path.relative_to(root).as_posix()
+            part = path.relative_to(root).as_posix()
+            if not named_file(part) and path.is_file() and path.stat().st_size <= LARGEST_GUESSED_FILE:
+                yield part
 
 
 def check_size(root: Path, files: Sequence[str], limit: int) -> None:
