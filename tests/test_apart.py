@@ -244,6 +244,8 @@ stages:
         for name in ("forget_results", "nothing_in_remote"):
             killed.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
         assert not apart(root).failed
+    [note] = root.glob(".dvc/tmp/ray/runs/*/work/remote.result")  # which has the key that results are signed with
+    assert note.stat().st_mode & 0o777 == 0o600
     options = {"endpointurl": s3.url, "access_key_id": s3.owner.key, "secret_access_key": s3.owner.secret}
     url = next(line.split()[-1] for line in (root / ".dvc/config").read_text().splitlines() if "s3://" in line)
     store = open_remote(Remote(name="cloud", url=url, options=tuple(options.items())))
