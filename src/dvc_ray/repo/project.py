@@ -19,6 +19,7 @@ from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.untracked import Untracked
+from dvc_ray.repo.yaml_errors import bounded
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
@@ -88,7 +89,7 @@ class Project:
 
             quiet()
             repo = Repo(None if start == "." else start)
-        with contextlib.closing(repo):
+        with contextlib.closing(repo), bounded():
             yield cls(repo)
 
     @property

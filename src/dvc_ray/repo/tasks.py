@@ -164,7 +164,7 @@ def commands(stage: Any) -> tuple[str, ...]:
     """The commands of a stage, as ``dvc.stage.run.cmd_run`` splits them."""
     if not stage.cmd:
         return ()
-    return tuple(stage.cmd) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
+    return tuple(map(str, stage.cmd)) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
 
 
 def check_outs(repo: Any, stage: Any) -> None:
