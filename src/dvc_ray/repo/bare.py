@@ -15,6 +15,7 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.paths import write_anew
 from dvc_ray.repo import hashes
 from dvc_ray.repo.failures import message
+from dvc_ray.repo.guarded import guarded
 from dvc_ray.values.task import StageTask
 
 
@@ -79,7 +80,11 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     project = os.path.normpath(os.path.join(task.workspace, task.project))
     # We need no Git here, whatever the command sees of it: neither tracked files nor .gitignore are looked at.
-    with contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo, _commands_by(execute):
+    with (
+        guarded(),
+        contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo,
+        _commands_by(execute),
+    ):
         pairs = [(os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given]
         hashes.carry(task.state_dir, repo.state, pairs)
         hashes.know(repo.state, known)

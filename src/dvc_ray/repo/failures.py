@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from typing import Final
@@ -18,6 +19,10 @@ from dvc_ray.errors import (
 )
 from dvc_ray.repo import yaml_errors
 
+_COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
+"""DVC's own, in what it says of templates (``dvc.parsing.interpolate``, 3.67.1)."""
+_GIT: Final = ("scmrepo.", "dulwich.", "pygit2.")
+"""What asks Git for DVC."""
 _MEND: Final = "Mend it there, or see with -v where this comes from."
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
@@ -54,7 +59,9 @@ def ours() -> Iterator[None]:
             "Run it inside one, or make one here with `dvc init`.",
         ) from error
     except DvcConfigError as error:
-        raise ConfigError(f"configuration error: {message(error)}", "Look with `dvc config --list`.") from error
+        where = culprit(error, "")
+        text = f"configuration error: {where}{': ' if where else ''}{message(error)}"
+        raise ConfigError(text, "Look with `dvc config --list`.") from error
     except (DvcException, SCMError) as error:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
@@ -93,8 +100,9 @@ def message(error: BaseException) -> str:
     while cause is not None and len(texts) < _CAUSES:
         if text := yaml_errors.explained(cause):  # which says all that its own causes say
             return ": ".join([*texts, text])
-        text = str(cause).strip()
-        if text and text not in texts and not isinstance(cause, DvcRayError):
+        text = _COLOURS.sub("", str(cause)).strip()
+        said = any(text in other for other in texts)
+        if text and not said and not isinstance(cause, DvcRayError):
             texts.append(text)
         cause = cause.__cause__
     return ": ".join(texts) or type(error).__name__
@@ -143,17 +151,19 @@ def _explain(error: Exception) -> tuple[str, str]:
     return message(error), next((hint for kind, hint in hints if isinstance(error, kind)), "")
 
 
-def culprit(error: BaseException) -> str:
+def culprit(error: BaseException, otherwise: str = "the project") -> str:
     """What DVC was at when it raised an exception that is no answer of its own: a file or a stage.
 
     Read from the variables of its frames, the innermost first (names as of 3.67.1).
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
-        for name in ("path", "fs_path", "self", "stage", "dvcfile"):
+        if str(frame.f_globals.get("__name__")).startswith(_GIT):
+            return "Git's repository, '.git'"
+        for name in ("path", "fs_path", "filename", "self", "stage", "dvcfile"):
             if text := _named(frame.f_locals.get(name)):
                 return text
-    return "dvc.yaml, or a file that it names,"
+    return otherwise
 
 
 def _named(found: object) -> str:

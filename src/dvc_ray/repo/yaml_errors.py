@@ -1,16 +1,10 @@
-"""What is wrong in a YAML file and where, with the facts that DVC prints of it (``dvc.utils.strictyaml``, 3.67.1).
-
-And what DVC would not come to an end with.
-"""
+"""What is wrong in a YAML file and where, with the facts that DVC prints of it (``dvc.utils.strictyaml``, 3.67.1)."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-
-from dvc_ray.errors import ProjectError
 
 _SHOWN: Final = 160
 """Characters of a source line."""
@@ -18,48 +12,6 @@ _ERRORS: Final = 10
 """Errors of a file."""
 _STEPS: Final = 5
 """As far as DVC looks up from what has no place in the file to what has one."""
-_MOST: Final = 1_000_000
-"""Values that a file may have once its aliases are replaced; DVC takes minutes for as many without any."""
-
-
-@contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Refuse, while the block runs, YAML whose aliases stand for more than DVC can walk through.
-
-    Raises:
-        ProjectError: In the block: a file is that.
-    """
-    from dvc.utils import strictyaml
-    from dvc.utils.serialize import _yaml
-
-    original = _yaml.parse_yaml
-
-    def parse(text: str, path: str, *arguments: Any, **options: Any) -> Any:
-        data = original(text, path, *arguments, **options)
-        if "*" in text and _expanded(data, {}) > _MOST:
-            raise ProjectError(
-                f"'{os.path.relpath(path)}': its aliases (*) stand for more than {_MOST:,} values.",
-                "Write out what is meant, without aliases of aliases.",
-            )
-        return data
-
-    before = strictyaml.parse_yaml, _yaml.parse_yaml
-    strictyaml.parse_yaml = _yaml.parse_yaml = parse
-    try:
-        yield
-    finally:
-        strictyaml.parse_yaml, _yaml.parse_yaml = before
-
-
-def _expanded(value: object, known: dict[int, int]) -> int:
-    """How many values there are in one, those that it shares counted wherever they stand."""
-    inner = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(inner, (list, tuple)):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = 1  # of what it is in itself
-        known[id(value)] = 1 + sum(_expanded(each, known) for each in inner)
-    return known[id(value)]
 
 
 def explained(error: BaseException) -> str:
