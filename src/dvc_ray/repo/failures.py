@@ -59,9 +59,7 @@ def ours() -> Iterator[None]:
             "Run it inside one, or make one here with `dvc init`.",
         ) from error
     except DvcConfigError as error:
-        where = culprit(error, "")
-        text = f"configuration error: {where}{': ' if where else ''}{message(error)}"
-        raise ConfigError(text, "Look with `dvc config --list`.") from error
+        raise ConfigError(f"configuration error: {_placed(error)}", "Look with `dvc config --list`.") from error
     except (DvcException, SCMError) as error:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
@@ -71,7 +69,8 @@ def ours() -> Iterator[None]:
     except ImportError as error:
         raise MissingDependencyError(*_not_imported(error)) from error
     except (OSError, IgnoreInCollectedDirError) as error:
-        raise ProjectError(message(error)) from error
+        named = isinstance(getattr(error, "filename", None), (str, bytes))
+        raise ProjectError(message(error) if named else _placed(error)) from error
     except Exception as error:
         if (found := _of_others(error)) is None:
             raise
@@ -101,6 +100,8 @@ def message(error: BaseException) -> str:
         if text := yaml_errors.explained(cause):  # which says all that its own causes say
             return ": ".join([*texts, text])
         text = _COLOURS.sub("", str(cause)).strip()
+        if isinstance(cause, UnicodeEncodeError):  # a name; that a byte in it is no UTF-8, does not tell which
+            text = f"{text}: {cause.object!r}"
         said = any(text in other for other in texts)
         if text and not said and not isinstance(cause, DvcRayError):
             texts.append(text)
@@ -116,6 +117,12 @@ def _of_others(error: Exception) -> ProjectError | None:
     if _raised_by_dvc(error):
         return ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}", _MEND)
     return None
+
+
+def _placed(error: Exception) -> str:
+    """An exception's text, with what DVC was at if that is known."""
+    where = culprit(error, "")
+    return f"{where}: {message(error)}" if where else message(error)
 
 
 def _not_imported(error: ImportError) -> tuple[str, str]:

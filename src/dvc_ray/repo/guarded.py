@@ -47,20 +47,30 @@ def irregular(path: str) -> str:
 @contextlib.contextmanager
 def _regular_files_only() -> Iterator[None]:
     """All that DVC reads of a project passes here: dvc.yaml and its like, params, what it hashes."""
+    from dulwich.ignore import IgnoreFilterManager
     from dvc_objects.fs.local import FsspecLocalFileSystem
 
-    original = FsspecLocalFileSystem.open
+    filters: Any = IgnoreFilterManager
+    original, load = FsspecLocalFileSystem.open, filters._load_path
 
     def opened(fs: Any, path: Any, mode: str = "r", **options: Any) -> Any:
         if mode.startswith("r") and isinstance(path, str) and (kind := irregular(path)):
             raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, no file.", "Put a file in its place.")
         return original(fs, path, mode, **options)
 
+    def ignored(manager: Any, path: str) -> Any:  # for DVC, dulwich reads each .gitignore (1.2)
+        file = os.path.join(os.fsdecode(manager._top_path), path, ".gitignore")
+        if kind := "a folder" if os.path.isdir(file) else irregular(file):
+            raise ProjectError(f"'{os.path.relpath(file)}' is {kind}, no file.", "Put a file in its place.")
+        return load(manager, path)
+
     FsspecLocalFileSystem.open = opened
+    filters._load_path = ignored
     try:
         yield
     finally:
         FsspecLocalFileSystem.open = original
+        filters._load_path = load
 
 
 @contextlib.contextmanager

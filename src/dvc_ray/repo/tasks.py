@@ -434,7 +434,7 @@ def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) 
     return managers.Ground(
         home=home,
         wdir=wdir,
-        commands=commands(stage),
+        commands=tuple(command[: managers.LOOKED_AT] for command in commands(stage)),
         files=frozenset(
             (
                 *markers,
