@@ -70,6 +70,8 @@ class Case:
     """The exit code, where it matters which."""
     stock: bool = True
     """Whether stock is asked whether it refuses that; not where it hangs, or knows nothing of the setting."""
+    remembered: bool = True
+    """Whether stock's answer is worth a file: not of what was made by chance."""
     leaves: bool = False
     """Whether a command has run, so that something of it stays although it failed."""
     cwd: str = "."
@@ -162,8 +164,9 @@ class Lab:
         self.make(case)
         with self._at(case), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             code = _code(lambda: stock_main([*case.for_stock, "-q"]))
-        REMEMBERED.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(json.dumps(code != 0))
+        if case.remembered:
+            REMEMBERED.mkdir(parents=True, exist_ok=True)
+            remembered.write_text(json.dumps(code != 0))
         return code != 0
 
     def ours(self, case: Case) -> Said:

@@ -147,7 +147,7 @@ WRONG = {
     "template": "${nothing}",
     "half a template": "${",
 }
-OFTEN = {"stages", "cmd", "deps", "outs", "params", "wdir", "datasets"}
+OFTEN = {"stages", "cmd", "deps", "params"}
 """Where most may stand."""
 TOP = ("stages", "vars", "params", "metrics", "plots", "artifacts", "datasets", "unknown")
 OF_STAGE = (
@@ -176,7 +176,7 @@ def _stage(**fields: str) -> str:
 def _types(what: str, make: Callable[[str, str], str], names: Sequence[str], kinds: Sequence[str]) -> list[Case]:
     """Each name with every other kind of value, the next one with the others: all that differ are tried."""
     chosen = [
-        (name, kind) for at, name in enumerate(names) for kind in (kinds if name in OFTEN else kinds[at % 3 :: 3])
+        (name, kind) for at, name in enumerate(names) for kind in (kinds if name in OFTEN else kinds[at % 5 :: 5])
     ]
     files = {f"{what}{name}: {kind}": make(name, WRONG[kind]) for name, kind in chosen}
     return [Case(name, {"dvc.yaml": text}, "dvc.yaml", fine=None) for name, text in files.items()]

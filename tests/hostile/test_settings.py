@@ -45,7 +45,7 @@ TOML = [
             f"'{key}'" if len(value) < 1000 else "ray.toml",
         )
         for key, values in test_inputs.FILES.items()
-        for value in values[:3]
+        for value in values[:2]
     ),
 ]
 
@@ -76,7 +76,7 @@ RAY = [
     *(
         _ray(f"{key} {name}", f"{{{key}: {text}}}", key)
         for at, key in enumerate([*test_inputs.AMOUNTS, "label_selector"])
-        for name, text in list(BAD.items())[at % 2 :: 2]
+        for name, text in list(BAD.items())[at % 3 :: 3]
         if (key, name) not in TAKES
     ),
     _ray("a text", "x", "meta.ray"),

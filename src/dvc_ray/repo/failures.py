@@ -181,7 +181,7 @@ def _named(found: object) -> str:
     if stage := getattr(found, "stage", None):
         return f"'{found}' of stage '{stage.addressing}'" if hasattr(found, "def_path") else ""
     if address := getattr(found, "addressing", None):
-        return f"stage '{address}'"
+        return f"stage '{address}' of '{os.path.relpath(found.path)}'"  # type: ignore[attr-defined]
     path = getattr(found, "relpath", None)
     return f"'{path}'" if isinstance(path, str) else ""
 
