@@ -55,6 +55,15 @@ def commands(block: Block) -> Iterator[Command]:
         yield Command(command, tuple(line for line in lines if line), int(block.value) if last else 0)
 
 
+def test_the_tests_that_a_promise_names_are_there() -> None:
+    text = (DOCS.parent / "SECURITY.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 20
+    for file, name in named:
+        found = (DOCS.parent / "tests" / file).read_text()
+        assert f"def {name}(" in found if name else "def test_" in found, (file, name)
+
+
 def run(command: Command, root: Path, environ: dict[str, str]) -> None:
     done = subprocess.run(
         ["bash", "-c", command.text], cwd=root, env=environ, capture_output=True, text=True, timeout=120, check=False

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dvc_ray import config, plan
 from dvc_ray.errors import ProjectError, RunInterruptedError
@@ -48,6 +48,7 @@ class _Where:
     """Says who of them sees a folder of this one."""
 
 
+_UNJUDGED: Final = "cannot be judged yet: "
 Listener = Callable[[RunEvent], None]
 Confirm = Callable[[str], bool]
 
@@ -241,9 +242,12 @@ def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
         return chosen  # a run looks at it later
     steps = []
     for step in chosen.steps:
-        first = step.wave == 1 and step.action is Action.RUN and step.spec.kind is StageKind.COMMAND
-        refusal = project.refusal(step.spec.address) if first else ""
-        steps.append(replace(step, reasons=(*step.reasons, f"will fail: {refusal}")) if refusal else step)
+        first = step.wave == 1 and step.action is not Action.SKIP
+        refusal = project.refusal(step.spec.address) if first and step.spec.kind is StageKind.COMMAND else ""
+        # With nothing before it, what cannot be judged now will not be later.
+        reasons = step.reasons if step.judged or not first else ()
+        refusal = refusal or ("" if step.judged or not first else ", ".join(step.reasons).removeprefix(_UNJUDGED))
+        steps.append(replace(step, reasons=(*reasons, f"will fail: {refusal}")) if refusal else step)
     return replace(chosen, steps=tuple(steps))
 
 
@@ -317,7 +321,7 @@ def _status(project: Project, address: str, options: RunOptions) -> Status:
     try:
         return project.status(address, allow_missing=options.allow_missing)
     except ProjectError as error:
-        return Status(changed=False, reasons=(f"cannot be judged yet: {error.what}",), judged=False)
+        return Status(changed=False, reasons=(f"{_UNJUDGED}{error.what}",), judged=False)
 
 
 def _to_add(changed: Sequence[str]) -> Notice:

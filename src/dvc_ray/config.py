@@ -56,7 +56,7 @@ def load(dvc_dir: str | None, environ: Mapping[str, str] | None = None) -> Confi
     config = Config()
     projects = [Path(dvc_dir, name) for name in ("ray.toml", "ray.local.toml")] if dvc_dir else []
     for path in (user, *projects):
-        if path.is_file():
+        if _is_there(path):
             config = _merge(config, _read(path), str(path))
     variables = {name: environ[f"DVC_RAY_{name.upper()}"] for name in _TYPES if environ.get(f"DVC_RAY_{name.upper()}")}
     return _merge(config, variables, "environment, DVC_RAY_*")
@@ -111,6 +111,19 @@ def _user() -> str:
 def _plain(name: str) -> str:
     """A name as a part of ids, paths and keys."""
     return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:20]
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file of settings; one that is `os.devnull` has none.
+
+    Raises:
+        ConfigError: There is something else in its place.
+    """
+    if not os.path.lexists(path) or os.path.realpath(path) == os.devnull:
+        return False
+    if not path.is_file():
+        raise ConfigError(f"'{path}' is no file.", "Settings are read from it: put a file in its place, or nothing.")
+    return True
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def results_in_remote(work: Path) -> Iterator[str | None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            noted = stack.enter_context((work / _REMOTE).open())
+            noted = stack.enter_context((work / _REMOTE).open(errors="replace"))
             fcntl.flock(noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # there are none, or another experiment that begins looks at them
             yield None
@@ -147,7 +147,7 @@ def _alone(run: Path) -> bool:
     if (run / "driver.json").exists():
         return bool(read(run / "driver.json").get("alone", True))
     with contextlib.suppress(FileNotFoundError):  # another experiment may take the last of it now
-        return (run / "work" / _REMOTE).read_text().split("\n")[0] != _EXPERIMENT
+        return (run / "work" / _REMOTE).read_text(errors="replace").split("\n")[0] != _EXPERIMENT
     return True
 
 

@@ -60,6 +60,6 @@ def read(path: Path) -> dict[str, Any]:
     """Read what an owned file says; empty if there is none, or half of one."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -122,11 +122,14 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = None) -> int:
     """Say what ended the command, on a terminal that may be gone; the exit code."""
+    from dvc_ray.cli.output import plain
+
     hint = error.hint.replace(IN_CAUSE, f"with `{arguments.prog} -v`")
     with contextlib.suppress(OSError):
         if arguments.verbose and not isinstance(error, RunInterruptedError):
-            print(public("".join(traceback.format_exception(cause or error))), end="", file=sys.stderr)
-        print("\n".join(filter(None, [f"ERROR: {error.what}", hint])), file=sys.stderr)
+            text = public("".join(traceback.format_exception(cause or error)))
+            print(plain.lines(text), end="", file=sys.stderr)
+        print("\n".join(filter(None, [plain.lines(f"ERROR: {error.what}"), plain.lines(hint)])), file=sys.stderr)
     if arguments.json:
         from dvc_ray.cli.output import events
 

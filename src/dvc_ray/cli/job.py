@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
 from dvc_ray import jobs
 from dvc_ray.cli import running
-from dvc_ray.cli.output import events, texts
+from dvc_ray.cli.output import events, plain, texts
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError
 from dvc_ray.values.run import ActiveRun
@@ -26,7 +25,7 @@ def show(arguments: Arguments) -> int:
     found = jobs.list_runs(arguments.address)
     if arguments.json:
         fields = [_fields(run) for run in found]
-        print(json.dumps({"event": "runs", "version": events.VERSION, "runs": fields}, ensure_ascii=False))
+        print(plain.dumps({"event": "runs", "version": events.VERSION, "runs": fields}))
     elif not found:
         print("Nothing of dvc-ray runs on the cluster.")
     else:
@@ -50,11 +49,11 @@ def stop(arguments: Arguments) -> int:
             )
         return not asking or running.ask(f"{about}. Stop it?")
 
-    tell = (lambda _text: None) if arguments.json else (lambda text: print(text, flush=True))
+    tell = (lambda _text: None) if arguments.json else (lambda text: print(plain.lines(text), flush=True))
     if not jobs.stop_run(arguments.run, arguments.address, confirm=confirm, tell=tell):
         return _DECLINED
     if arguments.json:
-        print(json.dumps({"event": "stopped", "version": events.VERSION, "run": arguments.run}, ensure_ascii=False))
+        print(plain.dumps({"event": "stopped", "version": events.VERSION, "run": arguments.run}))
     else:
         print("It has stopped.")
     return 0
@@ -75,7 +74,8 @@ def _print_table(found: tuple[ActiveRun, ...]) -> None:
     table.add_column("Project", overflow="fold")
     for run in found:
         state = f"stopped by {run.stopped_by}" if run.stopped_by else "running"
-        table.add_row(run.run_id, run.owner, str(run.stages), _age(run), state, _where(run))
+        cells = (run.run_id, run.owner, str(run.stages), _age(run), state, _where(run))
+        table.add_row(*map(plain.one_line, cells))
     # Lines for other programs to read are not broken.
     Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False).print(table)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from dvc_ray.cli.output import plain
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError, StageFailedError
 from dvc_ray.values.report import RunResult
@@ -69,6 +70,6 @@ def check(result: RunResult) -> None:
 def ask(question: str) -> bool:
     """Ask on the terminal until the answer is yes or no."""
     while True:
-        answer = input(f"{question} [y/n] ").strip().lower()
+        answer = input(f"{plain.lines(question)} [y/n] ").strip().lower()
         if answer in {"y", "yes", "n", "no"}:
             return answer.startswith("y")

@@ -14,7 +14,8 @@ from typing import Any
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import write_anew
 from dvc_ray.repo import hashes
-from dvc_ray.repo.failures import message
+from dvc_ray.repo.failures import culprit, message
+from dvc_ray.repo.guarded import guarded
 from dvc_ray.values.task import StageTask
 
 
@@ -79,7 +80,11 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     project = os.path.normpath(os.path.join(task.workspace, task.project))
     # We need no Git here, whatever the command sees of it: neither tracked files nor .gitignore are looked at.
-    with contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo, _commands_by(execute):
+    with (
+        guarded(),
+        contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo,
+        _commands_by(execute),
+    ):
         pairs = [(os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given]
         hashes.carry(task.state_dir, repo.state, pairs)
         hashes.know(repo.state, known)
@@ -90,6 +95,8 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
                 stage.run(force=True, no_commit=not task.commit, allow_missing=task.allow_missing)
         except DvcException as error:
             raise ProjectError(message(error)) from error
+        except UnicodeError as error:  # a name that is no UTF-8, in a folder
+            raise ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}") from error
         entry = dict(_plain(to_single_stage_lockfile(stage)))
         saved = _run_cache(repo, stage)
         outs = [out for out in stage.outs if out.hash_info and out.is_in_repo and (out.use_cache or saved)]

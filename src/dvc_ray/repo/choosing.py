@@ -168,7 +168,13 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
 
     Raises:
         UnsupportedError: One is not a path of this machine, or a relative one that leads out of the tree.
+        ProjectError: One is no path at all.
     """
+    for path in (stage.wdir, *(str(item.def_path) for item in (*stage.deps, *stage.outs))):
+        if not _can_be(path):
+            raise ProjectError(
+                f"stage '{stage.addressing}': no file can have the name {path!r}.", "Mend it in dvc.yaml."
+            )
     for what, items in (("dep", stage.deps), ("out", stage.outs)):
         for item in items:
             scheme, found, _ = str(item.def_path).partition("://")
@@ -184,6 +190,14 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
                     " the stage's own workspace it would lead elsewhere.",
                     "Give it as an absolute path in dvc.yaml.",
                 )
+
+
+def _can_be(path: str) -> bool:
+    """Whether a path has no NUL in it, nor half of a character."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def refuse_relative_import(stage: Any, tree: str) -> None:

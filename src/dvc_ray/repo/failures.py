@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from typing import Final
@@ -17,7 +18,13 @@ from dvc_ray.errors import (
     ProjectError,
 )
 from dvc_ray.redact import public
+from dvc_ray.repo import yaml_errors
 
+_COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
+"""DVC's own, in what it says of templates (``dvc.parsing.interpolate``, 3.67.1)."""
+_GIT: Final = ("scmrepo.", "dulwich.", "pygit2.")
+"""What asks Git for DVC."""
+_MEND: Final = "Mend it there, or see with -v where this comes from."
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
 
@@ -53,23 +60,22 @@ def ours() -> Iterator[None]:
             "Run it inside one, or make one here with `dvc init`.",
         ) from error
     except DvcConfigError as error:
-        raise ConfigError(f"configuration error: {message(error)}", "Look with `dvc config --list`.") from error
+        raise ConfigError(f"configuration error: {_placed(error)}", "Look with `dvc config --list`.") from error
     except (DvcException, SCMError) as error:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
         raise
     except RecursionError as error:
-        raise ProjectError(f"{_read_file(error)} is nested too deeply, or refers to itself.") from error
+        raise ProjectError(f"{culprit(error)} is nested too deeply, or refers to itself.") from error
     except ImportError as error:
         raise MissingDependencyError(*_not_imported(error)) from error
     except (OSError, IgnoreInCollectedDirError) as error:
-        raise ProjectError(message(error)) from error
+        named = isinstance(getattr(error, "filename", None), (str, bytes))
+        raise ProjectError(message(error) if named else _placed(error)) from error
     except Exception as error:
-        if type(error).__name__ != _BAD_OVERRIDE:
+        if (found := _of_others(error)) is None:
             raise
-        first, _, detail = str(error).partition("\n")
-        hint = "Give a param and its value: -S train.lr=0.1"
-        raise ProjectError(f"{first}: {detail.partition(chr(10))[0]}", hint) from error
+        raise found from error
 
 
 def quiet() -> None:
@@ -100,11 +106,32 @@ def message(error: BaseException) -> str:
     texts: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(texts) < _CAUSES:
-        text = str(cause).strip()
-        if text and text not in texts and not isinstance(cause, DvcRayError):
+        if text := yaml_errors.explained(cause):  # which says all that its own causes say
+            return ": ".join([*texts, text])
+        text = _COLOURS.sub("", str(cause)).strip()
+        if isinstance(cause, UnicodeEncodeError):  # a name; that a byte in it is no UTF-8, does not tell which
+            text = f"{text}: {cause.object!r}"
+        said = any(text in other for other in texts)
+        if text and not said and not isinstance(cause, DvcRayError):
             texts.append(text)
         cause = cause.__cause__
     return ": ".join(texts) or type(error).__name__
+
+
+def _of_others(error: Exception) -> ProjectError | None:
+    """An exception that DVC lets through, as an error of ours; None for one that is a bug of ours."""
+    if type(error).__name__ == _BAD_OVERRIDE:
+        first, _, detail = str(error).partition("\n")
+        return ProjectError(f"{first}: {detail.partition(chr(10))[0]}", "Give a param and its value: -S train.lr=0.1")
+    if _raised_by_dvc(error):
+        return ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}", _MEND)
+    return None
+
+
+def _placed(error: Exception) -> str:
+    """An exception's text, with what DVC was at if that is known."""
+    where = culprit(error, "")
+    return f"{where}: {message(error)}" if where else message(error)
 
 
 def _not_imported(error: ImportError) -> tuple[str, str]:
@@ -120,7 +147,10 @@ def _explain(error: Exception) -> tuple[str, str]:
     from dvc.lock import LockError
     from dvc.stage.exceptions import MissingDataSource, StageFileDoesNotExistError, StageNotFound
     from dvc.utils.serialize import YAMLFileCorruptedError
+    from dvc.utils.strictyaml import YAMLSyntaxError
 
+    if isinstance(error, YAMLSyntaxError) and not error.hint:
+        return message(error), ""  # which shows the line
     hints: list[tuple[type[Exception], str]] = [
         (MissingDataSource, "Bring it with `dvc pull`, or put it back."),
         (StageNotFound, "See the stages with `dvc stage list --all`."),
@@ -137,9 +167,35 @@ def _explain(error: Exception) -> tuple[str, str]:
     return message(error), next((hint for kind, hint in hints if isinstance(error, kind)), "")
 
 
-def _read_file(error: RecursionError) -> str:
-    """The file that was being read (``dvc.utils.serialize.parse_yaml``, 3.67.1)."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name.startswith("parse_yaml") and isinstance(path := frame.f_locals.get("path"), str):
-            return f"'{os.path.relpath(path)}'"
-    return "dvc.yaml, or a file that it names,"
+def culprit(error: BaseException, otherwise: str = "the project") -> str:
+    """What DVC was at when it raised an exception that is no answer of its own: a file or a stage.
+
+    Read from the variables of its frames, the innermost first (names as of 3.67.1).
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        if str(frame.f_globals.get("__name__")).startswith(_GIT):
+            return "Git's repository, '.git'"
+        for name in ("path", "fs_path", "filename", "self", "stage", "dvcfile"):
+            if text := _named(frame.f_locals.get(name)):
+                return text
+    return otherwise
+
+
+def _named(found: object) -> str:
+    """A file, a stage or what a stage has, by its name; empty if it is none of these."""
+    if isinstance(found, str):
+        is_file = "\0" not in found and os.path.lexists(found) and not os.path.isdir(found)
+        return f"'{os.path.relpath(found)}'" if is_file else ""
+    if stage := getattr(found, "stage", None):
+        return f"'{found}' of stage '{stage.addressing}'" if hasattr(found, "def_path") else ""
+    if address := getattr(found, "addressing", None):
+        return f"stage '{address}' of '{os.path.relpath(found.path)}'"  # type: ignore[attr-defined]
+    path = getattr(found, "relpath", None)
+    return f"'{path}'" if isinstance(path, str) else ""
+
+
+def _raised_by_dvc(error: BaseException) -> bool:
+    """Whether an exception comes out of DVC or what it calls, rather than out of code of ours."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return not str(frame.f_globals.get("__name__", "")).startswith("dvc_ray.")

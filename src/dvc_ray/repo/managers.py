@@ -63,12 +63,14 @@ _LEADING: Final = re.compile(r"\s*cd\s+(?P<folder>[\w./@+=-]+)\s*(?:&&|;|$)(?P<r
 _WANDERS: Final = re.compile(r"(?<![\w-])(?:cd|pushd)\s|\s(?:-C|--directory|--project)[\s=]")
 _LEAVES: Final = re.compile(r"(?<![\w-])(?:cd|pushd)\s+(?![\w.@+=-][\w./@+=-]*(?:[\s;&|)]|$))")
 """Goes to where the text does not say, or out of the tree."""
-_BIN: Final = re.compile(r"(?P<folder>[\w./@+=-]+)/bin/")
+_BIN: Final = re.compile(r"(?<![\w./@+=-])(?P<folder>[\w./@+=-]+)/bin/")
 """The folder of an environment, in a command."""
 _HATCH_ENV: Final = re.compile(
     r"(?<![\w-])hatch\s+(?:(?:-e|--env)[\s=](?P<env>[\w.-]+)\s+)?run\s+(?:(?P<of>[\w.-]+):)?"
 )
 _NEEDS_ENV: Final = re.compile(r"(?<![\w-])poetry\s(?:.*\s)?(?:run|install|sync|add|update|shell)(?![\w-])")
+LOOKED_AT: Final = 20_000
+"""Characters of a command: with more, the search for the words above would take long."""
 _PATIENCE: Final = 120.0
 """Seconds that a manager may take to say where its environment is, or to make an empty one."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
+from dvc_ray.repo.guarded import guarded
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.undeclared import Source, UndeclaredFiles
@@ -83,12 +85,13 @@ class Project:
             NotAProjectError: It belongs to none.
             ConfigError: DVC's configuration is wrong.
         """
-        with ours():
-            from dvc.repo import Repo
+        with contextlib.ExitStack() as stack:
+            with ours():
+                from dvc.repo import Repo
 
-            quiet()
-            repo = Repo(None if start == "." else start)
-        with contextlib.closing(repo):
+                quiet()
+                stack.enter_context(guarded())
+                repo = stack.enter_context(contextlib.closing(Repo(None if start == "." else start)))
             yield cls(repo)
 
     @property
@@ -395,15 +398,20 @@ class Project:
         return True
 
     def refusal(self, address: str) -> str:
-        """Why `settle` would refuse a stage in the workspace as it is now; empty: it would not, as far as is known."""
+        """Why a stage would fail in the workspace as it is now, before its command; empty: nothing is known of that.
+
+        Needs `locked`.
+        """
         stage = self._stages[address]
         try:
             with ours():
                 if self._apart is None:
                     tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                tasks.check_params(stage)
+                tasks.check_locks(self._repo)
                 tasks.check_outs(self._repo, stage)
         except ProjectError as error:
-            return error.what
+            return re.sub(r"\n +", " ", error.what)  # it stands in a line
         return ""
 
     def restorable(self, address: str, options: RunOptions) -> bool:

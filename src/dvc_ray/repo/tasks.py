@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from dvc_ray.env import TO_OTHER_MACHINES, without_git
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_dvcs_own, outside
 from dvc_ray.repo import hashes
+from dvc_ray.repo.guarded import irregular
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings import parse
 from dvc_ray.values.git import GitTemplates
@@ -165,7 +167,7 @@ def commands(stage: Any) -> tuple[str, ...]:
     """The commands of a stage, as ``dvc.stage.run.cmd_run`` splits them."""
     if not stage.cmd:
         return ()
-    return tuple(stage.cmd) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
+    return tuple(map(str, stage.cmd)) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
 
 
 def check_outs(repo: Any, stage: Any) -> None:
@@ -188,10 +190,55 @@ def check_inputs(stage: Any, settings: StageSettings) -> None:
     """Say which dep or include is missing before outs are removed; DVC would stumble over it later.
 
     Raises:
-        ProjectError: One does not exist.
+        ProjectError: One does not exist, or is nothing that can be read.
     """
-    for _ in (*_deps(stage), *_includes(stage, settings)):
+    for path in (*_deps(stage), *_includes(stage, settings)):
+        if not os.path.exists(path):
+            why = f"is a link that leads to nothing: {os.readlink(path)}"
+        elif kind := irregular(path):
+            why = f"is {kind}, no file or folder"
+        else:
+            continue
+        raise ProjectError(
+            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' {why}.",
+            "Put what the stage reads in its place, or take it out of dvc.yaml.",
+        )
+
+
+def check_locks(repo: Any) -> None:
+    """Refuse the file in which DVC's processes say what they read and write, as they do (``dvc.rwlock``, 3.67.1).
+
+    Raises:
+        dvc.exceptions.DvcException: It is broken.
+    """
+    from dvc import rwlock
+    from voluptuous import Invalid
+
+    path = os.path.join(repo.tmp_dir, rwlock.RWLOCK_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            rwlock.SCHEMA(json.load(file))
+    except FileNotFoundError:
         pass
+    except json.JSONDecodeError as error:
+        raise rwlock.RWLockFileCorruptedError(path) from error
+    except Invalid as error:
+        raise rwlock.RWLockFileFormatError(path) from error
+
+
+def check_params(stage: Any) -> None:
+    """Refuse what DVC refuses when it takes the values of params (``ParamsDependency.save``, 3.67.1).
+
+    Raises:
+        dvc.exceptions.DvcException: A file of params is missing or cannot be read, or has not all of them.
+    """
+    from dvc.dependency import ParamsDependency
+
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            if not dep.exists:
+                raise dep.DoesNotExistError(dep)
+            dep.get_hash()
 
 
 def carry_home(repo: Any, task: StageTask) -> None:
@@ -388,7 +435,7 @@ def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) 
     return managers.Ground(
         home=home,
         wdir=wdir,
-        commands=commands(stage),
+        commands=tuple(command[: managers.LOOKED_AT] for command in commands(stage)),
         files=frozenset(
             (
                 *markers,

@@ -97,9 +97,12 @@ def _public(file: PackedFile) -> PackedFile:
 def _put(root: str, file: PackedFile, bring: Callable[[str, str], None] | None) -> None:
     target = os.path.join(root, file.path)
     folder = os.path.dirname(target)
-    os.makedirs(folder, exist_ok=True)
-    if os.path.commonpath([os.path.realpath(folder), os.path.realpath(root)]) != os.path.realpath(root):
+    real = os.path.realpath(root)
+    if os.path.commonpath([os.path.realpath(folder), real]) != real:  # before folders are made on the way there
         raise PermissionError(f"'{file.path}' leads out of '{root}'")
+    os.makedirs(folder, exist_ok=True)
+    if os.path.islink(target):  # else what is written goes where it leads
+        os.unlink(target)
     if file.key:
         assert bring is not None  # noqa: S101
         bring(file.key, target)

@@ -6,9 +6,9 @@ not change it.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
+from dvc_ray.cli.output import plain
 from dvc_ray.errors import DvcRayError
 from dvc_ray.redact import public
 from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
@@ -19,13 +19,13 @@ VERSION: Final = 1
 
 def dumps(event: RunEvent) -> str:
     """One event as a line of JSON."""
-    return json.dumps({"event": _name(event), "version": VERSION, **_fields(event)}, ensure_ascii=False)
+    return plain.dumps({"event": _name(event), "version": VERSION, **_fields(event)})
 
 
 def error(what: DvcRayError, hint: str) -> str:
     """What ended a command as a line of JSON."""
     fields = {"kind": type(what).__name__, "what": what.what, "hint": hint, "exit_code": what.exit_code}
-    return json.dumps({"event": "error", "version": VERSION, **fields}, ensure_ascii=False)
+    return plain.dumps({"event": "error", "version": VERSION, **fields})
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from dvc_ray import plan as planning
-from dvc_ray.cli.output import events, texts
+from dvc_ray.cli.output import events, plain, texts
 from dvc_ray.redact import public
 from dvc_ray.values.stage import Action, Plan, Step
 
@@ -13,25 +11,25 @@ from dvc_ray.values.stage import Action, Plan, Step
 def show(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
-        print(json.dumps({"event": "plan", "version": events.VERSION, **events.plan_fields(plan)}, ensure_ascii=False))
+        print(plain.dumps({"event": "plan", "version": events.VERSION, **events.plan_fields(plan)}))
         return
     if plan.nothing_to_do:
         print("Data and pipelines are up to date.")
         return
     for number, wave in enumerate(planning.waves(plan), start=1):
         print(f"Step {number}{_together(wave)}:")
-        width = max(len(step.spec.address) for step in wave)
+        width = max(len(plain.one_line(step.spec.address)) for step in wave)
         for step in wave:
             _show_step(step, width)
     for text in texts.untracked(plan):
-        print(text)
+        print(plain.lines(text))
     if plan.unseen:
-        print(planning.say_unseen(plan.unseen))
+        print(plain.lines(planning.say_unseen(plan.unseen)))
     if plan.untracked:
-        print(planning.say_untracked(plan.untracked))
+        print(plain.lines(planning.say_untracked(plan.untracked)))
     skipped = [step.spec.address for step in plan.steps if step.action is Action.SKIP]
     if skipped:
-        print(f"Unchanged: {', '.join(skipped)}")
+        print(plain.one_line(f"Unchanged: {', '.join(skipped)}"))
 
 
 def _together(wave: list[Step]) -> str:
@@ -48,6 +46,7 @@ def _together(wave: list[Step]) -> str:
 def _show_step(step: Step, width: int) -> None:
     verb = "run" if step.action is Action.RUN else "may run"
     asks = texts.resources(step.spec.settings) + texts.turns(step.spec)
-    print(f"  {step.spec.address:<{width}}  {verb}: {', '.join(step.reasons)}  [{asks}]")
+    what = plain.one_line(f"{verb}: {', '.join(step.reasons)}  [{asks}]")
+    print(f"  {plain.one_line(step.spec.address):<{width}}  {what}")
     for cmd in step.spec.cmd:
-        print(f"  {'':<{width}}  > {public(cmd)}")
+        print(f"  {'':<{width}}  > {plain.one_line(public(cmd))}")

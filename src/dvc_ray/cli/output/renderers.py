@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from dvc_ray.cli.output import events, texts
+from dvc_ray.cli.output import events, plain, texts
 from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.stage import StageState
 
@@ -76,7 +76,7 @@ class Lines:
     def _output(self, event: Output) -> None:
         *whole, rest = (self._partial.pop(event.address, "") + event.text).split("\n")
         for line in whole:
-            print(f"{event.address} | {line.rstrip(chr(13)).rpartition(chr(13))[2]}")
+            print(f"{plain.one_line(event.address)} | {plain.output(line)}")
         if rest:
             self._partial[event.address] = rest
 
@@ -84,18 +84,19 @@ class Lines:
         if report.state.is_terminal:
             self._flush(report.address)
         if report.state not in {StageState.WAITING, StageState.UNCHANGED}:
-            print(texts.line(report))
+            print(plain.lines(texts.line(report)))
 
     def _flush(self, address: str) -> None:
         rest = self._partial.pop(address, "")
         if rest:
-            print(f"{address} | {rest}")
+            print(f"{plain.one_line(address)} | {plain.output(rest)}")
 
 
 def show_notice(notice: Notice) -> None:
     """Print a notice."""
     warning = notice.level == "warning"
-    print(f"WARNING: {notice.text}" if warning else notice.text, file=sys.stderr if warning else sys.stdout)
+    text = plain.lines(notice.text)
+    print(f"WARNING: {text}" if warning else text, file=sys.stderr if warning else sys.stdout)
 
 
 def show_saved(saved: Saved) -> None:
@@ -105,7 +106,7 @@ def show_saved(saved: Saved) -> None:
         print("Experiment results have been applied to your workspace.")
         return
     if saved.why != "--temp":
-        print(f"They have not been applied to your workspace: {saved.why}.")
+        print(plain.lines(f"They have not been applied to your workspace: {saved.why}."))
     print(f"To apply the results of an experiment to your workspace run:\n\n\tdvc exp apply {saved.name}")
 
 

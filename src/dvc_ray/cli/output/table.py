@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from dvc_ray.cli.output import renderers, texts
+from dvc_ray.cli.output import plain, renderers, texts
 from dvc_ray.values.report import Notice, Output, Planned, RunEvent, Saved, StageReport
 from dvc_ray.values.stage import StageState
 
@@ -54,7 +54,8 @@ class Screen:
         if isinstance(event, (Planned, StageReport, Output)):
             self._view.take(event)
         elif isinstance(event, Notice):
-            self._live.console.print(f"WARNING: {event.text}" if event.level == "warning" else event.text, markup=False)
+            text = plain.lines(event.text)
+            self._live.console.print(f"WARNING: {text}" if event.level == "warning" else text, markup=False)
         elif isinstance(event, Saved):
             renderers.show_saved(event)
         else:
@@ -81,8 +82,8 @@ class View:
             if event.state is StageState.RUNNING or (event.state is StageState.QUEUED and not event.waiting_for):
                 self._begun[event.address] = time.monotonic()
         elif isinstance(event, Output):
-            lines = [line.rpartition("\r")[2] for line in event.text.rstrip().splitlines()]
-            self._tail.extend(f"{event.address} | {line}" for line in lines if line.strip())
+            lines = [plain.output(line) for line in event.text.rstrip().split("\n")]
+            self._tail.extend(f"{plain.one_line(event.address)} | {line}" for line in lines if line.strip())
 
     def end(self) -> None:
         """Draw all stages, and no tail, from now on."""
@@ -96,7 +97,7 @@ class View:
         room = (options.height or console.height) - len(self._tail) - 4
         yield self._table(max(room, 3))
         for line in self._tail:
-            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+            yield Text.from_ansi(line, style="dim", no_wrap=True, overflow="ellipsis")
 
     def _table(self, room: int) -> Table:
         from rich.table import Table
@@ -107,12 +108,13 @@ class View:
             table.add_column(heading, overflow="ellipsis", no_wrap=True)
         shown = list(self._reports.values()) if self._ended else self._most_important(room)
         for report in shown:
+            why = report.error or (f"waiting for {report.waiting_for}" if report.waiting_for else report.reason)
             table.add_row(
-                Text(report.address),
+                Text(plain.one_line(report.address)),
                 Text(f"{texts.SYMBOLS[report.state]} {report.state.value}", style=_STYLES.get(report.state, "")),
-                Text(report.node),
+                Text(plain.one_line(report.node)),
                 Text(self._time(report)),
-                Text(report.error or (f"waiting for {report.waiting_for}" if report.waiting_for else report.reason)),
+                Text(plain.one_line(why)),
             )
         if len(shown) < len(self._reports):
             table.add_row(Text(f"… and {len(self._reports) - len(shown)} more", style="dim"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dvc_ray.cli.output import plain
 from dvc_ray.values.report import RunResult, StageReport
 from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, StageState
 
@@ -95,12 +96,12 @@ def line(report: StageReport) -> str:
 
 
 def failure(report: StageReport) -> list[str]:
-    """A failed stage: what, its last lines, where the rest is."""
-    lines = [f"ERROR: stage '{report.address}' failed: {report.error}"]
+    """A failed stage: what, its last lines, where the rest is; to be printed as it is."""
+    lines = [plain.lines(f"ERROR: stage '{report.address}' failed: {report.error}")]
     if report.tail:
-        lines += ["  last lines of its output:", *(f"    {text}" for text in report.tail)]
+        lines += ["  last lines of its output:", *(f"    {plain.output(text)}" for text in report.tail)]
     if report.log:
-        lines.append(f"  full log: {report.log}")
+        lines.append(plain.one_line(f"  full log: {report.log}"))
     return lines
 
 
