@@ -46,4 +46,5 @@ def test_what_a_growing_cluster_is_waited_for(growing: Cloud) -> None:
     assert stages["huge"]["state"] == "failed"
     assert stages["huge"]["error"].startswith("no node type of the cluster has 64 CPUs: it could never start")
     waits = [event["waiting_for"] for event in growing.events if event.get("waiting_for")]
-    assert any(text.startswith("a node with 1 CPU") for text in waits), waits
+    # A node that is a process of the testbed's may be there before anybody has looked.
+    assert any(text.startswith(("a node with 1 CPU", "1 CPU to be free")) for text in waits), waits
