@@ -19,7 +19,7 @@ cat data/in.txt > out.txt
 PLANTED = """
 mkdir -p sub/.git/hooks sub/.dvc
 echo "touch /root/ran" > sub/.git/hooks/post-commit
-echo "[core]" | tee sub/.dvc/config >> .dvc/config
+echo "# planted" | tee sub/.dvc/config >> .dvc/config
 ln -s /root way
 echo planted > way/planted
 ln -sf /etc/passwd code.txt
