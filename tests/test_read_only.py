@@ -47,13 +47,15 @@ stages:
 
 
 def _as_anybody() -> None:
-    """Take from root what lets it write where modes forbid it; what it owns is its own as any user's is."""
+    """Take from root what lets it read and write where modes forbid it; what it owns is its own as any user's is."""
     if os.getuid() == 0:
-        assert ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0) == 0
+        for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+            assert ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
 
 
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE = 1
+_CAP_DAC_READ_SEARCH = 2
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -132,3 +134,28 @@ def test_what_another_user_has_left_keeps_no_run_from_starting(folder: Path) -> 
     left.parent.chmod(0o555)
     done = run(root, "-c", OURS.replace("import sys", "import os, sys", 1), "repro")
     assert done.returncode == 0, done.stderr
+
+
+def test_what_nobody_may_read_and_no_stage_reads_is_in_no_one_s_way(folder: Path) -> None:
+    theirs = folder / "stock"
+    theirs.mkdir()
+    text = """
+stages:
+  fine: {cmd: "ls -l --time-style=+ closed | cut -d' ' -f1 > fine.txt", deps: [in.txt], outs: [fine.txt]}
+  not: {cmd: cat closed fine.txt > not.txt, deps: [fine.txt], outs: [not.txt]}
+"""
+    for name, content in {"dvc.yaml": text, "in.txt": "1", "closed": "secret"}.items():
+        (theirs / name).write_text(content)
+    stock.initialise(theirs)
+    (theirs / "closed").chmod(0)
+    stock.sh(folder, "cp -a stock ours")
+    for root, arguments in ((theirs, ("-m", "dvc", "repro")), (folder / "ours", ("-c", OURS, "repro"))):
+        done = run(root, *arguments)
+        assert done.returncode != 0
+        assert "cat: closed: Permission denied" in done.stdout + done.stderr + logs(root)
+        assert (root / "fine.txt").read_text() == "----------\n"
+    assert stock.differences(stock.snapshot(theirs), stock.snapshot(folder / "ours")) == []
+
+
+def logs(root: Path) -> str:
+    return "".join(path.read_text() for path in root.glob(".dvc/tmp/ray/runs/*/logs/*"))
