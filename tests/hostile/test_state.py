@@ -212,6 +212,11 @@ GIT = [
     _git("a later format", ".git/config", "[core]\nrepositoryformatversion = 99\n"),
     _git("a lock of the index", ".git/index.lock", ""),
     _git("a broken packed-refs", ".git/packed-refs", "broken\n"),
+    *(
+        Case(f"git: {kind} as {name}", {f".git/{name}": thing}, f"'.git/{name}' is ", stock=False)
+        for kind, thing in (("FIFO", FIFO), ("socket", SOCKET))
+        for name in ("HEAD", "config", "index", "packed-refs", "info/exclude", "info/attributes")
+    ),
     _git("a merge under way", ".git/MERGE_HEAD", "f" * 40 + "\n"),
 ]
 

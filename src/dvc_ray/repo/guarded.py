@@ -6,12 +6,14 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.errors import ProjectError
 
 _MOST: Final = 1_000_000
 """Values that a file may have once its aliases are replaced; DVC takes minutes for as many without any."""
+_OF_GIT: Final = ("HEAD", "config", "index", "packed-refs", "shallow", "info/exclude", "info/attributes", "FETCH_HEAD")
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -29,6 +31,25 @@ def guarded() -> Iterator[None]:
     """
     with _regular_files_only(), _bounded_yaml():
         yield
+
+
+def check_git(start: str) -> None:
+    """Refuse a Git repository whose files nobody could read to their end: Git itself waits for ever.
+
+    Args:
+        start: A directory in its work tree.
+
+    Raises:
+        ProjectError: One of them is a FIFO, or the like.
+    """
+    top = Path(start).absolute()
+    tree = next((folder for folder in (top, *top.parents) if (folder / ".git").is_dir()), None)
+    if tree is None:
+        return
+    for name in (".gitattributes", *(f".git/{name}" for name in _OF_GIT)):
+        if kind := irregular(os.path.join(tree, name)):
+            text = f"'{os.path.relpath(os.path.join(tree, name))}' is {kind}, no file."
+            raise ProjectError(text, "Put a file in its place.")
 
 
 def irregular(path: str) -> str:

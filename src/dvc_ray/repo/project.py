@@ -16,7 +16,7 @@ from dvc_ray.paths import is_under
 from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
 from dvc_ray.repo.edited import look_again
 from dvc_ray.repo.failures import message, ours, quiet
-from dvc_ray.repo.guarded import guarded
+from dvc_ray.repo.guarded import check_git, guarded
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.undeclared import Source, UndeclaredFiles
@@ -84,12 +84,14 @@ class Project:
         Raises:
             NotAProjectError: It belongs to none.
             ConfigError: DVC's configuration is wrong.
+            ProjectError: A file of Git's or DVC's is none that can be read to its end.
         """
         with contextlib.ExitStack() as stack:
             with ours():
                 from dvc.repo import Repo
 
                 quiet()
+                check_git(start)
                 stack.enter_context(guarded())
                 repo = stack.enter_context(contextlib.closing(Repo(None if start == "." else start)))
             yield cls(repo)
