@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import stat
@@ -83,17 +84,39 @@ def test_only_its_user_gets_in(project: Make, start: Start, tmp_path: Path, monk
     assert run.finish()[0] == 0
 
 
+ASK_WHAT_IS_SET = """
+import json, os
+from dvc_ray.executors.ray import closed
+
+put_back = closed.close_to_others()
+found = {name: os.environ.get(name) for name in closed.VARIABLES}
+put_back()
+print(json.dumps([found, {name: os.environ.get(name) for name in closed.VARIABLES}]))
+"""
+
+
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home() -> Iterator[Path]:
     """One that others may look into, as `tmp_path` is not."""
-    for name in closed.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
     made = Path(tempfile.mkdtemp(dir="/tmp"))
     made.chmod(0o755)
-    monkeypatch.setenv("HOME", str(made))
     (made / ".ray").mkdir()
     yield made
     shutil.rmtree(made)
+
+
+def what_is_set(home: Path, **environ: str) -> list[dict[str, str | None]]:
+    """What of Ray's is in the environment while a local Ray is there, and afterwards."""
+    others = {name: text for name, text in os.environ.items() if name not in closed.VARIABLES}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_WHAT_IS_SET],
+        env={**others, "HOME": str(home), **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[dict[str, str | None]] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.parametrize(("modes", "own"), [((0o755, 0o644), True), ((0o755, 0o600), False), ((0o700, 0o644), False)])
@@ -102,17 +125,13 @@ def test_a_token_that_others_can_read_is_not_used(home: Path, modes: tuple[int, 
     file.write_text("t" * 64)
     for path, mode in zip((file.parent, file), modes, strict=True):
         path.chmod(mode)
-    put_back = closed.close_to_others()
-    assert (closed.TOKEN in os.environ) is own
-    assert os.environ[closed.AUTH_MODE] == "token"
-    put_back()
-    assert not set(closed.VARIABLES) & set(os.environ)
+    there, afterwards = what_is_set(home)
+    assert bool(there[closed.TOKEN]) is own
+    assert there[closed.AUTH_MODE] == "token"
+    assert set(afterwards.values()) == {None}
 
 
-def test_what_the_user_has_said_is_left_as_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_user_has_said_is_left_as_it_is(home: Path) -> None:
     said = {closed.AUTH_MODE: "disabled", closed.ON_LOOPBACK: "1"}
-    for name, text in said.items():
-        monkeypatch.setenv(name, text)
-    put_back = closed.close_to_others()
-    assert {name: os.environ.get(name) for name in closed.VARIABLES} == {**dict.fromkeys(closed.VARIABLES), **said}
-    put_back()
+    for found in what_is_set(home, **said):
+        assert found == {**dict.fromkeys(closed.VARIABLES), **said}

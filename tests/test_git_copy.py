@@ -53,7 +53,7 @@ QUESTIONS = (
     "ls-files --others --exclude-standard",
     "show HEAD:d/c",
     "show --stat",
-    "blame a",
+    "blame -s a",
     "cat-file -p HEAD^{tree}",
     "rev-list --count HEAD",
     "rev-parse --is-shallow-repository",

@@ -269,7 +269,7 @@ def test_dry_says_what_a_run_would_say(project: Make, cli: Cli, locally: Locally
     assert dry.returncode == 0
     [line] = [line for line in dry.stdout.splitlines() if line.startswith("  one  ")]
     _, _, said = line.partition(", will fail: ")
-    assert said.removesuffix("  [1 CPU]") == text
+    assert said.startswith(text)
     assert locally(root).failed[0].error.splitlines()[0] == text
 
 

@@ -171,7 +171,8 @@ class Connection:
         directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
         self._janitor = start_janitor(directory)
         self._put_back.callback(lift_limits())
-        self._put_back.callback(close_to_others())
+        if not ray.is_initialized():  # by whoever calls: `ray.init` will say so
+            self._put_back.callback(close_to_others())
         self._has_driver = True
         ray.init(
             address="local",
