@@ -25,7 +25,7 @@ OLD = {
     "diff --stat HEAD~1",
     "show HEAD:d/c",
     "show --stat",
-    "blame a",
+    "blame -s a",
     "archive HEAD",
     "fsck",
 }

@@ -46,10 +46,9 @@ def check_git(start: str) -> None:
     tree = next((folder for folder in (top, *top.parents) if (folder / ".git").is_dir()), None)
     if tree is None:
         return
-    for name in (".gitattributes", *(f".git/{name}" for name in _OF_GIT)):
-        if kind := irregular(os.path.join(tree, name)):
-            text = f"'{os.path.relpath(os.path.join(tree, name))}' is {kind}, no file."
-            raise ProjectError(text, "Put a file in its place.")
+    for name in _OF_GIT:
+        if kind := irregular(path := os.path.join(tree, ".git", name)):
+            raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, no file.", "Put a file in its place.")
 
 
 def irregular(path: str) -> str:
