@@ -1,7 +1,8 @@
-"""A local Ray closed to others: only its user reaches it, from this machine."""
+"""A local Ray closed to others: only who has its user's token is let in."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -11,34 +12,25 @@ from typing import Final
 AUTH_MODE: Final = "RAY_AUTH_MODE"
 TOKEN: Final = "RAY_AUTH_TOKEN"  # noqa: S105  the variable
 TOKEN_PATH: Final = "RAY_AUTH_TOKEN_PATH"  # noqa: S105
-ON_LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray's switch; without it, Ray's servers listen on 127.0.0.1 only, and drivers look for them there."""
-VARIABLES: Final = (AUTH_MODE, TOKEN, TOKEN_PATH, ON_LOOPBACK)
-"""What a driver needs beside the address of a Ray, and whatever starts from it."""
+VARIABLES: Final = (AUTH_MODE, TOKEN, TOKEN_PATH)
+"""What a driver needs beside the address of a Ray."""
 
 
 def close_to_others() -> Callable[[], None]:
-    """Have the Ray that is started next ask for a token, and listen on this machine only, where Ray lets us.
+    """Have the Ray that is started next ask for a token, which only the user can read if there was none.
 
-    Without a token of the user's that others cannot read, it gets one of its own. Ray would make one in the user's
-    home, for everybody to read (``generate_and_save_token``, 2.60.0); and before 2.60 it would ask for none.
+    Ray would make one in the user's home for everybody to read (``generate_and_save_token``, 2.60.0); and before 2.60
+    it would ask for none. A stage's own driver finds it there, so that no variable is added to its environment.
 
     Returns:
-        What puts things back as they were.
+        What puts the environment back as it was.
     """
-    from ray._private import ray_constants
-
     before = {name: os.environ.get(name) for name in VARIABLES}
-    loopback = ray_constants.ENABLE_RAY_CLUSTER
-    if ON_LOOPBACK not in os.environ:
-        os.environ[ON_LOOPBACK] = "0"
-        ray_constants.ENABLE_RAY_CLUSTER = False
-    if os.environ.setdefault(AUTH_MODE, "token").lower() == "token" and not _has_private_token():
-        os.environ[TOKEN] = secrets.token_hex(32)
+    if os.environ.setdefault(AUTH_MODE, "token").lower() == "token" and not has_token():
+        _make_token(_file())
     _reread()
 
     def put_back() -> None:
-        ray_constants.ENABLE_RAY_CLUSTER = loopback
         for name, text in before.items():
             if text is None:
                 os.environ.pop(name, None)
@@ -70,12 +62,19 @@ def has_token() -> bool:
     return bool(os.environ.get(TOKEN)) or _file().is_file()
 
 
-def _has_private_token() -> bool:
-    """Whether the user has one that nobody else can read, or has named one."""
-    if os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH):
-        return True
-    file = _file()
-    return file.is_file() and any(not each.stat().st_mode & 0o077 for each in (file, *file.parents))
+def _make_token(file: Path) -> None:
+    """Make one as Ray does, whole at once and for the user only; for this process, where the home is closed to it."""
+    token = secrets.token_hex(32)
+    fresh = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+            written.write(token)
+        with contextlib.suppress(FileExistsError):  # another start was first
+            os.link(fresh, file)
+        fresh.unlink()
+    except OSError:
+        os.environ[TOKEN] = token
 
 
 def _file() -> Path:
