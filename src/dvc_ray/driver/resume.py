@@ -80,9 +80,8 @@ def take_over_from_remote(
                 if fits:
                     taken.append(task.address)
                 if fits or alone or result.state is not StageState.DONE:
-                    with contextlib.suppress(
-                        DeniedError
-                    ):  # nobody looks for it once it is noted below that none is there
+                    # Where it stays, nobody looks for it once it is noted below that none is there.
+                    with contextlib.suppress(DeniedError):
                         project.store.delete(keys[id(task)])
                     left -= 1
                 discard(task.workspace)

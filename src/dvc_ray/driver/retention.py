@@ -26,14 +26,14 @@ class Retention:
         self._store = store
         self._living = living
         self._denied = False
-        self._thread = threading.Thread(target=self._remove, name="dvc-ray-retention", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if store is not None:
+            self._thread = threading.Thread(target=self._remove, args=(store,), name="dvc-ray-retention", daemon=True)
+            self._thread.start()
 
-    def _remove(self) -> None:
-        if self._store is None:
-            return
+    def _remove(self, store: Objects) -> None:
         try:
-            remove_old(self._store, self._living)
+            remove_old(store, self._living)
         except DeniedError:
             self._denied = True
         except (StorageError, RuntimeError):  # the next run tries again; the latter when this process ends
@@ -41,7 +41,8 @@ class Retention:
 
     def end(self) -> str:
         """Wait a little; what the user is to do, if anything: to be said once."""
-        self._thread.join(_WITHIN)
+        if self._thread is not None:
+            self._thread.join(_WITHIN)
         if not self._denied or self._store is None:
             return ""
         return (
