@@ -21,10 +21,11 @@ from dvc_ray.repo.remotes import open_remote
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Remote
-from tests import stock
-from tests.conftest import Apart
-from tests.seaweed import Server
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
+from tests.helpers.seaweed import Server
 
 PIPELINE = """
 vars: [{items: [a, b]}]

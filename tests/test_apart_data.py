@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,11 @@ from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
 from dvc_ray.workspace import letter, pack, unpack
-from tests import stock
-from tests.conftest import Apart
-from tests.test_node import task
-from tests.test_run import Make, states
-
-Cloud = Callable[[Path, str], Path]
+from tests.helpers import stock
+from tests.helpers.projects import Cloud, Make
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
+from tests.helpers.tasks import task
 
 
 def test_an_experiment_leaves_no_out_of_the_run_before(project: Make, apart: Apart, cloud: Cloud) -> None:

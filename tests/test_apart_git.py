@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,11 @@ from dvc_ray.repo import git_objects, git_view
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.workspace import git_copy, pack, unpack
-from tests import stock
-from tests.conftest import Apart
-from tests.test_features import twin
-from tests.test_git_copy import FILTERS, HISTORY, QUESTIONS, asked, partial, same_answers
-from tests.test_run import Make, report
-
-Cloud = Callable[[Path, str], Path]
+from tests.helpers import stock
+from tests.helpers.asking_git import FILTERS, HISTORY, QUESTIONS, asked, partial, same_answers
+from tests.helpers.projects import Cloud, Make, twin
+from tests.helpers.results import report
+from tests.helpers.runs import Apart
 
 OLD = {
     "diff --stat HEAD~1",

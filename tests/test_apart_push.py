@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,14 @@ from dvc_ray.repo import apart as project_apart
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Apart
-from tests.test_run import Make, states
-
-Cloud = Callable[[Path, str], Path]
+from tests.helpers import stock
+from tests.helpers.comparing import assert_same
+from tests.helpers.projects import Cloud, Make, twin
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
 
 USES_FILE = "stages: {copy: {cmd: cat data.csv > out.txt, deps: [data.csv], outs: [out.txt]}}"
 USES_FOLDER = "stages: {copy: {cmd: cat data/* > out.txt, deps: [data], outs: [out.txt]}}"
-
-
-def twin(root: Path) -> Path:
-    other = root.with_name("stock")
-    shutil.copytree(root, other, symlinks=True)
-    return other
-
-
-def assert_same(root: Path, other: Path, *paths: str) -> None:
-    for path in ("dvc.lock", *paths):
-        assert (root / path).read_text() == (other / path).read_text(), path
 
 
 def assert_complete(root: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,25 @@ def test_every_event_and_state_is_documented() -> None:
         assert f"| `{name}` |" in text, name
     for state in StageState:
         assert f"`{state.value}`" in text, state
+
+
+def imported(source: str) -> Iterator[str]:
+    """The modules that a module imports, and what it imports from them."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_nothing_is_imported_from_a_test_module() -> None:
+    """What tests share is in `tests/helpers`: a test module is read, changed and deleted for itself."""
+    found = {
+        path: set(imported(path.read_text()))
+        for path in (*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*"))
+        if path.suffix == ".py" and "projects" not in path.parts
+    }
+    assert any("tests.helpers.stock" in names for names in found.values())
+    for path, names in found.items():
+        parts = {part for name in names if name.startswith("tests") for part in name.split(".")}
+        assert not {part for part in parts if part.startswith("test_") or part == "conftest"}, path

@@ -15,9 +15,10 @@ from dvc.utils.strictyaml import YAMLSyntaxError
 from dvc_ray import api
 from dvc_ray.errors import DvcRayError, NotAProjectError
 from dvc_ray.values.run import Selection
-from tests import stock
-from tests.conftest import Locally
-from tests.test_run import Make, one, report
+from tests.helpers import stock
+from tests.helpers.projects import Make, one
+from tests.helpers.results import report
+from tests.helpers.runs import Locally
 
 BAD: dict[str, tuple[str, Selection, type[Exception]]] = {
     "a cycle": (

@@ -19,8 +19,8 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.report import Notice, RunEvent
 from dvc_ray.values.run import RunOptions, Selection
-from tests import stock
-from tests.test_run import Make
+from tests.helpers import stock
+from tests.helpers.projects import Make
 
 
 class Ending(LocalExecutor):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.projects import Make, one
 
 TEXT = one("echo h\u00e9; cp in.txt out.txt")
 

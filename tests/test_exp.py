@@ -29,10 +29,11 @@ from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved, StageRepor
 from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import Twin
-from tests import stock
-from tests.conftest import Cli
-from tests.serving import Serving
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Cli
+from tests.helpers.serving import Serving
 
 pytestmark = pytest.mark.core
 

@@ -18,11 +18,12 @@ from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
 from dvc_ray.values.run import OnError, RunOptions
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Locally, Repro, Start
-from tests.test_features import same_files, twin
-from tests.test_flags import Terminal
-from tests.test_run import Make, one, report
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.results import report
+from tests.helpers.runs import Cli, Locally, Repro, Start
+from tests.helpers.terminal import Terminal
 
 
 def waiting(flag: Path, then: str) -> str:

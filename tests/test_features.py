@@ -16,24 +16,11 @@ from dvc_ray.errors import MissingDependencyError, UnsupportedError
 from dvc_ray.repo import imports
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Locally
-from tests.test_run import Make, one, report, states
-
-
-def twin(root: Path) -> Path:
-    """A copy of a project for stock DVC."""
-    other = root.parent / "stock" / root.name
-    other.parent.mkdir()
-    stock.sh(root, f"cp -a '{root}' '{other}'")
-    return other
-
-
-def same_files(other: Path, root: Path) -> bool:
-    assert stock.differences(dict(stock._files(other)), dict(stock._files(root))) == []
-    assert stock.status(other) == stock.status(root)
-    return True
-
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.results import report, states
+from tests.helpers.runs import Cli, Locally
 
 BOTH: Mapping[str, str] = {
     "dvc.yaml": """

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import pty
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -21,9 +18,11 @@ from dvc_ray.cli.output import events, texts
 from dvc_ray.cli.parser import _NOT_HERE, make_parser
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Repro
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Repro
+from tests.helpers.terminal import Terminal
 
 pytestmark = pytest.mark.core
 
@@ -142,47 +141,6 @@ def test_ignore_errors(twins: Twins, repro: Repro) -> None:
     assert states(result)["second"] is StageState.FAILED
     assert states(result)["third"] is not StageState.BLOCKED
     assert same(*both) == []
-
-
-_ON_TERMINAL = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # its own: closing it hangs up
-from dvc_ray.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-class Terminal:
-    """The command line on a terminal of its own."""
-
-    def __init__(self, root: Path, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _ON_TERMINAL, *arguments],
-            cwd=root,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def read_until(self, text: str) -> str:
-        found = ""
-        while text not in found:
-            if not select.select([self._master], [], [], 180)[0]:
-                break
-            try:
-                found += os.read(self._master, 4096).decode(errors="replace")
-            except OSError:  # the other end is gone
-                break
-        return found
-
-    def close(self) -> None:
-        os.close(self._master)
-
-    def say(self, text: str) -> None:
-        os.write(self._master, text.encode())
 
 
 def test_interactive(project: Make) -> None:

@@ -18,11 +18,11 @@ from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
 from dvc_ray.workspace import Twin, Undo
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside, passed
-from tests import stock
-from tests.conftest import Apart, Locally
-from tests.test_features import same_files, twin
-from tests.test_node import task
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Apart, Locally
+from tests.helpers.tasks import task
 
 OUT = [
     "../victim",

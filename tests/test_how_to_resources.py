@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from dvc_ray import api
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Repro
-from tests.test_resources import Watched, run, states
-
-Make = Callable[[dict[str, str]], Path]
+from tests.helpers import stock
+from tests.helpers.executors import Watched, run
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Cli, Repro
 
 PAGE = (Path(__file__).parents[1] / "docs/how-to/resources-and-retries.md").read_text()
 NEEDS, MORE, TIME_OUT, TURNS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

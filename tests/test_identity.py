@@ -8,8 +8,8 @@ import pytest
 
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Repro
+from tests.helpers import stock
+from tests.helpers.runs import Repro
 
 CORE = {"diamond", "flags", "links_symlink", "live", "mixed", "subdir", "texts", "tree"}
 """Those that the oldest supported DVC is tried with, too: between them most of what a stage may have."""

@@ -13,10 +13,10 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.ignored import Ignored, makes_environment, split, without
 from dvc_ray.values.report import RunResult
 from dvc_ray.values.run import Experiment, RunOptions
-from tests import stock
-from tests.conftest import Locally
-from tests.test_features import same_files, twin
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Locally
 
 IGNORE = "/.env\n/scratch\n/other.d\n/old\n*.log\n/partly\n__pycache__\n/cfg/local.toml\n/gone\n/again\n/link\n"
 

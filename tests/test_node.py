@@ -9,18 +9,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, Remote, StageResult, StageTask, Stored
+from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, StageResult, Stored
 from dvc_ray.workspace import letter
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.upkeep import Pin, at_work, evict
+from tests.helpers.tasks import task
 
 HOUR = 3600
 KEY = "0f" * 32
@@ -113,17 +113,6 @@ def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: P
     path.write_text('[{"md5": "00", "relpath": "../../outside"}]')
     with pytest.raises(StorageError, match="names a file outside its directory"):
         list(node.link(Stored(path="data", oid=oid, remote="r"), str(tmp_path / "workspace")))
-
-
-def task() -> StageTask:
-    """A task with secrets in it."""
-    texts = ("run_id", "address", "name", "dvcfile", "tree", "home", "project", "cwd", "state_dir", "workspace")
-    more = ("log", "kept", "prefix")
-    known: dict[str, Any] = dict.fromkeys((*texts, *more), "x")
-    known |= dict.fromkeys(("code", "links", "deps", "copies", "outs"), ("a", "b"))
-    known |= {"attempt": 2, "definition": {"cmd": "c"}, "config": {"core": {}}, "env": (("TOKEN", "secret-value"),)}
-    remote = Remote(name="r", url="s3://b", options=(("key", "secret-value"),))
-    return StageTask(**known, elsewhere=Elsewhere(remotes=(remote,), deps=()))
 
 
 def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:

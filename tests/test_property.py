@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.run import OnError, RunOptions, Selection
-from tests import stock
+from tests.helpers import stock
 
 TOOL = '''
 """tool.py KIND OUT VALUE DEP...: writes what it has read; fails if the value says so."""

@@ -20,7 +20,7 @@ from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.task import Lost, StageResult, WorkerEvent
-from tests import stock
+from tests.helpers import stock
 
 TOOL = '''
 """tool.py NAME VALUE DEP... -- OUT... -- WRITE...: each out and write is a line that tells what was read."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
+from tests.helpers import stock
 
 OURS = """
 import sys

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +13,14 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values.report import Notice, Output, RunEvent, RunResult, StageReport
+from dvc_ray.values.report import Notice, Output, RunEvent
 from dvc_ray.values.run import OnError, RunOptions, Selection
 from dvc_ray.values.stage import Action, StageState
-from tests import stock
-from tests.conftest import Repro
-
-Make = Callable[[dict[str, str]], Path]
-
-CHAIN = """
-stages:
-  first:
-    cmd: cat in.txt > first.txt
-    deps: [in.txt]
-    params: [rows]
-    outs: [first.txt]
-  second:
-    cmd: cat first.txt > second.txt
-    deps: [first.txt]
-    outs: [second.txt]
-  other:
-    cmd: echo other > other.txt
-    deps: [in.txt]
-    outs: [other.txt]
-"""
-
-
-def states(result: RunResult) -> dict[str, StageState]:
-    return {report.address: report.state for report in result.reports}
-
-
-def report(result: RunResult, address: str) -> StageReport:
-    return next(found for found in result.reports if found.address == address)
-
-
-def chain(project: Make, **files: str) -> Path:
-    return project({"dvc.yaml": CHAIN, "in.txt": "in\n", "params.yaml": "rows: 1\n", **files})
+from tests.helpers import stock
+from tests.helpers.executors import Together
+from tests.helpers.projects import Make, chain, one
+from tests.helpers.results import report, states
+from tests.helpers.runs import Repro
 
 
 def test_the_plan_says_why(project: Make, repro: Repro) -> None:
@@ -178,13 +149,6 @@ stages:
     assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
 
 
-def one(cmd: str, ray: str = "", **more: str) -> str:
-    """A dvc.yaml with one stage."""
-    meta = f"    meta: {{ray: {ray}}}\n" if ray else ""
-    extra = "".join(f"    {key}: {value}\n" for key, value in more.items())
-    return f"stages:\n  one:\n    cmd: {json.dumps(cmd)}\n    deps: [in.txt]\n    outs: [out.txt]\n{meta}{extra}"
-
-
 def test_retries(project: Make, repro: Repro, tmp_path: Path) -> None:
     tries = tmp_path / "tries"
     root = project(
@@ -266,13 +230,6 @@ stages:
     deps: [in.txt]
     outs: [b.txt]
 """
-
-
-class Together(LocalExecutor):
-    """Runs what is queued before it tells of any: as if at the same time."""
-
-    def events(self, timeout: float) -> Sequence[Any]:
-        return [event for _ in range(len(self._queue)) for event in super(Together, self).events(timeout)]
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,10 @@ from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Elsewhere, Remote, StageTask
 from dvc_ray.workspace.retention import old_runs
-from tests import stock
-from tests.conftest import Apart, Cli, Locally
-from tests.seaweed import Server
-from tests.test_features import twin
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Apart, Cli, Locally
+from tests.helpers.seaweed import Server
 
 CANARY = "canary-7d2a90"
 

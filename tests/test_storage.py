@@ -23,7 +23,7 @@ from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import PART, S3
 from dvc_ray.storage.words import explained
 from dvc_ray.values.task import Remote
-from tests.seaweed import Server
+from tests.helpers.seaweed import Server
 
 LARGE = 3 * PART + 12345
 

@@ -19,10 +19,10 @@ from dvc_ray.values.report import Notice, RunEvent, StageReport
 from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 from dvc_ray.values.task import WorkerEvent
-from tests import stock
-from tests.conftest import Apart, Locally
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.runs import Apart, Locally
 
-Make = Callable[[dict[str, str]], Path]
 TWO = """
 stages:
   train:

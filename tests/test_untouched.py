@@ -17,10 +17,9 @@ import pytest
 from dvc_ray.errors import ClusterError, DvcRayError
 from dvc_ray.values.run import Experiment, OnError, RunOptions
 from dvc_ray.workspace import moving
-from tests import stock
-from tests.conftest import Cli, Locally
-
-Make = Callable[[dict[str, str]], Path]
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.runs import Cli, Locally
 
 ONE = """
 stages:

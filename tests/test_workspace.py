@@ -17,9 +17,11 @@ from dvc_ray.paths import RunPaths, is_under, outside, with_folders
 from dvc_ray.values.report import Notice, Output, RunEvent
 from dvc_ray.values.run import RunOptions, Selection
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Locally, Repro
-from tests.test_run import Make, Together, one, report, states
+from tests.helpers import stock
+from tests.helpers.executors import Together
+from tests.helpers.projects import Make, one
+from tests.helpers.results import report, states
+from tests.helpers.runs import Cli, Locally, Repro
 
 
 def warnings(events: list[RunEvent]) -> str:

@@ -20,7 +20,7 @@ from dvc_ray.settings import parse
 from dvc_ray.values.task import Pack, PackedFile
 from dvc_ray.workspace import letter
 from dvc_ray.workspace.pack import unpack
-from tests.hostile.campaign import GOOD, Case, Lab, snapshot
+from tests.helpers.campaign import GOOD, Case, Lab, snapshot
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 TREES = st.recursive(

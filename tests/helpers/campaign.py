@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from dvc_ray.cli import main
-from tests import stock
+from tests.helpers import stock
 
 LIMIT = 10
 """Seconds after which a case hangs; the slowest takes one."""
@@ -34,6 +34,10 @@ CODES = {0, 1, *range(250, 256)}
 REMEMBERED = stock.CACHE.with_name("hostile")
 GOOD = "stages:\n  one:\n    cmd: cp in.txt out.txt\n    deps: [in.txt]\n    outs: [out.txt]\n"
 """The template's dvc.yaml."""
+DIGITS = "9" * 5000
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,10 @@ def limited() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def stages(**found: str) -> str:
+    return "stages:\n" + "".join(f"  {name}: {{{text}}}\n" for name, text in found.items())
 
 
 def params(cases: list[Case]) -> list[Any]:

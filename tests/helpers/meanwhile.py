@@ -1,4 +1,4 @@
-"""``python -m tests.meanwhile MOMENT COMMAND``: `dvc-ray repro` without Ray, and what its user does at a moment of it.
+"""``python -m tests.helpers.meanwhile MOMENT COMMAND``: a run without Ray, and what its user does at a moment of it.
 
 A moment is a change to the project's files by this process, DVC's among them: the command runs before the one of that
 number, and all waits for it. At the end the number of changes is printed.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-PROJECTS = Path(__file__).with_name("projects")
+PROJECTS = Path(__file__).parents[1] / "projects"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dvc-ray-tests" / "stock"
 """Outside of the project, so that a fresh clone on the same machine finds it."""
 
