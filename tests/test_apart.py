@@ -18,6 +18,7 @@ from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.remotes import open_remote
+from dvc_ray.results import RemoteResults
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Remote
@@ -242,8 +243,7 @@ stages:
 """
     root = cloud(project({"dvc.yaml": text, "in.txt": "in\n"}), "forged")
     with monkeypatch.context() as killed:
-        for name in ("forget_results", "nothing_in_remote"):
-            killed.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+        killed.setattr(RemoteResults, "clear", lambda _: None)
         assert not apart(root).failed
     [note] = root.glob(".dvc/tmp/ray/runs/*/work/remote.result")  # which has the key that results are signed with
     assert note.stat().st_mode & 0o777 == 0o600
@@ -279,8 +279,7 @@ stages:
     outs: [kept.txt: {{persist: true}}, plain.txt: {{cache: false}}]
 """
     root = cloud(project({"dvc.yaml": text, "in.txt": ""}), "heard")
-    for name in ("forget_results", "nothing_in_remote"):
-        monkeypatch.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+    monkeypatch.setattr(RemoteResults, "clear", lambda _: None)
     assert not apart(root).failed
     # As after SIGKILL between the end of the command and the driver's hearing of it.
     lock = (root / "dvc.lock").read_text()

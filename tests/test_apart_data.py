@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from dvc_ray import api
-from dvc_ray.driver import resume
 from dvc_ray.errors import StorageError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo import Project
+from dvc_ray.results import RemoteResults, codec
 from dvc_ray.values.report import Saved
 from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
-from dvc_ray.workspace import letter, pack, unpack
+from dvc_ray.workspace import pack, unpack
 from tests.helpers import stock
 from tests.helpers.projects import Cloud, Make
 from tests.helpers.results import states
@@ -228,8 +228,7 @@ stages:
 """
     root = cloud(project({"dvc.yaml": text}), "unasked")
     with monkeypatch.context() as killed:  # as after SIGKILL before the driver has heard of it
-        for name in ("forget_results", "nothing_in_remote"):
-            killed.setattr(resume, name, lambda *_: None)
+        killed.setattr(RemoteResults, "clear", lambda _: None)
         assert not apart(root, Selection(targets=("a",))).failed
     stock.sh(root, "rm dvc.lock .gitignore")
     assert states(apart(root, Selection(targets=("b",)))) == {"b": StageState.DONE}
@@ -240,13 +239,12 @@ stages:
 
 
 @pytest.mark.parametrize("path", ["../victim", "/victim", ".git/hooks/pre-commit", "a/../../victim", ".dvc/config"])
-def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
+def test_a_result_that_names_a_place_outside_is_none(path: str) -> None:
     result = StageResult(
         address="one", attempt=1, state=StageState.DONE, node="w1", seconds=1.0, workspace="/somewhere"
     )
     parcel = Pack(id="x", files=(PackedFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
-    fine = letter.write(task(), result, "key")
-    assert letter.read(fine, "key") is not None
+    assert codec.decode(codec.encode(task(), result)) is not None
     base = {"address": "one", "attempt": 1, "state": StageState.DONE, "node": "w1", "seconds": 1.0, "workspace": "/w"}
     for extra in (
         {"deleted": (path,)},
@@ -254,8 +252,8 @@ def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
         {"changed": (Changed(path=path, base=(0, 0)),)},
         {"parcel": parcel},
     ):
-        written = letter.write(task(), StageResult(**{**base, **extra}), "key")  # type: ignore[arg-type]
-        assert letter.read(written, "key") is None
+        written = codec.encode(task(), StageResult(**{**base, **extra}))  # type: ignore[arg-type]
+        assert codec.decode(written) is None
 
 
 def test_files_are_not_written_through_a_link(tmp_path: Path) -> None:
@@ -280,9 +278,8 @@ def test_remotes_are_only_asked_if_nothing_is_to_run(project: Make, cloud: Cloud
     root = cloud(project({"dvc.yaml": "stages: {one: {cmd: echo 1 > out.txt, outs: [out.txt]}}"}), "dry")
     with stock.in_directory(root), Project.open() as opened:
         opened.select(Selection())
-        opened.scatter(RunOptions(), dry=True)
-        assert opened.store is not None
-        assert not list(opened.store.keys(""))
+        data = opened.use_remote(RunOptions(), dry=True)
+        assert not list(data.store.keys(""))
 
 
 def test_a_param_that_the_run_caches_key_leaves_out(project: Make, apart: Apart, cloud: Cloud) -> None:

@@ -12,7 +12,7 @@ from dvc.output import Output
 from dvc_ray import api
 from dvc_ray.errors import ProjectError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo import apart as project_apart
+from dvc_ray.repo.data_in_remote import DataInRemote
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.run import Experiment, RunOptions, Selection
 from dvc_ray.values.stage import StageState
@@ -106,7 +106,7 @@ def test_data_is_hashed_once_and_asked_for_once(
     rewrite(changed, large + "2")
     hashed: list[str] = []
     asked: list[str] = []
-    settle, build, size = project_apart.Apart.settle, Output._build, S3.size
+    settle, build, size = DataInRemote.settle, Output._build, S3.size
 
     def building(self: Any, *arguments: Any, **named: Any) -> Any:
         hashed.append(arguments[1])
@@ -122,7 +122,7 @@ def test_data_is_hashed_once_and_asked_for_once(
             patch.setattr(S3, "size", sizing)
             return settle(self, *arguments, **named)
 
-    monkeypatch.setattr(project_apart.Apart, "settle", settling)
+    monkeypatch.setattr(DataInRemote, "settle", settling)
     assert not apart(root).failed
     assert hashed == [str(root / what)], "to put it into the cache; what it is, the dep knows"
     assert len(asked) == len(set(asked))

@@ -21,9 +21,10 @@ from dvc_ray.redact import named
 from dvc_ray.repo import Request
 from dvc_ray.repo.given_config import without_secrets
 from dvc_ray.repo.remotes import open_remote
+from dvc_ray.results import RemoteResults
 from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.values.stage import StageSettings
-from dvc_ray.values.task import Elsewhere, Remote, StageTask
+from dvc_ray.values.task import Remote, RemoteData, StageTask
 from dvc_ray.workspace.retention import old_runs
 from tests.helpers import stock
 from tests.helpers.projects import Make, one, twin
@@ -88,14 +89,13 @@ def test_no_value_shows_what_it_carries() -> None:
     remote = Remote(name="r", url=f"ssh://{URL}/x", options=(("password", CANARY),))
     settings = StageSettings(env=pairs, runtime_env={"env_vars": names})
     options = RunOptions(runtime_env={"env_vars": names})
-    elsewhere = Elsewhere(remotes=(remote,), deps=(), store_env=pairs, store_credentials=CANARY, signing_key=CANARY)
+    data = RemoteData(remotes=(remote,), deps=(), store_env=pairs, store_credentials=CANARY, signing_key=CANARY)
     place: dict[str, Any] = {
         "tree": "/",
         "home": "/",
         "workspace": "/",
         "log": "",
         "kept": "",
-        "state_dir": "",
         "prefix": "",
     }
     task = StageTask(
@@ -115,13 +115,14 @@ def test_no_value_shows_what_it_carries() -> None:
         outs=(),
         config={},
         env=pairs,
-        elsewhere=elsewhere,
+        data=data,
     )
     texts: dict[str, Any] = dict.fromkeys(("run_id", "workspace", "log", "kept", "git"), "")
     request = Request(
         **texts,
         attempt=1,
         env=names,
+        run_env=names,
         settings=settings,
         options=options,
         grace=1,
@@ -178,8 +179,7 @@ def test_nor_in_what_the_remote_keeps(
 ) -> None:
     root = cloud(project({"dvc.yaml": SAYS}), "masked")
     declared(root, monkeypatch)
-    for name in ("forget_results", "nothing_in_remote"):
-        monkeypatch.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+    monkeypatch.setattr(RemoteResults, "clear", lambda _: None)
     (failed,) = apart(root).failed
     assert "said *** plain" in failed.tail
     kept = ours(s3, root)

@@ -38,7 +38,7 @@ STEPS = {
     "the snapshot": "dvc_ray.repo.snapshot.listing",
     "ignored files": "dvc_ray.repo.undeclared.split",
     "the task": "dvc_ray.repo.tasks.make",
-    "the environment": "dvc_ray.repo.tasks._environment",
+    "the environment": "dvc_ray.repo.tasks.environment_of",
     "submitting": "dvc_ray.executors.local.LocalExecutor.submit",
     "a workspace used again": "dvc_ray.workspace.reuse.claim",
     "a file of the workspace": "dvc_ray.workspace.materialise.Putter.__call__",
@@ -49,7 +49,7 @@ STEPS = {
     "its stamps": "dvc_ray.workspace.materialise.stamps",
     "hashes in the workspace": "dvc_ray.repo.hashes.carry",
     "DVC in the workspace": "dvc.stage.loader.StageLoader.load_stage",
-    "stamps of deps": "dvc_ray.worker.look",
+    "stamps of deps": "dvc_ray.worker.attempt.look",
     "the command's guard": "dvc_ray.command.run",
 }
 FAULTS = [

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dvc_ray import config, plan
-from dvc_ray.errors import ProjectError, RunInterruptedError
-from dvc_ray.journal import dead_work, left_in_remote, living, open_run
+from dvc_ray.driver.data_mode import DataMode, choose
+from dvc_ray.errors import ProjectError, RunInterruptedError, StorageError
+from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
@@ -24,28 +25,9 @@ from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState,
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
     from dvc_ray.experiments import Trial
-    from dvc_ray.storage.shared import Reach
     from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Where:
-    """Where a plan's stages run."""
-
-    apart: bool = False
-    """Whether on machines that share no disk with this one."""
-    dry: bool = False
-    """Whether none of them will."""
-    alone: bool = True
-    """Whether they write to the user's workspace; else to that of an experiment."""
-    tell: Callable[[str], None] = lambda _text: None
-    """Told what the head does for them."""
-    warn: Callable[[str], None] = lambda _text: None
-    """Told what the user should look at."""
-    reach: Reach | None = None
-    """Says who of them sees a folder of this one."""
 
 
 _UNJUDGED: Final = "cannot be judged yet: "
@@ -85,18 +67,18 @@ def repro(
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
         given = None if executor is None and options.address is None else _surroundings()
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
-        _look_over(executor, listen)
+        mode = _mode(executor, listen, stack)
+        _look_over(mode, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        where = _where(executor, stack, listen)
-        chosen, taken = _plan(project, selection or Selection(), options, works, where=where)
+        chosen, taken = _plan(project, selection or Selection(), options, mode, works=works, listen=listen)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
                 listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ, given or _surroundings())
+        setting = _Setting(project.dvc_dir, options, mode, listen, confirm, executor, environ, given or _surroundings())
         with _driver(setting) as drive, drive(project, chosen) as result:
             return result
 
@@ -109,8 +91,8 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        where = replace(_where(_joined(None, options, _silent, stack, project.dvc_dir), stack), dry=True)
-        return _plan(project, selection or Selection(), options, where=where)[0]
+        mode = _mode(_joined(None, options, _silent, stack, project.dvc_dir), _silent, stack)
+        return _plan(project, selection or Selection(), options, mode, dry=True)[0]
 
 
 def exp_run(
@@ -144,13 +126,13 @@ def exp_run(
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
-        _look_over(executor, listen)
-        where = replace(_where(executor, stack, listen), alone=False)
-        with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
+        mode = _mode(executor, listen, stack)
+        _look_over(mode, listen)
+        with _trial(home, experiment, selection, options, mode, listen=listen) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
             setting = _Setting(
-                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, given, alone=False
+                home.dvc_dir, options, mode, listen, confirm, executor, environ, given, trial.environ, alone=False
             )
             with _driver(setting) as drive, drive(trial.project, chosen) as result:
                 if not result.ok:
@@ -170,37 +152,44 @@ def make_exp_plan(
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        where = replace(_where(_joined(None, options, _silent, stack, home.dvc_dir), stack), dry=True)
-        with _trial(home, experiment, selection, options, where=where) as (_, chosen, _taken):
+        mode = _mode(_joined(None, options, _silent, stack, home.dvc_dir), _silent, stack)
+        with _trial(home, experiment, selection, options, mode, dry=True) as (_, chosen, _taken):
             return chosen
 
 
 @contextlib.contextmanager
-def _trial(
+def _trial(  # noqa: PLR0913
     home: Project,
     experiment: Experiment | None,
     selection: Selection | None,
     options: RunOptions,
-    listen: Listener = lambda _event: None,
+    mode: DataMode,
     *,
-    where: _Where,
+    listen: Listener = lambda _event: None,
+    dry: bool = False,
 ) -> Iterator[tuple[Trial, Plan, tuple[str, ...]]]:
     from dvc_ray.experiments import begin
 
     selection = selection or Selection()
     with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
         trial.fill()
-        works = dead_work(home.dvc_dir, alone=False) if where.apart and not where.dry else ()
-        yield trial, *_plan(trial.project, selection, options, works, where=where)
+        works = () if dry else dead_work(home.dvc_dir, alone=False)
+        yield (
+            trial,
+            *_plan(trial.project, selection, options, mode, works=works, listen=listen, alone=False, dry=dry),
+        )
 
 
-def _plan(
+def _plan(  # noqa: PLR0913
     project: Project,
     selection: Selection,
     options: RunOptions,
-    works: Sequence[Path] = (),
+    mode: DataMode,
     *,
-    where: _Where | None = None,
+    works: Sequence[Path] = (),
+    listen: Listener = lambda _event: None,
+    alone: bool = True,
+    dry: bool = False,
 ) -> tuple[Plan, tuple[str, ...]]:
     """Plan a run; what runs that were killed had finished (in ``works``) is taken over first.
 
@@ -208,31 +197,32 @@ def _plan(
         project: The project.
         selection: Which stages.
         options: How the run goes on.
-        works: Directories with workspaces of dead runs.
-        where: Where its stages run; None: here.
+        mode: How data travels.
+        works: Folders of workspaces of dead runs.
+        listen: Told what the user should look at.
+        alone: Whether the stages write to the user's workspace; else to that of an experiment.
+        dry: Nothing will run.
     """
-    where = where or _Where()
     with project.locked():
         specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
-        if where.apart:
-            project.scatter(options, dry=where.dry, tell=where.tell, reach=where.reach)
+        mode.open(project, options, dry=dry)
         taken: tuple[str, ...] = ()
         if works and not options.force:
-            from dvc_ray.driver.resume import take_over, take_over_from_remote
+            from dvc_ray.driver.resume import take_over
 
-            taken = take_over(project, works, commit=options.commit)
-            if where.apart:
-                taken += take_over_from_remote(project, works, where.warn, alone=where.alone)
+            def warn(text: str) -> None:
+                listen(Notice(text=text, level="warning"))
+
+            taken = take_over(project, mode, works, warn, commit=options.commit, alone=alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
-        if where.dry:
+        if dry:
             chosen = _with_refusals(project, chosen, options)
-        if where.apart:
-            steps = [step for step in chosen.steps if step.action is not Action.SKIP]
-            commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
-            project.check_data(commands, [step.spec.address for step in steps])
-            if commands:
-                chosen = replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
+        steps = [step for step in chosen.steps if step.action is not Action.SKIP]
+        commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
+        project.check_data(commands, [step.spec.address for step in steps])
+        if commands:
+            chosen = replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
     return chosen, taken
 
 
@@ -286,33 +276,18 @@ def _silent(_event: RunEvent) -> None:
     """Listen to a plan that is only shown."""
 
 
-def _where(executor: Executor | None, stack: contextlib.ExitStack, listen: Listener = _silent) -> _Where:
-    """Where a plan's stages run with an executor; what is left to find that out is gone at the end of the stack."""
-    if not _apart(executor):
-        return _Where()
-    from dvc_ray.executors.seeing import seeing
-
-    reach = stack.enter_context(seeing(executor))
-    return _Where(
-        apart=True,
-        tell=lambda text: listen(Notice(text=text)),
-        warn=lambda text: listen(Notice(text=text, level="warning")),
-        reach=reach,
-    )
+def _mode(executor: Executor | None, listen: Listener, stack: contextlib.ExitStack) -> DataMode:
+    """Choose how data travels; what is left on machines to find that out is gone at the end of the stack."""
+    return stack.enter_context(contextlib.closing(choose(executor, listen)))
 
 
-def _apart(executor: Executor | None) -> bool:
-    """Whether stages run on machines that share no disk with this one."""
-    return executor is not None and not executor.shares_disk()
-
-
-def _look_over(executor: Executor | None, listen: Listener) -> None:
+def _look_over(mode: DataMode, listen: Listener) -> None:
     """Compare machines before anything is planned on them.
 
     Raises:
         ClusterError: One lacks what stages need.
     """
-    if executor is not None and _apart(executor) and (text := executor.look_over()):
+    if text := mode.look_over():
         listen(Notice(text=text, level="warning"))
 
 
@@ -356,11 +331,15 @@ class _Setting:
     dvc_dir: str
     """Of the user's project: where the run's directory is."""
     options: RunOptions
+    mode: DataMode
     listen: Listener
     confirm: Confirm
     executor: Executor | None
     environ: Mapping[str, str] = field(repr=False)
+    """The caller's."""
     surroundings: Surroundings
+    run_environ: Mapping[str, str] = field(default_factory=dict)
+    """What the run adds."""
     alone: bool = True
 
 
@@ -379,9 +358,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     What is to happen with the result happens in its context: only then are the workers' own notes of it removed.
     """
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
-    from dvc_ray.driver import Driver
-    from dvc_ray.driver.resume import forget_written
-    from dvc_ray.driver.retention import Retention
+    from dvc_ray.driver.loop import Driver
     from dvc_ray.executors.ray import RayExecutor
 
     listen = setting.listen
@@ -401,7 +378,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
-            key = "" if project.store is None else left_in_remote(paths.work, alone=setting.alone)
+            kept = setting.mode.results(paths.work, project.tree, alone=setting.alone)
             driver = Driver(
                 run_id=run_id,
                 paths=paths,
@@ -412,10 +389,12 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 listen=listen,
                 environ=setting.environ,
                 confirm=setting.confirm,
+                mode=setting.mode,
+                kept=kept,
+                run_environ=setting.run_environ,
                 surroundings=setting.surroundings,
-                signing_key=key,
             )
-            retention = Retention(project.store, living(setting.dvc_dir))
+            retained = setting.mode.begin_retention(living(setting.dvc_dir))
             run = ActiveRun(
                 run_id=run_id,
                 owner=setting.options.owner,
@@ -439,7 +418,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             listen(result)
             yield result
             if result.ok or setting.alone:  # of an experiment that failed nothing else is left
-                forget_written(project, paths.work)
-            _tell_once(setting, "retention", retention.end())
+                with contextlib.suppress(StorageError):  # the next run removes them
+                    kept.clear()
+            _tell_once(setting, "retention", retained())
 
         yield drive

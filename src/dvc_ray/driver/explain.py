@@ -116,14 +116,14 @@ def full_disk(path: str) -> str:
     return ""
 
 
-def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *, elsewhere: bool = False) -> str:
+def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *, partial: bool = False) -> str:
     """Say what a command cannot have of Git, to one that failed for want of it; empty to any other.
 
     Args:
         address: The stage.
         tail: The last lines of its output.
         written: What it has written to the copy of Git's state in its workspace.
-        elsewhere: Whether it ran where the repository is not.
+        partial: Whether that copy is of a repository that its machine does not see.
     """
     text = "\n".join(tail).lower()
     itself = f"dvc repro --single-item {address}"
@@ -140,7 +140,7 @@ def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *,
             "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
             f" itself: {itself}"
         )
-    if elsewhere and _NOT_SENT.search(text):
+    if partial and _NOT_SENT.search(text):
         return (
             "\nIts command asks Git for what is not sent to other machines: contents of files that are as they were"
             " committed, and what files once were. All commits are there, and the differences."

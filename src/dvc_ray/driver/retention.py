@@ -18,22 +18,20 @@ class Retention:
     """Removes what is old, in a thread; no run fails for it.
 
     Args:
-        store: The remote; None: there is but one machine, and what is on its disk is another's business.
+        store: The remote.
         living: Ids of runs that are alive.
     """
 
-    def __init__(self, store: Objects | None, living: Collection[str]) -> None:
+    def __init__(self, store: Objects, living: Collection[str]) -> None:
         self._store = store
         self._living = living
         self._denied = False
-        self._thread: threading.Thread | None = None
-        if store is not None:
-            self._thread = threading.Thread(target=self._remove, args=(store,), name="dvc-ray-retention", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._remove, name="dvc-ray-retention", daemon=True)
+        self._thread.start()
 
-    def _remove(self, store: Objects) -> None:
+    def _remove(self) -> None:
         try:
-            remove_old(store, self._living)
+            remove_old(self._store, self._living)
         except DeniedError:
             self._denied = True
         except (StorageError, RuntimeError):  # the next run tries again; the latter when this process ends
@@ -41,9 +39,8 @@ class Retention:
 
     def end(self) -> str:
         """Wait a little; what the user is to do, if anything: to be said once."""
-        if self._thread is not None:
-            self._thread.join(_WITHIN)
-        if not self._denied or self._store is None:
+        self._thread.join(_WITHIN)
+        if not self._denied:
             return ""
         return (
             f"Logs of old runs stay in the remote {self._store.url}: its server denies to remove them. Have the bucket"

@@ -83,10 +83,10 @@ class LocalExecutor:
         if task.address in self._stopped:
             self._stopped.discard(task.address)
             return [Lost(address=task.address, attempt=task.attempt, why="stopped")]
-        nested = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
+        cluster = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
         stopped = self._stopped
         seen.append(
-            run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, nested=nested, packs=packs)
+            run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, cluster=cluster, packs=packs)
         )
         return seen
 

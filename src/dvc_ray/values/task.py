@@ -67,8 +67,21 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
-    """What a worker needs beyond its task if it shares no disk with the head."""
+class SharedData:
+    """The data part of a task whose worker shares the head's disk: it is all there."""
+
+    state_dir: str = ""
+    """Where DVC keeps the hashes it has computed for the user's tree."""
+
+    @property
+    def deps(self) -> tuple[Stored, ...]:
+        """Deps that a node has to fetch, and may have: none."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteData:
+    """The data part of a task whose worker shares no disk with the head."""
 
     remotes: tuple[Remote, ...]
     """Those its deps come from and its outs go to; the first is the default one."""
@@ -132,8 +145,6 @@ class StageTask:
     """DVC configuration of the stage workspace."""
     git: GitTemplates = field(default_factory=GitTemplates)
     """What the workspace's ``.git`` is made of; nothing: it has none."""
-    state_dir: str
-    """Where DVC keeps the hashes it has computed for the user's tree."""
     env: tuple[tuple[str, str], ...] = field(repr=False)
     """The environment of the command, before DVC adds its own."""
     secrets: tuple[str, ...] = ()
@@ -156,8 +167,8 @@ class StageTask:
     """Whether deps and outs may be missing."""
     legacy: dict[str, Any] = field(default_factory=dict)
     """The stage's entry of dvc.lock if DVC 2 wrote hashes of it, which stay as they are where they still hold."""
-    elsewhere: Elsewhere | None = None
-    """None: the worker shares the head's disk."""
+    data: SharedData | RemoteData
+    """Where its data is, and how the worker gets at it."""
     surroundings: Surroundings | None = None
     """The caller's; None: those of the machine that it runs on."""
 

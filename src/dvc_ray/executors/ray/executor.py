@@ -26,7 +26,7 @@ from dvc_ray.executors.words import first_line, last_line, no_environment, press
 from dvc_ray.live.away import forget, key_of
 from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings, StageState
-from dvc_ray.values.task import Elsewhere, Lost, Pack, StageResult, StageTask, Wait, WorkerEvent
+from dvc_ray.values.task import Lost, Pack, StageResult, StageTask, Stored, Wait, WorkerEvent
 
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
@@ -204,29 +204,26 @@ class RayExecutor:
             if packed.lasting and packed.id not in self._sent:
                 self._sent[packed.id] = ray.put(packed)
         sent = [self._sent[packed.id] if packed.lasting else packed for packed in packs]
-        near = self._near(task.elsewhere) if task.elsewhere is not None else None
-        remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None, near=near)
-        head = look() if task.elsewhere else None
+        remote = self._prepared(task.address, settings, near=self._near(task.data.deps))
+        head = None if self.shares_disk() else look()
         self._flights[task.address] = _Flight(task, settings, remote.remote(task, head, *sent), time.monotonic())
 
-    def _near(self, elsewhere: Elsewhere) -> Any | None:
+    def _near(self, deps: Sequence[Stored]) -> Any | None:
         """Ray's word for the node that has most of what an attempt reads, unless it would have to wait there."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        if not deps:
+            return None
         self._known = self._known or {node["NodeID"] for node in nodes.alive()}
-        node = self._locations.best(elsewhere.deps, self._known)
+        node = self._locations.best(deps, self._known)
         # The last is not public, though long there (2.54, 2.60): without it a task waits for a node that is busy.
         return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True) if node else None
 
-    def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False, near: Any = None) -> Any:
+    def _prepared(self, address: str, settings: StageSettings, *, near: Any = None) -> Any:
         """The remote function with a stage's options, which Ray checks."""
         import ray
 
-        labels = dict(settings.label_selector)
-        if self._shares_disk:
-            labels[nodes.NODE_ID] = self._here
-        elif elsewhere and nodes.NODE_ID not in labels:
-            labels[nodes.NODE_ID] = f"!{self._ray.head}"
+        labels = self._placed(dict(settings.label_selector))
         try:
             self._function = self._function or ray.remote(max_retries=0, num_returns="streaming")(run)
             return self._function.options(
@@ -244,6 +241,14 @@ class RayExecutor:
             raise ConfigError(
                 f"Ray refuses its settings: {first_line(error)}", f"Correct 'meta: ray:' of stage '{address}'."
             ) from error
+
+    def _placed(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Keep attempts on this node where it is the only one, and off the head where there are others."""
+        if self._ray.address is None:
+            return dict(labels)
+        if self.shares_disk():
+            return {**labels, nodes.NODE_ID: self._here}
+        return {nodes.NODE_ID: f"!{self._ray.head}", **labels}
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for the next events of any attempt."""
@@ -329,9 +334,9 @@ class RayExecutor:
             flight.node = event.node
             return []
         if isinstance(event, StageResult):
-            if event.state is StageState.DONE and task.elsewhere is not None:
+            if event.state is StageState.DONE and not self.shares_disk():
                 self._locations.note(flight.node, of_entry(event.entry))
-                self._locations.note(flight.node, ((dep.oid, dep.size) for dep in task.elsewhere.deps))
+                self._locations.note(flight.node, ((dep.oid, dep.size) for dep in task.data.deps))
             self._forget(task)
         return [event]
 
@@ -380,7 +385,7 @@ class RayExecutor:
 
     def _forget(self, task: StageTask) -> None:
         del self._flights[task.address]
-        if task.elsewhere is not None:  # a worker that was killed has not done it
+        if not self.shares_disk():  # a worker that was killed has not done it
             with contextlib.suppress(Exception):  # a cluster that is gone has forgotten it, too
                 forget(key_of(task.run_id, attempt_name(task)))
 
