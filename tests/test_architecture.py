@@ -16,6 +16,11 @@ from tests import make_reference
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "dvc_ray"
+OF_RAY_TO_USERS = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED"}
+"""Variables of the environment that Ray documents."""
+PRIVATE_OF_RAY = re.compile(
+    r"ray\.(.+\.)?(_\w+|experimental|core|internal_kv)(\..+)?|ray\.io/.*|node:__.*|RAY_[A-Za-z]\w+"
+)
 NOT_ROOMS = {"__init__", "__main__", "_version", "example", "py.typed", "__pycache__"}
 
 
@@ -36,6 +41,55 @@ def test_the_table_of_rooms_is_what_the_linter_checks() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = [set(re.split(r"\s*\|\s*", layer)) for layer in contracts[0]["layers"]]
     assert layers == documented_layers()
+
+
+def named_in(tree: ast.Module) -> Iterator[str]:
+    """What a module names: what it imports, attributes, texts; private keywords of calls if it uses Ray."""
+    uses_ray = "import ray" in ast.unparse(tree) or "from ray" in ast.unparse(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.keyword) and uses_ray and node.arg is not None:
+            yield f"ray.{node.arg}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ray._private.worker",
+        "from ray import _raylet",
+        "from ray.experimental.internal_kv import _internal_kv_get",
+        "from ray.experimental import internal_kv",
+        "from ray.train._internal.session import get_session",
+        "from ray.train.v2._internal.constants import is_v2_enabled",
+        "from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply",
+        "import ray; ray._private.state.jobs()",
+        "from ray.util import strategy; strategy(node, _spill_on_unavailable=True)",
+        "'ray.train._internal.session' in modules",
+        "label = 'ray.io/node-id'",
+        "'node:__internal_head__' in resources",
+        "pid = environ['RAY_RAYLET_PID']",
+    ],
+)
+def test_what_is_private_of_ray_is_recognized(code: str) -> None:
+    assert any(PRIVATE_OF_RAY.fullmatch(name) for name in named_in(ast.parse(code)))
+
+
+def test_only_ray_api_names_what_is_private_of_ray() -> None:
+    found = {
+        (str(path.relative_to(PACKAGE)), name)
+        for path in PACKAGE.rglob("*.py")
+        for name in named_in(ast.parse(path.read_text()))
+        if PRIVATE_OF_RAY.fullmatch(name) and name not in OF_RAY_TO_USERS and PACKAGE / "example" not in path.parents
+    }
+    assert {each for each in found if not each[0].startswith("ray_api/")} == set()
+    assert len(found) > 10, "or it finds nothing at all"
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -7,13 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from dvc_ray.ray_api.names import ACCELERATOR
 from dvc_ray.settings import labels
 from dvc_ray.values.stage import StageSettings
 
 _GIB: Final = 2**30
-ACCELERATOR: Final = "accelerator_type:"
-"""Before the name of an accelerator in the name of the resource that stands for it (``ray._common.utils``, 2.60.0)."""
-
 IMAGE: Final = "image_uri"
 """Names an image in a runtime_env: the worker runs in a container."""
 CONTAINER: Final = "container"

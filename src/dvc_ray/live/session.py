@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import tempfile
 import time
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from dvc_ray import env
 from dvc_ray.errors import LiveError
+from dvc_ray.ray_api import workers
 
 
 def stage_dir() -> Path:
@@ -33,10 +33,7 @@ def known_stage_dir() -> str | None:
 
 def in_ray_worker() -> bool:
     """Whether Ray started this process; never imports Ray."""
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return False
-    return bool(ray.get_runtime_context().worker.mode == ray.WORKER_MODE)
+    return workers.in_worker()
 
 
 def project_root() -> Path | None:

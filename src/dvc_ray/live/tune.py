@@ -9,22 +9,17 @@ in the cluster and stays it.
 from __future__ import annotations
 
 import re
-import sys
 from typing import Final
+
+from dvc_ray.ray_api import kv, sessions
 
 NUMBERED: Final = re.compile(r".+_(?P<index>\d{5,})$")
 
 
 def trial_id() -> str | None:
     """Id of the trial that this process runs now; None outside of a function trainable."""
-    if "ray.train._internal.session" not in sys.modules:
-        return None  # Tune's own session, which it imports before it runs the user's function
-    from ray.train._internal.session import get_session
-
-    session = get_session()
-    if session is None or session.world_rank is not None:
-        return None
-    return str(session.trial_id)
+    session = sessions.session()
+    return session.trial if session is not None and session.rank is None else None
 
 
 def is_first_trial(trial: str) -> bool:
@@ -35,9 +30,7 @@ def is_first_trial(trial: str) -> bool:
 
 def _claim(trial: str) -> bool:
     """Be the first of the experiment to ask, or find that this trial already was."""
-    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
-    from ray.train._internal.session import get_session
-
-    key = f"dvc-ray/live/{get_session().experiment_name}".encode()
-    _internal_kv_put(key, trial.encode(), overwrite=False)
-    return bool(_internal_kv_get(key) == trial.encode())
+    session = sessions.session()
+    key = f"dvc-ray/live/{session.experiment if session is not None else ''}"
+    kv.put(key, trial, overwrite=False)
+    return kv.get(key) == trial

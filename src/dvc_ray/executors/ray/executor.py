@@ -18,12 +18,14 @@ from typing import Any, Final
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
 from dvc_ray.executors import fit
 from dvc_ray.executors.locations import Locations, of_entry
-from dvc_ray.executors.ray import nodes, runs, scaling
+from dvc_ray.executors.ray import nodes, runs
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
-from dvc_ray.executors.waits import SET_UP, Scaling, wait
+from dvc_ray.executors.waits import SET_UP, wait
 from dvc_ray.executors.words import first_line, last_line, no_environment, pressure
 from dvc_ray.live.away import forget, key_of
+from dvc_ray.ray_api import autoscaler, scheduling
+from dvc_ray.ray_api.names import NODE_ID, accelerators
 from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings, StageState
 from dvc_ray.values.task import Lost, Pack, StageResult, StageTask, Stored, Wait, WorkerEvent
@@ -148,10 +150,8 @@ class RayExecutor:
     def _doubt(self, accelerator: str) -> str:
         """Name an accelerator that is likely misspelt: on a cluster that may scale up it would be waited for."""
         import ray
-        from ray.util.accelerators import accelerators
 
-        known = [name for key, name in vars(accelerators).items() if key[0].isupper() and isinstance(name, str)]
-        return fit.doubt(accelerator, [*known, *fit.accelerators(ray.cluster_resources())])
+        return fit.doubt(accelerator, [*accelerators(), *fit.accelerators(ray.cluster_resources())])
 
     def shares_disk(self) -> bool:
         """Whether Ray has, and will have, no node but this machine."""
@@ -210,14 +210,11 @@ class RayExecutor:
 
     def _near(self, deps: Sequence[Stored]) -> Any | None:
         """Ray's word for the node that has most of what an attempt reads, unless it would have to wait there."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         if not deps:
             return None
         self._known = self._known or {node["NodeID"] for node in nodes.alive()}
         node = self._locations.best(deps, self._known)
-        # The last is not public, though long there (2.54, 2.60): without it a task waits for a node that is busy.
-        return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True) if node else None
+        return scheduling.prefer(node) if node else None
 
     def _prepared(self, address: str, settings: StageSettings, *, near: Any = None) -> Any:
         """The remote function with a stage's options, which Ray checks."""
@@ -247,8 +244,8 @@ class RayExecutor:
         if self._ray.address is None:
             return dict(labels)
         if self.shares_disk():
-            return {**labels, nodes.NODE_ID: self._here}
-        return {nodes.NODE_ID: f"!{self._ray.head}", **labels}
+            return {**labels, NODE_ID: self._here}
+        return {NODE_ID: f"!{self._ray.head}", **labels}
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for the next events of any attempt."""
@@ -289,11 +286,11 @@ class RayExecutor:
         return {address: text for address, text in told.items() if text is not None}
 
     @staticmethod
-    def _scaling() -> Scaling | None:
+    def _scaling() -> autoscaler.Scaling | None:
         import ray
 
         try:
-            return scaling.look(ray.get_runtime_context().gcs_address)
+            return autoscaler.look(ray.get_runtime_context().gcs_address)
         except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
             return None
 

@@ -19,6 +19,7 @@ from dvc_ray.executors import fit, versions
 from dvc_ray.executors.ray import closed
 from dvc_ray.live.away import Attempt, forget
 from dvc_ray.paths import NODE_DIR
+from dvc_ray.ray_api import workers
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Pack, RemoteData, StageResult, StageTask, WorkerEvent
@@ -115,8 +116,8 @@ def _surroundings(task: StageTask) -> Surroundings | None:
     """
     found = task.surroundings
     if found is None:
-        with contextlib.suppress(KeyError, ValueError):
-            found = surroundings.of_process(int(os.environ["RAY_RAYLET_PID"]))
+        raylet = workers.raylet_pid()
+        found = None if raylet is None else surroundings.of_process(raylet)
     if found is not None:
         surroundings.take_oom_score(found)
     return found
@@ -124,9 +125,7 @@ def _surroundings(task: StageTask) -> Surroundings | None:
 
 def _beside_ray() -> str:
     """A folder of the node that a container has, too: of all that is the node's, Ray gives it its own only."""
-    from ray._private import worker  # ray.get_runtime_context().get_temp_dir() is not there in 2.54
-
-    found = os.path.join(worker.global_worker.node.get_temp_dir_path(), f"dvc-ray-{os.geteuid()}")
+    found = os.path.join(workers.temp_dir(), f"dvc-ray-{os.geteuid()}")
     os.makedirs(found, mode=0o700, exist_ok=True)
     if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write beside it
         raise PermissionError(

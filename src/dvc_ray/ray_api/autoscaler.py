@@ -1,16 +1,32 @@
-"""What Ray's autoscaler is at. The same that `ray status` shows, asked of the GCS."""
+"""What Ray's autoscaler is doing. The same that `ray status` shows, asked of the GCS."""
 
 from __future__ import annotations
 
-from dvc_ray.executors.waits import Scaling
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
-_TIMEOUT = 5.0
+_TIMEOUT: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """What a cluster's autoscaler is at."""
+
+    impossible: tuple[Mapping[str, float], ...] = ()
+    """Resources that were asked for and that no node type has."""
+    launching: int = 0
+    """Nodes that come."""
+    failed: str = ""
+    """Why the last launch failed."""
 
 
 def look(address: str) -> Scaling | None:
     """Ask.
 
-    What is public (``ray.autoscaler.v2.sdk.get_cluster_status``, 2.60) leaves out what no node type has.
+    ``GcsClient.get_cluster_status`` of ``ray._raylet`` and ``ray.core.generated.autoscaler_pb2``, the same in 2.54.0
+    and 2.60.0. ``ray.autoscaler.v2.sdk.get_cluster_status`` leaves out what no node type has. Without it, a stage is
+    not said to wait for a node that comes, or for one that never will.
 
     Args:
         address: Of the GCS.
