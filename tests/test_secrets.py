@@ -133,6 +133,7 @@ def test_no_value_shows_what_it_carries() -> None:
         run_id="1",
         name="one",
         project=".",
+        fetcher="fetcher",
         remotes=({"password": CANARY},),
         variables=names,
         keys=CANARY,

@@ -33,8 +33,6 @@ from dvc_ray.ray_api.names import NODE_ID
 
 LARGEST: Final = 2 << 30
 """Bytes that go from the stage's node to another by Ray, in memory."""
-_BRING: Final = "dvc_ray.workspace.nested"
-"""Brings what is in a remote; a process of its own, so that DVC and a client of S3 stay out of the training."""
 _PREFIX: Final = "dvc-ray/attempts/"
 
 
@@ -52,6 +50,11 @@ class Attempt:
     """Of the attempt; new in its run."""
     project: str
     """The DVC project, relative to the tree."""
+    fetcher: str
+    """Name of the module that brings what is in a remote, when it is run as a program.
+
+    A process of its own, so that DVC and a client of S3 stay out of the training; and a name, as it is above this room.
+    """
     deps: tuple[tuple[str, str, str], ...] = ()
     """Path relative to the tree, MD5 and remote of each dep that is in a remote."""
     remotes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -190,7 +193,7 @@ class Place:
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))
         done = subprocess.run(
-            [sys.executable, "-m", _BRING],
+            [sys.executable, "-m", self.attempt.fetcher],
             input=json.dumps(asked),
             capture_output=True,
             text=True,

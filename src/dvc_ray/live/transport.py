@@ -80,7 +80,7 @@ def _runtime_env(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if env.ATTEMPT in os.environ:
         # Other nodes: they may lack dvc-ray, and what they need beyond the variables is not for the dashboard.
         merged["py_modules"] = [*given.get("py_modules", []), str(Path(__file__).parents[1])]
-        merged.setdefault("worker_process_setup_hook", "dvc_ray.live.away.take_variables")
+        merged.setdefault("worker_process_setup_hook", f"{away.__name__}.{away.take_variables.__name__}")
     root = session.project_root() or session.stage_dir()
     files = [] if "working_dir" in given else code.code_files(root)
     if not files:
