@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 
 from dvc_ray.cli.parser import Arguments, make_parser
 from dvc_ray.errors import IN_CAUSE, DvcRayError, RayDiedError, RunInterruptedError
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: Arguments) -> int:
     """Run a parsed command line; raises what `main` turns into a message and an exit code."""
-    return arguments.func(arguments)
+    module, name = arguments.command
+    return int(getattr(import_module(f"{__name__}.{module}"), name)(arguments))
 
 
 def _end_otherwise(error: Exception, arguments: Arguments) -> int:

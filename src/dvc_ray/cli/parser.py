@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from dvc_ray._version import __version__
@@ -20,7 +19,8 @@ _NOT_HERE: Final = {
 class Arguments(argparse.Namespace):
     """A parsed command line."""
 
-    func: Callable[[Arguments], int]
+    command: tuple[str, str]
+    """Module of the command and its function; `run` imports it, as that module imports this one."""
     prog: str = "dvc-ray"
     """The command as it is called: ``dvc-ray exp run``."""
     verbose: bool = False
@@ -85,15 +85,6 @@ class _Refused(argparse.Action):
         raise UnsupportedError(f"'{option}' of `dvc exp run` is not in this version of dvc-ray.", _NOT_HERE[name])
 
 
-def _command(module: str, name: str) -> Callable[[Arguments], int]:
-    """A command whose module is imported when it runs."""
-
-    def run(arguments: Arguments) -> int:
-        return int(getattr(import_module(f"dvc_ray.cli.{module}"), name)(arguments))
-
-    return run
-
-
 def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "repro",
@@ -109,7 +100,7 @@ def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     group.add_argument("--no-commit", action="store_true", help="do not put outs into the cache")
     _add_common(parser)
-    parser.set_defaults(func=_command("repro", "run"))
+    parser.set_defaults(command=("repro", "run"))
 
 
 def _add_exp(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -151,7 +142,7 @@ def _add_exp(commands: argparse._SubParsersAction[_Parser]) -> None:
     _add_common(parser)
     for flag in _NOT_HERE:
         parser.add_argument(flag, action=_Refused, nargs=0, help=argparse.SUPPRESS)
-    parser.set_defaults(func=_command("exp", "run"))
+    parser.set_defaults(command=("exp", "run"))
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -232,7 +223,7 @@ def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="List the runs on a cluster.",
         description="List the runs of dvc-ray on a cluster, everybody's.",
     )
-    listing.set_defaults(func=_command("job", "show"))
+    listing.set_defaults(command=("job", "show"))
     stopping = inner.add_parser(
         "stop",
         help="Stop a run on a cluster.",
@@ -241,7 +232,7 @@ def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     stopping.add_argument("run", metavar="RUN", help="its id, as `dvc-ray job list` has it")
     stopping.add_argument("-f", "--force", action="store_true", help="do not ask")
-    stopping.set_defaults(func=_command("job", "stop"))
+    stopping.set_defaults(command=("job", "stop"))
     for each in (listing, stopping):
         each.add_argument("--address", metavar="HOST:PORT", help="the Ray cluster (default: $RAY_ADDRESS)")
         each.add_argument("--json", action="store_true", help="print JSON")
@@ -259,4 +250,4 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
         "directory", nargs="?", metavar="DIR", help="where to make it; kept (default: a new temporary one)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
-    parser.set_defaults(func=_command("demo", "run"))
+    parser.set_defaults(command=("demo", "run"))
