@@ -43,20 +43,23 @@ def test_the_table_of_rooms_is_what_the_linter_checks() -> None:
     assert layers == documented_layers()
 
 
+def texts_in(tree: ast.Module) -> Iterator[str]:
+    return (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
 def named_in(tree: ast.Module) -> Iterator[str]:
-    """What a module names: what it imports, attributes, texts; private keywords of calls if it uses Ray."""
+    """What a module names: texts, imports, attributes; if it uses Ray, also the keywords of calls."""
+    yield from texts_in(tree)
     uses_ray = "import ray" in ast.unparse(tree) or "from ray" in ast.unparse(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{each.name}" for each in node.names)
-        elif isinstance(node, ast.keyword) and uses_ray and node.arg is not None:
-            yield f"ray.{node.arg}"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
         elif isinstance(node, ast.Attribute):
             yield ast.unparse(node)
+        elif isinstance(node, ast.keyword) and uses_ray and node.arg is not None:
+            yield f"ray.{node.arg}"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,28 @@ def test_only_ray_api_names_what_is_private_of_ray() -> None:
     }
     assert {each for each in found if not each[0].startswith("ray_api/")} == set()
     assert len(found) > 10, "or it finds nothing at all"
+
+
+def test_no_module_is_named_by_a_text() -> None:
+    """The linter would not see it. Only `dvc_ray` does it, for names that it also imports for type checkers."""
+    found = {
+        (str(path.relative_to(PACKAGE)), name)
+        for path in PACKAGE.rglob("*.py")
+        for name in texts_in(ast.parse(path.read_text()))
+        if re.fullmatch(r"dvc_ray(\.\w+)+", name)
+    }
+    assert {path for path, _ in found} == {"__init__.py"}
+
+
+def test_no_module_imports_from_a_package_around_it() -> None:
+    """The linter sees circles of modules side by side, not that of a package with one in it."""
+    for path in PACKAGE.rglob("*.py"):
+        around = {".".join(parent.relative_to(PACKAGE.parent).parts) for parent in path.parents if parent >= PACKAGE}
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in around:
+                folder = PACKAGE.parent / node.module.replace(".", "/")
+                for each in node.names:
+                    assert (folder / each.name).is_dir() or (folder / f"{each.name}.py").is_file(), (path, each.name)
 
 
 def test_links_between_documents_lead_somewhere() -> None:
