@@ -40,8 +40,9 @@ def session() -> Session | None:
 def is_train_v2() -> bool:
     """Whether ``ray.train`` is its second generation in this process.
 
-    ``ray.train.v2._internal.constants.is_v2_enabled``, the same in 2.54.0 and 2.60.0; a variable decides, whose default
-    depends on the version. Without it, ``ray.train.get_context`` would have to be asked also where it warns the user.
+    ``ray.train.v2._internal.constants.is_v2_enabled``, the same in 2.54.0 and 2.60.0; the variable
+    ``RAY_TRAIN_V2_ENABLED`` decides, true by default. Without it, ``ray.train.get_context`` would have to be asked also
+    where it warns the user.
     """
     from ray.train.v2._internal.constants import is_v2_enabled
 
