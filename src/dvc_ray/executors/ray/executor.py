@@ -122,11 +122,12 @@ class RayExecutor:
         return doubt
 
     def _refuse(self, settings: StageSettings, node: fit.Node | None, doubt: str = "") -> None:
-        lack = fit.lack(settings, node) if node is not None else ""
-        if lack:
+        lack = fit.lack(settings, node) if node is not None else None
+        if lack is not None:
+            of_cpus = isinstance(lack, fit.ResourceLack) and lack.name == fit.CPU
             raise ClusterError(
                 f"{lack}: it could never start.{f' {doubt}' if doubt else ''}",
-                f"Change it under 'meta: ray:' of the stage{', or raise --jobs' if ' CPU,' in lack else ''},"
+                f"Change it under 'meta: ray:' of the stage{', or raise --jobs' if of_cpus else ''},"
                 " or run on a cluster with --address.",
             )
 
