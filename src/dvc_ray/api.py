@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dvc_ray import config, plan
 from dvc_ray.driver.data_mode import DataMode, choose
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
 
-_UNJUDGED: Final = "cannot be judged yet: "
 Listener = Callable[[RunEvent], None]
 Confirm = Callable[[str], bool]
 
@@ -217,7 +216,7 @@ def _plan(  # noqa: PLR0913
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
         if dry:
-            chosen = _with_refusals(project, chosen, options)
+            chosen = _with_refusals(project, chosen, statuses, options)
         steps = [step for step in chosen.steps if step.action is not Action.SKIP]
         commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
         project.check_data(commands, [step.spec.address for step in steps])
@@ -226,7 +225,7 @@ def _plan(  # noqa: PLR0913
     return chosen, taken
 
 
-def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
+def _with_refusals(project: Project, chosen: Plan, statuses: Mapping[str, Status], options: RunOptions) -> Plan:
     """Have a plan that is only shown say what the run would say of the stages that it begins with."""
     if options.allow_missing or options.pull or options.on_error is OnError.IGNORE:
         return chosen  # a run looks at it later
@@ -236,7 +235,7 @@ def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
         refusal = project.refusal(step.spec.address) if first and step.spec.kind is StageKind.COMMAND else ""
         # With nothing before it, what cannot be judged now will not be later.
         reasons = step.reasons if step.judged or not first else ()
-        refusal = refusal or ("" if step.judged or not first else ", ".join(step.reasons).removeprefix(_UNJUDGED))
+        refusal = refusal or ("" if step.judged or not first else ", ".join(statuses[step.spec.address].reasons))
         steps.append(replace(step, reasons=(*reasons, f"will fail: {refusal}")) if refusal else step)
     return replace(chosen, steps=tuple(steps))
 
@@ -296,7 +295,7 @@ def _status(project: Project, address: str, options: RunOptions) -> Status:
     try:
         return project.status(address, allow_missing=options.allow_missing)
     except ProjectError as error:
-        return Status(changed=False, reasons=(f"{_UNJUDGED}{error.what}",), judged=False)
+        return Status(changed=False, reasons=(error.what,), judged=False)
 
 
 def _to_add(changed: Sequence[str]) -> Notice:

@@ -103,6 +103,8 @@ class Saved:
     """Whether its results are in the workspace."""
     why: str = ""
     """Why they are not."""
+    temporary: bool = False
+    """Whether they were not to be (``--temp``)."""
 
 
 RunEvent = Planned | StageReport | Output | Notice | RunResult | Saved

@@ -105,7 +105,7 @@ def show_saved(saved: Saved) -> None:
     if saved.applied:
         print("Experiment results have been applied to your workspace.")
         return
-    if saved.why != "--temp":
+    if not saved.temporary:
         print(plain.lines(f"They have not been applied to your workspace: {saved.why}."))
     print(f"To apply the results of an experiment to your workspace run:\n\n\tdvc exp apply {saved.name}")
 
