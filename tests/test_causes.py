@@ -14,7 +14,7 @@ from dvc.utils.strictyaml import YAMLSyntaxError
 
 from dvc_ray import api
 from dvc_ray.errors import DvcRayError, NotAProjectError
-from dvc_ray.values.run import Selection
+from dvc_ray.values.run import OnError, RunOptions, Selection
 from tests.helpers import stock
 from tests.helpers.projects import Make, one
 from tests.helpers.results import report
@@ -72,3 +72,15 @@ def test_an_out_that_git_tracks(project: Make, locally: Locally) -> None:
     found = report(locally(root), "one").exception
     assert found is not None
     assert type(found.__cause__) is OutputAlreadyTrackedError
+
+
+def test_a_command_that_fails(project: Make, locally: Locally) -> None:
+    """Its error is short; what a command prints of itself does not make it one."""
+    text = """
+stages:
+  one: {cmd: exit 3, outs: [one.txt]}
+  two: {cmd: "echo 'failed to run: x'", outs: [two.txt]}
+"""
+    result = locally(project({"dvc.yaml": text}), options=RunOptions(on_error=OnError.KEEP_GOING))
+    assert report(result, "one").error.splitlines()[0] == "its command exited with 3"
+    assert report(result, "two").error.splitlines()[0] == "output 'two.txt' does not exist"

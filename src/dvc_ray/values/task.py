@@ -224,6 +224,8 @@ class StageResult:
     """What else is wrong with its machine; begins with what separates it from the error."""
     parcel: Pack | None = None
     """What comes home from a worker that shares no disk with the head."""
+    command_failed: bool = False
+    """Whether it failed because its command ended with another exit code than 0; ``error`` holds all of the command."""
 
     def __post_init__(self) -> None:
         """It is kept, here or in a remote: no password of a URL in it."""

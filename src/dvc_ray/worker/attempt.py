@@ -12,7 +12,7 @@ from dvc_ray import command, env, environment
 from dvc_ray.environment import Python, Sources
 from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.redact import Mask
-from dvc_ray.repo import bare, damage
+from dvc_ray.repo import bare, damage, failures
 from dvc_ray.values.report import Output
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
@@ -69,6 +69,7 @@ class Attempt:
         self.copied: set[str] = set()
         self.code: int | None = None
         self.why = command.End.EXIT
+        self.command_failed = False
         self.git_written: tuple[str, ...] = ()
         self.git_added: tuple[str, ...] = ()
         self.mask = Mask.of(text for name, text in access.environ.items() if name in task.secrets)
@@ -88,7 +89,7 @@ class Attempt:
                 if task.commit:
                     self.access.push(ran)
         except ProjectError as error:
-            return self._failed(error.what)
+            return self._failed(error)
         except StorageError as error:
             return StageState.FAILED, None, str(error)
         except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
@@ -174,12 +175,14 @@ class Attempt:
                 os.unlink(cached)
             raise ProjectError(damaged(paths))
 
-    def _failed(self, error: str) -> tuple[StageState, None, str]:
+    def _failed(self, rejected: ProjectError) -> tuple[StageState, None, str]:
         if self.why is command.End.STOP:
             return StageState.STOPPED, None, "stopped"
         if self.why is command.End.TIMEOUT:
             return StageState.FAILED, None, f"timed out after {self.task.timeout:g} s (meta.ray.timeout)"
-        if error.endswith("does not exist"):
+        self.command_failed = failures.is_of_command(rejected)
+        error = rejected.what
+        if failures.is_of_missing(rejected):
             error += about_missing_out(self.task) or self.access.about_missing()
         return StageState.FAILED, None, error.replace(self.task.workspace, self.task.home)
 

@@ -77,7 +77,7 @@ def _result(task: StageTask, attempt: Attempt, begun: float) -> StageResult:
             found = Changes(changed=(), deleted=(), created=())
             state, entry, error = StageState.FAILED, None, error or f"what it left cannot be read: {wrong}"
     if attempt.has_lost_its_workspace():
-        state, entry = StageState.FAILED, None
+        state, entry, attempt.command_failed = StageState.FAILED, None, False
         error = f"its workspace was removed while it ran: {task.workspace}. Nothing of yours was touched."
     return StageResult(
         address=task.address,
@@ -99,4 +99,5 @@ def _result(task: StageTask, attempt: Attempt, begun: float) -> StageResult:
         git_written=attempt.git_written,
         stale=attempt.stale(),
         timed_out=attempt.why is command.End.TIMEOUT,
+        command_failed=attempt.command_failed,
     )
