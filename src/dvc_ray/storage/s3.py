@@ -107,6 +107,11 @@ class S3:
         self._parts = ThreadPoolExecutor(_PARTS_AT_A_TIME, thread_name_prefix="dvc-ray-s3")
 
     @property
+    def remote(self) -> Remote:
+        """Where, and DVC's options."""
+        return self._remote
+
+    @property
     def url(self) -> str:
         """What the user knows the store by."""
         return public(self._remote.url)

@@ -12,7 +12,7 @@ from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
-from dvc_ray.workspace.retention import remove_old
+from dvc_ray.workspace.retention import KEEP_DAYS, remove_old
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.shares import Followed, own
 from dvc_ray.workspace.twin import Twin, stamps_of
@@ -21,6 +21,7 @@ from dvc_ray.workspace.upkeep import at_work
 
 __all__ = [
     "CODE_LIST",
+    "KEEP_DAYS",
     "Changes",
     "Content",
     "Environments",
