@@ -22,7 +22,7 @@ from dvc_ray.executors.ray import nodes, runs
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
 from dvc_ray.executors.waits import SET_UP, wait
-from dvc_ray.executors.words import first_line, last_line, no_environment, pressure
+from dvc_ray.executors.words import first_line, lacks_package, last_line, pressure
 from dvc_ray.live.away import forget, key_of
 from dvc_ray.ray_api import autoscaler, scheduling
 from dvc_ray.ray_api.names import NODE_ID, accelerators
@@ -321,13 +321,8 @@ class RayExecutor:
             event: WorkerEvent | Placed = ray.get(next(flight.stream))
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
-        except ray.exceptions.OutOfMemoryError as error:
-            return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
-            setting_up = isinstance(error, ray.exceptions.RuntimeEnvSetupError)
-            if lack := no_environment(error, setting_up=setting_up):
-                return self._end(flight, lack, no_environment=True)
-            return self._end(flight, "stopped" if flight.stopping else last_line(error))
+            return self._end_by(flight, error)
         if isinstance(event, Placed):
             flight.node = event.node
             return []
@@ -337,6 +332,19 @@ class RayExecutor:
                 self._locations.note(flight.node, ((dep.oid, dep.size) for dep in task.data.deps))
             self._forget(task)
         return [event]
+
+    def _end_by(self, flight: _Flight, error: Exception) -> list[WorkerEvent]:
+        """Give up an attempt that ended by one of Ray's errors."""
+        import ray
+
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
+        reason = last_line(error)
+        if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+            return self._end(flight, f"its runtime_env cannot be set up: {reason}", no_environment=True)
+        if lacks_package(error):
+            return self._end(flight, f"its environment lacks a package: {reason}", no_environment=True)
+        return self._end(flight, "stopped" if flight.stopping else reason)
 
     def _check_nodes(self) -> None:
         """Give up attempts on nodes that Ray has found dead.
