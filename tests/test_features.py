@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from dvc_ray import api
 from dvc_ray.errors import MissingDependencyError, UnsupportedError
 from dvc_ray.repo import imports
 from dvc_ray.values.run import OnError, RunOptions, Selection
@@ -357,6 +358,24 @@ stages:
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
         assert same_files(other, root)
+
+
+def test_a_plan_says_what_cannot_be_judged(project: Make, locally: Locally) -> None:
+    """With a stage before it that may make it right; and what a run would say where there is none."""
+    text = """
+stages:
+  target: {cmd: echo 1 > target.txt, deps: [in.txt], outs: [target.txt]}
+  link: {cmd: ln -s target.txt link.txt, deps: [target.txt], outs: [link.txt: {cache: false}]}
+  reads: {cmd: cat link.txt > reads.txt, deps: [link.txt], outs: [reads.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    assert not locally(root).failed
+    (root / "target.txt").unlink()
+    with stock.in_directory(root):
+        reads = api.make_plan().steps[-1]
+        alone = api.make_plan(Selection(targets=("reads",), single_item=True)).steps[-1]
+    assert reads.reasons[0].startswith("cannot be judged yet: ")
+    assert alone.reasons == ("will fail: stage 'reads': 'link.txt' is a link that leads to nothing: target.txt.",)
 
 
 def test_an_out_that_another_stage_deletes(project: Make, locally: Locally) -> None:

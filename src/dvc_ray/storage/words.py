@@ -55,6 +55,7 @@ _HINTS: Final = {
     Cause.WRONG_CLOCK: "Set the clock (chrony, ntpd) and run it again.",
     Cause.DENIED: "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
     Cause.UNTRUSTED: TRUST,
+    Cause.FAILED: "Run it again later, or look at its server.",
 }
 _NOT_REACHED: Final = (
     "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
@@ -87,7 +88,7 @@ def explained(failure: Failure, url: str) -> StorageError:
         return StorageError(f"{where}: {short(failure.text)}", "Run the same command with -v for all of it.")
     what = f"{where}: {cause.value}{f' ({failure.code})' if failure.code else ''}."
     if cause.may_heal:
-        return UnreachableError(what, _NOT_REACHED)
+        return UnreachableError(what, _HINTS.get(cause, _NOT_REACHED))
     return DeniedError(what, _HINTS[cause]) if cause is Cause.DENIED else StorageError(what, _HINTS[cause])
 
 
