@@ -125,13 +125,13 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_every_setting_and_flag_is_documented() -> None:
-    from dvc_ray import settings
-    from dvc_ray.config import _TYPES
+    from dvc_ray.settings import meta_ray
+    from dvc_ray.settings.sources import _TYPES
 
-    meta_ray = (ROOT / "docs/reference/meta-ray.md").read_text()
+    page = (ROOT / "docs/reference/meta-ray.md").read_text()
     config = (ROOT / "docs/reference/config.md").read_text()
-    for name in settings._READERS:
-        assert f"| `{name}` |" in meta_ray, name
+    for name in meta_ray._READERS:
+        assert f"| `{name}` |" in page, name
     for name in _TYPES:
         assert f"| `{name}` | `DVC_RAY_{name.upper()}` |" in config, name
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from dvc_ray import config
 from dvc_ray.cli.output import events as events_json
 from dvc_ray.command import Command
 from dvc_ray.errors import DvcRayError
@@ -22,6 +21,7 @@ from dvc_ray.repo import Request
 from dvc_ray.repo.given_config import without_secrets
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.results import RemoteResults
+from dvc_ray.settings import sources
 from dvc_ray.values.run import Experiment, RunOptions
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Remote, RemoteData, StageTask
@@ -139,7 +139,7 @@ def test_no_value_shows_what_it_carries() -> None:
         keys=CANARY,
     )
     command = Command(argv=["true"], cwd="/", env=names, log="")
-    for value in (task, request, attempt, command, config.Config(runtime_env={"env_vars": names})):
+    for value in (task, request, attempt, command, sources.Config(runtime_env={"env_vars": names})):
         assert CANARY not in repr(value)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_ray import config, plan
+from dvc_ray import plan
 from dvc_ray.driver.data_mode import DataMode, choose
 from dvc_ray.errors import ProjectError, RunInterruptedError, StorageError
 from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
+from dvc_ray.settings import sources
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
@@ -63,7 +64,7 @@ def repro(
     """
     environ = dict(os.environ)
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(project.dvc_dir), options or RunOptions())
+        options = sources.apply(sources.load(project.dvc_dir), options or RunOptions())
         given = None if executor is None and options.address is None else _surroundings()
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
         mode = _mode(executor, listen, stack)
@@ -89,7 +90,7 @@ def make_plan(selection: Selection | None = None, options: RunOptions | None = N
         DvcRayError: As `repro`, for what can be known beforehand.
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(project.dvc_dir), options or RunOptions())
+        options = sources.apply(sources.load(project.dvc_dir), options or RunOptions())
         mode = _mode(_joined(None, options, _silent, stack, project.dvc_dir), _silent, stack)
         return _plan(project, selection or Selection(), options, mode, dry=True)[0]
 
@@ -123,7 +124,7 @@ def exp_run(
     options = options or RunOptions()
     environ, given = dict(os.environ), _surroundings()
     with Project.open() as home, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(home.dvc_dir), options)
+        options = sources.apply(sources.load(home.dvc_dir), options)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         mode = _mode(executor, listen, stack)
         _look_over(mode, listen)
@@ -150,7 +151,7 @@ def make_exp_plan(
         DvcRayError: As `exp_run`, for what can be known beforehand.
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(home.dvc_dir), options or RunOptions())
+        options = sources.apply(sources.load(home.dvc_dir), options or RunOptions())
         mode = _mode(_joined(None, options, _silent, stack, home.dvc_dir), _silent, stack)
         with _trial(home, experiment, selection, options, mode, dry=True) as (_, chosen, _taken):
             return chosen

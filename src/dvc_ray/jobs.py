@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from dvc_ray import config
 from dvc_ray.errors import BadArgumentError, ClusterError
 from dvc_ray.executors.ray import runs
 from dvc_ray.executors.ray.connection import Connection
+from dvc_ray.settings import sources
 from dvc_ray.values.run import ActiveRun, RunOptions
 
 __all__ = ["list_runs", "stop_run"]
@@ -74,7 +74,7 @@ def stop_run(
 def _settings(address: str | None) -> RunOptions:
     here = Path.cwd()
     dvc_dir = next((str(folder / ".dvc") for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
-    options = config.apply(config.load(dvc_dir), RunOptions(address=address))
+    options = sources.apply(sources.load(dvc_dir), RunOptions(address=address))
     if options.address is None:
         raise BadArgumentError(
             "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",

@@ -12,11 +12,12 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dvc_ray import config, journal, processes
+from dvc_ray import journal, processes
 from dvc_ray.cli.output import plain
 from dvc_ray.errors import ConfigError
 from dvc_ray.results import codec
-from dvc_ray.settings import parse
+from dvc_ray.settings import sources
+from dvc_ray.settings.meta_ray import parse
 from dvc_ray.values.task import Pack, PackedFile
 from dvc_ray.workspace.pack import unpack
 from tests.helpers.campaign import GOOD, Case, Lab, snapshot
@@ -40,14 +41,14 @@ def quickly(examples: int) -> settings:
 def test_ray_toml(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "ray.toml").write_bytes(data)
     with contextlib.suppress(ConfigError):
-        config.load(str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
+        sources.load(str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 @quickly(100)
-@given(st.sampled_from(list(config._TYPES)), TREES)
+@given(st.sampled_from(list(sources._TYPES)), TREES)
 def test_a_setting(tmp_path: Path, key: str, value: Any) -> None:
     with contextlib.suppress(ConfigError):
-        config._merge(config.Config(), {key: value}, "here")
+        sources._merge(sources.Config(), {key: value}, "here")
 
 
 RETRIES = st.dictionaries(st.sampled_from(["max", "exit_codes", "timeout", "delay", "x"]), TREES, max_size=3)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dvc_ray import environment, settings
+from dvc_ray import environment
 from dvc_ray.environment import Sources
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.repo import choosing, remotes, scattered, status, tasks
@@ -17,6 +17,7 @@ from dvc_ray.repo.project_data import Parts
 from dvc_ray.repo.pushing import Remotes, needs
 from dvc_ray.repo.record import Merge
 from dvc_ray.repo.virtual import Virtual
+from dvc_ray.settings import meta_ray
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.shared import Reach
@@ -247,5 +248,5 @@ class DataInRemote:
 
 def _pulls(stage: Any, options: RunOptions) -> bool:
     """Whether a stage's outs come home."""
-    chosen = settings.parse(stage.addressing, stage.meta).pull
+    chosen = meta_ray.parse(stage.addressing, stage.meta).pull
     return options.pull if chosen is None else chosen

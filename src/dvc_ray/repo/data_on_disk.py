@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dvc_ray import settings
 from dvc_ray.repo import choosing, runcache, status, tasks, upto
 from dvc_ray.repo.failures import message, ours
 from dvc_ray.repo.project_data import Parts
 from dvc_ray.repo.record import Merge
+from dvc_ray.settings import meta_ray
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageKind, Status, Unseen
 
@@ -45,7 +45,7 @@ class DataOnDisk:
 
     def check_inputs(self, stage: Any) -> None:
         """They must be in the workspace."""
-        tasks.check_inputs(stage, settings.parse(stage.addressing, stage.meta))
+        tasks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
 
     def settle(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
         """Let DVC's own ``Stage.run`` go up to the point where it would run the command."""

@@ -18,7 +18,7 @@ from dvc_ray.paths import is_dvcs_own, outside
 from dvc_ray.repo import hashes
 from dvc_ray.repo.guarded import irregular
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
-from dvc_ray.settings import parse
+from dvc_ray.settings.meta_ray import parse
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import RunOptions
 from dvc_ray.values.stage import StageSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from dvc_ray.settings.amounts import boolean, duration, growing, whole
 from dvc_ray.settings.failures import RefusedError, unknown_key, wrong_value
+from dvc_ray.settings.readers import boolean, duration, growing, whole
 from dvc_ray.values.stage import Retries
 
 _WHERE: Final = "meta.ray.retries"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
-from dvc_ray.settings.amounts import boolean, duration, positive, size
 from dvc_ray.settings.failures import shown
+from dvc_ray.settings.readers import boolean, duration, positive, size
 from dvc_ray.values.run import GRACE, RunOptions
 
 
