@@ -19,7 +19,7 @@ from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.results import RemoteResults
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Remote
 from tests.helpers import stock
@@ -300,7 +300,7 @@ def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Pat
     assert stock.dvc(other, "repro") == 0
     assert stock.dvc(made, "push") == 0
     forget_data(made)
-    assert not apart(made, options=RunOptions(pull=True)).failed
+    assert not apart(made, RunRequest(pull=True)).failed
     for path in ("prepared/b.txt", "models/a.txt", "all.txt", "kept.txt", "dvc.lock", "plot.csv", "a.json"):
         assert (made / path).read_bytes() == (other / path).read_bytes(), path
 
@@ -308,7 +308,7 @@ def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Pat
 @pytest.mark.full
 def test_no_commit_is_refused(made: Path, apart: Apart) -> None:
     with pytest.raises(UnsupportedError, match="--no-commit would leave the data"):
-        apart(made, options=RunOptions(commit=False))
+        apart(made, RunRequest(commit=False))
 
 
 @pytest.mark.full

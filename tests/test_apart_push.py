@@ -14,7 +14,7 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.data_in_remote import DataInRemote
 from dvc_ray.storage.s3 import S3
-from dvc_ray.values.run import Experiment, RunOptions, Selection
+from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.comparing import assert_same
@@ -165,7 +165,7 @@ def test_an_import_whose_data_is_in_the_workspace(project: Make, apart: Apart, c
     rewrite(root / "data/a", "edited\n")
     other = twin(root)
     assert stock.dvc(other, "repro", "-s", "copy") == 0
-    assert not apart(root, Selection(targets=("copy",), single_item=True)).failed
+    assert not apart(root, RunRequest(targets=("copy",), single_item=True)).failed
     assert_same(root, other)
     assert_same(root, other, "data.dvc", "plain.csv.dvc")
 
@@ -232,7 +232,7 @@ def test_an_out_of_a_stage_that_is_not_in_the_run(
         stock.sh(root, "rm -r dvc.lock .dvc/cache")
     other = twin(root)
     assert stock.dvc(other, "repro", "-s", "b") == 0
-    result = apart(root, Selection(targets=("b",), single_item=True))
+    result = apart(root, RunRequest(targets=("b",), single_item=True))
     assert not result.failed, result.failed
     assert_same(root, other)
     stock.sh(root, "dvc pull -q b")
@@ -253,7 +253,7 @@ stages:
     other = twin(root)
     assert stock.dvc(other, "repro", "-s", "c") == 0
     stock.sh(root, "rm -r .dvc/cache d/b")
-    assert not apart(root, Selection(targets=("c",), single_item=True)).failed
+    assert not apart(root, RunRequest(targets=("c",), single_item=True)).failed
     assert_same(root, other)
 
 
@@ -268,9 +268,9 @@ def test_an_out_that_was_never_made(
     if frozen:
         text = text.replace("outs: [a.txt, many]", "outs: [a.txt, many], frozen: true")
     root = cloud(project({"dvc.yaml": text}), "unmade")
-    selection = Selection() if frozen else Selection(targets=("z", "b"), single_item=True)
+    request = RunRequest() if frozen else RunRequest(targets=("z", "b"), single_item=True)
     with pytest.raises(ProjectError, match=r"neither here nor known: 'a.txt'") as caught:
-        apart(root, selection)
+        apart(root, request)
     assert "dvc-ray repro a" in caught.value.hint
     assert ("dvc unfreeze a" in caught.value.hint) is frozen
     assert not (root / "dvc.lock").exists()
@@ -342,9 +342,9 @@ def test_an_out_that_was_edited_is_put_back_without_a_run_cache(
     stock.sh(root, "dvc repro -q && dvc push -q && rm -r .dvc/cache/runs")
     lock = (root / "dvc.lock").read_text()
     rewrite(root / "out.txt", "EDITED\n")
-    options = RunOptions(run_cache=False)
-    assert states(apart(root, options=options)) == {"one": StageState.CACHED}
+    request = RunRequest(run_cache=False)
+    assert states(apart(root, request)) == {"one": StageState.CACHED}
     assert count.read_text() == "ran\n"
     assert (root / "dvc.lock").read_text() == lock
     (root / "in.txt").write_text("2\n")
-    assert states(apart(root, options=options)) == {"one": StageState.DONE}
+    assert states(apart(root, request)) == {"one": StageState.DONE}

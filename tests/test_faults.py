@@ -16,7 +16,7 @@ import pytest
 
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
-from dvc_ray.values.run import OnError, RunOptions
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.comparing import same_files
@@ -318,7 +318,7 @@ def test_a_failure_at_each_place_leaves_what_stock_leaves(
     (root / "params.yaml").write_text(f"fail: {where}\n")
     other = twin(root)
     code = stock.dvc(other, "repro", *MODES[on_error])
-    result = locally(root, options=RunOptions(on_error=on_error, jobs=1))
+    result = locally(root, RunRequest(on_error=on_error, jobs=1))
     assert code == (0 if on_error is OnError.IGNORE else 255)
     assert where in {found.address for found in result.failed}
     assert same_files(other, root)

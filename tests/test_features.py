@@ -15,7 +15,7 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import MissingDependencyError, UnsupportedError
 from dvc_ray.repo import imports
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.comparing import same_files
@@ -62,7 +62,7 @@ def through_a_life(root: Path, locally: Locally) -> None:
             (side / path).unlink()
             (side / path).write_text(text)
         assert stock.dvc(other, "repro", *flags) == 0
-        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert not locally(root, RunRequest(force=bool(flags))).failed
         assert same_files(other, root)
 
 
@@ -252,8 +252,7 @@ def test_single_items_run_one_after_the_other(
     code = stock.dvc(other, "repro", "--single-item", "--force", "--keep-going", *targets)
     result = locally(
         root,
-        Selection(targets=targets, single_item=True),
-        RunOptions(force=True, on_error=OnError.KEEP_GOING, jobs=4),
+        RunRequest(targets=targets, single_item=True, force=True, on_error=OnError.KEEP_GOING, jobs=4),
     )
     assert bool(code) == bool(result.failed)
     if fail == "1" and targets != ("b", "a"):  # a missing dep is said before outs are removed
@@ -288,11 +287,13 @@ def test_single_items_need_no_graph(project: Make, locally: Locally, text: str, 
     stock.sh(root, "git rm -q --cached a.txt b.txt; git commit -qm untracked")
     other = twin(root)
     for content, flags in (("2\n", ()), ("3\n", ("--allow-missing",)), ("3\n", ("--force",))):
-        options = RunOptions(force="--force" in flags, allow_missing="--allow-missing" in flags)
+        request = RunRequest(
+            targets=targets, single_item=True, force="--force" in flags, allow_missing="--allow-missing" in flags
+        )
         for each in (root, other):
             (each / "in.txt").write_text(content)
         code = stock.dvc(other, "repro", "-s", *flags, *targets)
-        result = locally(root, Selection(targets=targets, single_item=True), options)
+        result = locally(root, request)
         assert bool(code) == bool(result.failed)
         assert same_files(other, root)
 
@@ -373,7 +374,7 @@ stages:
     (root / "target.txt").unlink()
     with stock.in_directory(root):
         reads = api.make_plan().steps[-1]
-        alone = api.make_plan(Selection(targets=("reads",), single_item=True)).steps[-1]
+        alone = api.make_plan(RunRequest(targets=("reads",), single_item=True)).steps[-1]
     assert reads.reasons[0].startswith("cannot be judged yet: ")
     assert alone.reasons == ("will fail: stage 'reads': 'link.txt' is a link that leads to nothing: target.txt.",)
 
@@ -570,5 +571,5 @@ def test_hashes_of_dvc_2_keep_their_form_where_nothing_has_changed(
         for each in (root, other):
             stock.sh(each, change if not flags else "")
         assert stock.dvc(other, "repro", *flags) == 0
-        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert not locally(root, RunRequest(force=bool(flags))).failed
         assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []

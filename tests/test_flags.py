@@ -16,7 +16,7 @@ import pytest
 
 from dvc_ray.cli.output import events, texts
 from dvc_ray.cli.parser import _NOT_HERE, make_parser
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.projects import Make
@@ -88,7 +88,7 @@ def test_force_downstream(twins: Twins, repro: Repro) -> None:
     for root in both:
         (root / "params.yaml").write_text("kind: 2\n")
     assert stock.dvc(both[0], "repro", "--force-downstream") == 0
-    result = repro(both[1], options=RunOptions(force_downstream=True))
+    result = repro(both[1], RunRequest(force_downstream=True))
     assert {state for name, state in states(result).items() if name != "data.txt.dvc"} == {StageState.DONE}
     assert same(*both) == []
 
@@ -98,7 +98,7 @@ def test_allow_missing(twins: Twins, repro: Repro) -> None:
     for root in both:
         lose_data(root)
     assert stock.dvc(both[0], "repro", "--allow-missing", "third") == 0
-    result = repro(both[1], Selection(targets=("third",)), RunOptions(allow_missing=True))
+    result = repro(both[1], RunRequest(targets=("third",), allow_missing=True))
     assert set(states(result).values()) == {StageState.UNCHANGED}
     assert same(*both) == []
 
@@ -111,7 +111,7 @@ def test_pull(twins: Twins, repro: Repro, change: str) -> None:
         if change == "param":
             (root / "params.yaml").write_text("kind: 2\n")
     assert stock.dvc(both[0], "repro", "--pull") == 0
-    result = repro(both[1], options=RunOptions(pull=True))
+    result = repro(both[1], RunRequest(pull=True))
     expected = StageState.DONE if change == "param" else StageState.UNCHANGED
     assert states(result)["first"] is expected
     assert same(*both) == []
@@ -123,7 +123,7 @@ def test_no_commit(twins: Twins, repro: Repro) -> None:
         (root / "params.yaml").write_text("kind: 2\n")
         shutil.rmtree(root / ".dvc" / "cache" / "runs")
     assert stock.dvc(both[0], "repro", "--no-commit", "--force") == 0
-    repro(both[1], options=RunOptions(commit=False, force=True))
+    repro(both[1], RunRequest(commit=False, force=True))
     assert same(*both) == []
 
 
@@ -133,7 +133,7 @@ def test_ignore_errors(twins: Twins, repro: Repro) -> None:
         text = (root / "dvc.yaml").read_text()
         (root / "dvc.yaml").write_text(text.replace("cmd: mkdir -p folder;", "cmd: mkdir -p folder; exit 3;"))
     assert stock.dvc(both[0], "repro", "--ignore-errors") == 0
-    result = repro(both[1], options=RunOptions(on_error=OnError.IGNORE))
+    result = repro(both[1], RunRequest(on_error=OnError.IGNORE))
     assert result.failed
     assert result.ok
     assert json.loads(events.dumps(result))["ok"]

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from dvc_ray import api
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.executors import Watched, run
@@ -46,7 +46,7 @@ def test_a_time_out(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": TIME_OUT, "train.py": "open('model.txt', 'w').write('model')"})
     assert states(repro(root)) == {"train": StageState.DONE}
     with stock.in_directory(root):
-        (step,) = api.make_plan(options=RunOptions()).steps
+        (step,) = api.make_plan(RunRequest()).steps
     assert (step.spec.settings.timeout, step.spec.settings.retries.timeout) == (7200, True)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.executors import Watched, run
@@ -135,7 +135,7 @@ stages:
     outs: [two.txt]
 """
     root = project({"dvc.yaml": text, "in.txt": ""})
-    result, notices = run(root, LocalExecutor(), RunOptions(jobs=1))
+    result, notices = run(root, LocalExecutor(), RunRequest(jobs=1))
     assert not result.failed, result.failed
     first, second = map(int, times.read_text().split())
     assert second - first >= 0.4e9
@@ -161,7 +161,7 @@ def test_what_is_pulled_needs_no_gpu(project: Make, repro: Repro, tmp_path: Path
     for arguments in (("remote", "add", "-d", "far", str(tmp_path / "far")), ("push",)):
         assert stock.dvc(root, *arguments) == 0
     stock.sh(root, "rm -rf .dvc/cache/files out.txt")
-    assert states(repro(root, options=RunOptions(pull=True))) == {"one": StageState.UNCHANGED}
+    assert states(repro(root, RunRequest(pull=True))) == {"one": StageState.UNCHANGED}
     assert (root / "out.txt").read_text() == "1\n"
 
 

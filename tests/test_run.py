@@ -14,7 +14,7 @@ from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, Output, RunEvent
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import Action, StageState
 from tests.helpers import stock
 from tests.helpers.executors import Together
@@ -84,7 +84,7 @@ def test_no_run_cache_runs_the_command(project: Make, repro: Repro) -> None:
     root = chain(project)
     repro(root)
     (root / "dvc.lock").unlink()
-    result = repro(root, options=RunOptions(run_cache=False))
+    result = repro(root, RunRequest(run_cache=False))
     assert states(result)["first"] is StageState.DONE
 
 
@@ -111,7 +111,7 @@ stages:
 
 def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": FAILING, "in.txt": ""})
-    result = repro(root, options=RunOptions(on_error=OnError.KEEP_GOING))
+    result = repro(root, RunRequest(on_error=OnError.KEEP_GOING))
     bad = report(result, "bad")
     assert (bad.state, bad.exit_code, bad.tail) == (StageState.FAILED, 3, ("about to fail",))
     assert bad.error == "its command exited with 3"
@@ -124,7 +124,7 @@ def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repr
 
 def test_after_a_failure_nothing_new_starts(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": FAILING, "in.txt": ""})
-    result = repro(root, options=RunOptions(jobs=1))
+    result = repro(root, RunRequest(jobs=1))
     assert states(result) == {
         "bad": StageState.FAILED,
         "after_bad": StageState.BLOCKED,
@@ -293,13 +293,13 @@ def test_a_stage_that_can_never_start(project: Make, repro: Repro) -> None:
 
 def test_targets_and_their_errors(project: Make, repro: Repro) -> None:
     root = chain(project)
-    assert set(states(repro(root, Selection(targets=("second",))))) == {"first", "second"}
+    assert set(states(repro(root, RunRequest(targets=("second",))))) == {"first", "second"}
     with pytest.raises(ProjectError, match="secnd"):
-        repro(root, Selection(targets=("secnd",)))
+        repro(root, RunRequest(targets=("secnd",)))
     (root / "in.txt").write_text("new\n")
-    only = repro(root, Selection(targets=("second",), single_item=True))
+    only = repro(root, RunRequest(targets=("second",), single_item=True))
     assert states(only) == {"second": StageState.UNCHANGED}
-    assert set(states(repro(root, Selection(targets=("first",), downstream=True)))) == {"first", "second"}
+    assert set(states(repro(root, RunRequest(targets=("first",), downstream=True)))) == {"first", "second"}
 
 
 def test_a_missing_dep_is_said_before_its_stage_runs(project: Make, repro: Repro) -> None:

@@ -21,8 +21,8 @@ from dvc_ray.repo import Request
 from dvc_ray.repo.given_config import without_secrets
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.results import RemoteResults
-from dvc_ray.settings import sources
-from dvc_ray.values.run import Experiment, RunOptions
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Remote, RemoteData, StageTask
 from dvc_ray.workspace.retention import old_runs
@@ -79,7 +79,7 @@ def test_no_password_of_the_remote_is_said(
     root = project({"dvc.yaml": one("cp in.txt out.txt"), "in.txt": ""})
     (root / ".dvc/config").write_text(f"[core]\nremote = r\n['remote \"r\"']\nurl = {url}\n")
     with pytest.raises(DvcRayError) as caught:
-        apart(root, options=RunOptions())
+        apart(root, RunRequest())
     assert CANARY not in repr(caught.value) + str(caught.value)
     assert not left(root)
 
@@ -88,7 +88,8 @@ def test_no_value_shows_what_it_carries() -> None:
     pairs, names = (("TOKEN", CANARY),), {"TOKEN": CANARY}
     remote = Remote(name="r", url=f"ssh://{URL}/x", options=(("password", CANARY),))
     settings = StageSettings(env=pairs, runtime_env={"env_vars": names})
-    options = RunOptions(runtime_env={"env_vars": names})
+    asked = RunRequest(runtime_env={"env_vars": names})
+    options = resolve(asked, None)
     data = RemoteData(remotes=(remote,), deps=(), store_env=pairs, store_credentials=CANARY, signing_key=CANARY)
     place: dict[str, Any] = {
         "tree": "/",
@@ -115,6 +116,7 @@ def test_no_value_shows_what_it_carries() -> None:
         outs=(),
         config={},
         env=pairs,
+        grace=1,
         data=data,
     )
     texts: dict[str, Any] = dict.fromkeys(("run_id", "workspace", "log", "kept", "git"), "")
@@ -125,7 +127,6 @@ def test_no_value_shows_what_it_carries() -> None:
         run_env=names,
         settings=settings,
         options=options,
-        grace=1,
         signing_key=CANARY,
     )
     attempt = Attempt(
@@ -138,8 +139,8 @@ def test_no_value_shows_what_it_carries() -> None:
         variables=names,
         keys=CANARY,
     )
-    command = Command(argv=["true"], cwd="/", env=names, log="")
-    for value in (task, request, attempt, command, sources.Config(runtime_env={"env_vars": names})):
+    command = Command(argv=["true"], cwd="/", env=names, log="", grace=1)
+    for value in (task, request, attempt, command, asked, options):
         assert CANARY not in repr(value)
 
 

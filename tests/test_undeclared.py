@@ -16,7 +16,7 @@ from dvc_ray.driver.board import Board
 from dvc_ray.driver.table import Table
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, RunEvent, StageReport
-from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 from dvc_ray.values.task import WorkerEvent
 from tests.helpers import stock
@@ -123,7 +123,7 @@ def test_an_experiment(project: Make, tmp_path: Path, *, temp: bool) -> None:
         with stock.in_directory(ours):
             result, _ = api.exp_run(
                 Experiment(params=(f"lr={step}",), name=f"e{step}", temp=temp),
-                options=RunOptions(force=True),
+                RunRequest(force=True),
                 executor=LocalExecutor(),
             )
         assert not result.failed
@@ -154,7 +154,7 @@ def test_where_no_disk_is_shared(
 
 def planned(root: Path) -> Plan:
     with stock.in_directory(root):
-        return api.make_plan(Selection())
+        return api.make_plan(RunRequest())
 
 
 def test_it_is_told_with_what_to_do(project: Make, tmp_path: Path, locally: Locally) -> None:
@@ -426,7 +426,7 @@ def test_what_is_restored_too_early_stays_in_the_run_cache(project: Make) -> Non
     """The entry was there before the run: it is right for who has the version before."""
     root = project({"dvc.yaml": f"stages:\n  {LATE['a tracked file']}\n", "params.yaml": "lr: 0\n", "in.txt": "in\n"})
     with stock.in_directory(root):
-        api.repro(Selection(targets=("two",)), executor=LocalExecutor())
+        api.repro(RunRequest(targets=("two",)), executor=LocalExecutor())
         (root / "two.txt").unlink()
         (root / "dvc.lock").unlink()
         before = set((root / ".dvc/cache/runs").rglob("*"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.errors import ClusterError, DvcRayError
-from dvc_ray.values.run import Experiment, OnError, RunOptions
+from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.workspace import moving
 from tests.helpers import stock
 from tests.helpers.projects import Make
@@ -78,7 +78,7 @@ def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
         with monkeypatch.context() as patch:
             put(patch, STEPS[step], fail)
             with contextlib.suppress(DvcRayError, OSError, UnicodeError, MemoryError):
-                assert locally(root, options=RunOptions(on_error=on_error)).failed
+                assert locally(root, RunRequest(on_error=on_error)).failed
         assert everything(root) == before
     assert not locally(root).failed, "and it goes on where the fault is gone"
     assert (root / "plain.txt").read_text() == "2\n"

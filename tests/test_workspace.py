@@ -15,7 +15,7 @@ from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.journal import open_run
 from dvc_ray.paths import RunPaths, is_under, outside, with_folders
 from dvc_ray.values.report import Notice, Output, RunEvent
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.executors import Together
@@ -38,7 +38,7 @@ def test_a_file_the_stage_was_not_given_is_not_replaced(project: Make, repro: Re
     kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))
     assert kept.read_text() == "new\n"
     (root / "dvc.yaml").write_text(one("echo new >> my.log; echo > out.txt", "{bare_workspace: true, include: my.log}"))
-    repro(root, options=RunOptions(force=True))
+    repro(root, RunRequest(force=True))
     assert (root / "my.log").read_text() == "history\nnew\n"
 
 
@@ -163,7 +163,7 @@ stages:
   after: {cmd: cp bad.txt after.txt, deps: [bad.txt], outs: [after.txt]}
 """
     root = project({"dvc.yaml": text})
-    result = repro(root, Selection(targets=("bad",), downstream=True))
+    result = repro(root, RunRequest(targets=("bad",), downstream=True))
     assert states(result) == {"bad": StageState.FAILED, "after": StageState.BLOCKED}
 
 

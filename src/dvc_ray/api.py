@@ -18,9 +18,9 @@ from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
-from dvc_ray.settings import sources
+from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
-from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import ActiveRun, Experiment, OnError, RunRequest, RunSettings
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ Confirm = Callable[[str], bool]
 
 
 def repro(
-    selection: Selection | None = None,
-    options: RunOptions | None = None,
+    request: RunRequest | None = None,
     *,
     listen: Listener = lambda _event: None,
     confirm: Confirm = lambda _question: True,
@@ -48,8 +47,7 @@ def repro(
     What it leaves is what ``dvc repro`` leaves. If nothing is to do, Ray is not started.
 
     Args:
-        selection: Which stages; default: those of ./dvc.yaml and what they depend on.
-        options: How the run goes on.
+        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
         listen: Told all that happens, in order and in this thread.
         confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
@@ -64,14 +62,14 @@ def repro(
     """
     environ = dict(os.environ)
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = sources.apply(sources.load(project.dvc_dir), options or RunOptions())
+        options = resolve(request or RunRequest(), project.dvc_dir)
         given = None if executor is None and options.address is None else _surroundings()
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
         mode = _mode(executor, listen, stack)
         _look_over(mode, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        chosen, taken = _plan(project, selection or Selection(), options, mode, works=works, listen=listen)
+        chosen, taken = _plan(project, options, mode, works=works, listen=listen)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
@@ -83,22 +81,21 @@ def repro(
             return result
 
 
-def make_plan(selection: Selection | None = None, options: RunOptions | None = None) -> Plan:
+def make_plan(request: RunRequest | None = None) -> Plan:
     """Say what `repro` would do and why; touches nothing.
 
     Raises:
         DvcRayError: As `repro`, for what can be known beforehand.
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = sources.apply(sources.load(project.dvc_dir), options or RunOptions())
+        options = resolve(request or RunRequest(), project.dvc_dir)
         mode = _mode(_joined(None, options, _silent, stack, project.dvc_dir), _silent, stack)
-        return _plan(project, selection or Selection(), options, mode, dry=True)[0]
+        return _plan(project, options, mode, dry=True)[0]
 
 
 def exp_run(
     experiment: Experiment | None = None,
-    selection: Selection | None = None,
-    options: RunOptions | None = None,
+    request: RunRequest | None = None,
     *,
     listen: Listener = lambda _event: None,
     confirm: Confirm = lambda _question: True,
@@ -108,8 +105,7 @@ def exp_run(
 
     Args:
         experiment: What to try, and how to save it.
-        selection: Which stages; default: those of ./dvc.yaml and what they depend on.
-        options: How the run goes on.
+        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
         listen: Told all that happens, in order and in this thread.
         confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
@@ -121,14 +117,13 @@ def exp_run(
         DvcRayError: As `repro`; and if the name is taken or the params do not fit.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
     """
-    options = options or RunOptions()
     environ, given = dict(os.environ), _surroundings()
     with Project.open() as home, contextlib.ExitStack() as stack:
-        options = sources.apply(sources.load(home.dvc_dir), options)
+        options = resolve(request or RunRequest(), home.dvc_dir)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
         mode = _mode(executor, listen, stack)
         _look_over(mode, listen)
-        with _trial(home, experiment, selection, options, mode, listen=listen) as (trial, chosen, taken):
+        with _trial(home, experiment, options, mode, listen=listen) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
             setting = _Setting(
@@ -142,27 +137,24 @@ def exp_run(
     return result, saved
 
 
-def make_exp_plan(
-    experiment: Experiment | None = None, selection: Selection | None = None, options: RunOptions | None = None
-) -> Plan:
+def make_exp_plan(experiment: Experiment | None = None, request: RunRequest | None = None) -> Plan:
     """Say what `exp_run` would do and why; saves nothing.
 
     Raises:
         DvcRayError: As `exp_run`, for what can be known beforehand.
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
-        options = sources.apply(sources.load(home.dvc_dir), options or RunOptions())
+        options = resolve(request or RunRequest(), home.dvc_dir)
         mode = _mode(_joined(None, options, _silent, stack, home.dvc_dir), _silent, stack)
-        with _trial(home, experiment, selection, options, mode, dry=True) as (_, chosen, _taken):
+        with _trial(home, experiment, options, mode, dry=True) as (_, chosen, _taken):
             return chosen
 
 
 @contextlib.contextmanager
-def _trial(  # noqa: PLR0913
+def _trial(
     home: Project,
     experiment: Experiment | None,
-    selection: Selection | None,
-    options: RunOptions,
+    options: RunSettings,
     mode: DataMode,
     *,
     listen: Listener = lambda _event: None,
@@ -170,20 +162,18 @@ def _trial(  # noqa: PLR0913
 ) -> Iterator[tuple[Trial, Plan, tuple[str, ...]]]:
     from dvc_ray.experiments import begin
 
-    selection = selection or Selection()
-    with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
+    with begin(home, experiment or Experiment(), options, force=options.force, tell=listen) as trial:
         trial.fill()
         works = () if dry else dead_work(home.dvc_dir, alone=False)
         yield (
             trial,
-            *_plan(trial.project, selection, options, mode, works=works, listen=listen, alone=False, dry=dry),
+            *_plan(trial.project, options, mode, works=works, listen=listen, alone=False, dry=dry),
         )
 
 
 def _plan(  # noqa: PLR0913
     project: Project,
-    selection: Selection,
-    options: RunOptions,
+    options: RunSettings,
     mode: DataMode,
     *,
     works: Sequence[Path] = (),
@@ -195,8 +185,7 @@ def _plan(  # noqa: PLR0913
 
     Args:
         project: The project.
-        selection: Which stages.
-        options: How the run goes on.
+        options: Which stages, and how.
         mode: How data travels.
         works: Folders of workspaces of dead runs.
         listen: Told what the user should look at.
@@ -204,7 +193,7 @@ def _plan(  # noqa: PLR0913
         dry: Nothing will run.
     """
     with project.locked():
-        specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
+        specs = plan.with_runtime_env(project.select(options), options.runtime_env)
         mode.open(project, options, dry=dry)
         taken: tuple[str, ...] = ()
         if works and not options.force:
@@ -226,7 +215,7 @@ def _plan(  # noqa: PLR0913
     return chosen, taken
 
 
-def _with_refusals(project: Project, chosen: Plan, statuses: Mapping[str, Status], options: RunOptions) -> Plan:
+def _with_refusals(project: Project, chosen: Plan, statuses: Mapping[str, Status], options: RunSettings) -> Plan:
     """Have a plan that is only shown say what the run would say of the stages that it begins with."""
     if options.allow_missing or options.pull or options.on_error is OnError.IGNORE:
         return chosen  # a run looks at it later
@@ -242,7 +231,7 @@ def _with_refusals(project: Project, chosen: Plan, statuses: Mapping[str, Status
 
 
 def _with_untracked(
-    project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunOptions
+    project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunSettings
 ) -> tuple[StageSpec, ...]:
     """Find what stages read that one before them may write; looked for where one before them may run."""
     first = plan.first_to_move(specs, statuses, force=options.force) + 1
@@ -251,16 +240,16 @@ def _with_untracked(
 
 
 def _joined(
-    executor: Executor | None, options: RunOptions, listen: Listener, stack: contextlib.ExitStack, dvc_dir: str
+    executor: Executor | None, options: RunSettings, listen: Listener, stack: contextlib.ExitStack, dvc_dir: str
 ) -> Executor | None:
     """Join a cluster before anything is decided: whether it shares the disk decides how. A local Ray is not started."""
     if executor is not None or options.address is None:
         return executor
     from dvc_ray.executors.ray import RayExecutor
 
-    joined = RayExecutor(options.address, options.jobs or 1, locations(dvc_dir))
+    joined = RayExecutor(options.address, options.jobs, locations(dvc_dir))
     stack.callback(joined.close)
-    if told := joined.warm_up(options.jobs or 1):
+    if told := joined.warm_up(options.jobs):
         listen(Notice(text=told))
     return joined
 
@@ -291,7 +280,7 @@ def _look_over(mode: DataMode, listen: Listener) -> None:
         listen(Notice(text=text, level="warning"))
 
 
-def _status(project: Project, address: str, options: RunOptions) -> Status:
+def _status(project: Project, address: str, options: RunSettings) -> Status:
     """Status of a stage before the run; what cannot be judged now may be once what is upstream has run."""
     try:
         return project.status(address, allow_missing=options.allow_missing)
@@ -330,7 +319,7 @@ class _Setting:
 
     dvc_dir: str
     """Of the user's project: where the run's directory is."""
-    options: RunOptions
+    options: RunSettings
     mode: DataMode
     listen: Listener
     confirm: Confirm
@@ -365,7 +354,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     with contextlib.ExitStack() as stack:
         executor = setting.executor
         if executor is None:
-            executor = RayExecutor(setting.options.address, setting.options.jobs or 1)
+            executor = RayExecutor(setting.options.address, setting.options.jobs)
             stack.callback(executor.close)
         run_id, paths = stack.enter_context(open_run(setting.dvc_dir, alone=setting.alone, owner=setting.options.owner))
 
@@ -402,7 +391,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 directory=str(Path(setting.dvc_dir).parent),
                 stages=len(steps),
                 begun=time.time(),
-                grace=GRACE if setting.options.grace is None else setting.options.grace,
+                grace=setting.options.grace,
             )
             try:
                 with executor.announced(run):

@@ -15,7 +15,6 @@ from dvc_ray import api
 from dvc_ray.errors import BadArgumentError, MissingDependencyError
 from dvc_ray.repo import making
 from dvc_ray.values.report import RunResult
-from dvc_ray.values.run import RunOptions
 
 _NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[train]", "pandas": "ray[train]"}
 """Modules the example imports, and the packages they come with."""
@@ -66,7 +65,7 @@ def run(root: Path, listen: api.Listener) -> RunResult:
     """
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.chdir(root)
-    result = api.repro(options=RunOptions(), listen=listen)
+    result = api.repro(listen=listen)
     if result.ok:
         making.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
     return result

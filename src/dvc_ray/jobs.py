@@ -13,8 +13,8 @@ from typing import Final
 from dvc_ray.errors import BadArgumentError, ClusterError
 from dvc_ray.executors.ray import runs
 from dvc_ray.executors.ray.connection import Connection
-from dvc_ray.settings import sources
-from dvc_ray.values.run import ActiveRun, RunOptions
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values.run import ActiveRun, RunRequest, RunSettings
 
 __all__ = ["list_runs", "stop_run"]
 
@@ -71,10 +71,10 @@ def stop_run(
     return True
 
 
-def _settings(address: str | None) -> RunOptions:
+def _settings(address: str | None) -> RunSettings:
     here = Path.cwd()
     dvc_dir = next((str(folder / ".dvc") for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
-    options = sources.apply(sources.load(dvc_dir), RunOptions(address=address))
+    options = resolve(RunRequest(address=address), dvc_dir)
     if options.address is None:
         raise BadArgumentError(
             "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",
@@ -84,7 +84,7 @@ def _settings(address: str | None) -> RunOptions:
 
 
 @contextlib.contextmanager
-def _joined(options: RunOptions) -> Iterator[None]:
+def _joined(options: RunSettings) -> Iterator[None]:
     ray = Connection(options.address)
     try:
         ray.wait()

@@ -9,7 +9,7 @@ from typing import Any
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, RunEvent, RunResult
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Pack, StageTask
 from tests.helpers import stock
@@ -39,8 +39,8 @@ class Watched(LocalExecutor):
         return super().events(timeout)
 
 
-def run(root: Path, executor: Any, options: RunOptions | None = None) -> tuple[RunResult, list[str]]:
+def run(root: Path, executor: Any, request: RunRequest | None = None) -> tuple[RunResult, list[str]]:
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(None, options, executor=executor, listen=events.append)
+        result = api.repro(request, executor=executor, listen=events.append)
     return result, [event.text for event in events if isinstance(event, Notice)]

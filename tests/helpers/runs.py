@@ -12,7 +12,7 @@ from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved
-from dvc_ray.values.run import Experiment, RunOptions, Selection
+from dvc_ray.values.run import Experiment, RunRequest
 from tests.helpers import stock
 from tests.helpers.running import Running
 
@@ -24,10 +24,10 @@ class Repro:
         self.executor = executor
         self.events: list[RunEvent] = []
 
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+    def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
-            return api.repro(selection, options, listen=self.events.append, executor=self.executor)
+            return api.repro(request, listen=self.events.append, executor=self.executor)
 
 
 class Locally:
@@ -36,10 +36,10 @@ class Locally:
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
 
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+    def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
-            return api.repro(selection, options, listen=self.events.append, executor=LocalExecutor())
+            return api.repro(request, listen=self.events.append, executor=LocalExecutor())
 
     @property
     def warnings(self) -> str:
@@ -71,11 +71,11 @@ class Apart:
         self.events: list[RunEvent] = []
         self.executor: LocalExecutor | None = None
 
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
+    def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
             executor = self.executor or LocalExecutor(apart=True)
-            return api.repro(selection, options, listen=self.events.append, executor=executor)
+            return api.repro(request, listen=self.events.append, executor=executor)
 
     def exp_run(self, root: Path, experiment: Experiment) -> tuple[RunResult, Saved | None]:
         """`dvc-ray exp run`, as that."""

@@ -13,6 +13,12 @@ def task() -> StageTask:
     more = ("log", "kept", "prefix")
     known: dict[str, Any] = dict.fromkeys((*texts, *more), "x")
     known |= dict.fromkeys(("code", "links", "deps", "copies", "outs"), ("a", "b"))
-    known |= {"attempt": 2, "definition": {"cmd": "c"}, "config": {"core": {}}, "env": (("TOKEN", "secret-value"),)}
+    known |= {
+        "attempt": 2,
+        "grace": 10.0,
+        "definition": {"cmd": "c"},
+        "config": {"core": {}},
+        "env": (("TOKEN", "secret-value"),),
+    }
     remote = Remote(name="r", url="s3://b", options=(("key", "secret-value"),))
     return StageTask(**known, data=RemoteData(remotes=(remote,), deps=(), bring=("a",), signing_key="secret-value"))

@@ -16,8 +16,11 @@ from dvc_ray import journal, processes
 from dvc_ray.cli.output import plain
 from dvc_ray.errors import ConfigError
 from dvc_ray.results import codec
-from dvc_ray.settings import sources
+from dvc_ray.settings.failures import RefusedError
 from dvc_ray.settings.meta_ray import parse
+from dvc_ray.settings.schema import SETTINGS
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.task import Pack, PackedFile
 from dvc_ray.workspace.pack import unpack
 from tests.helpers.campaign import GOOD, Case, Lab, snapshot
@@ -41,14 +44,14 @@ def quickly(examples: int) -> settings:
 def test_ray_toml(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "ray.toml").write_bytes(data)
     with contextlib.suppress(ConfigError):
-        sources.load(str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
+        resolve(RunRequest(), str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 @quickly(100)
-@given(st.sampled_from(list(sources._TYPES)), TREES)
+@given(st.sampled_from(list(SETTINGS)), TREES)
 def test_a_setting(tmp_path: Path, key: str, value: Any) -> None:
-    with contextlib.suppress(ConfigError):
-        sources._merge(sources.Config(), {key: value}, "here")
+    with contextlib.suppress(RefusedError):
+        SETTINGS[key].read(value)
 
 
 RETRIES = st.dictionaries(st.sampled_from(["max", "exit_codes", "timeout", "delay", "x"]), TREES, max_size=3)

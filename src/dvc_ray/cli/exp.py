@@ -16,7 +16,7 @@ def run(arguments: Arguments) -> int:
         StageFailedError: A stage failed; there is no experiment then.
         DvcRayError: Any other error.
     """
-    selection, options = running.selection(arguments), running.options(arguments)
+    request = running.request(arguments)
     experiment = Experiment(
         params=tuple(arguments.set_param),
         name=arguments.name,
@@ -26,10 +26,10 @@ def run(arguments: Arguments) -> int:
         hydra=not arguments.no_hydra,
     )
     if arguments.dry:
-        plans.show(api.make_exp_plan(experiment, selection, options), as_json=arguments.json)
+        plans.show(api.make_exp_plan(experiment, request), as_json=arguments.json)
         return 0
     confirm = running.confirm(arguments)
     with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
-        result, _ = api.exp_run(experiment, selection, options, listen=listen, confirm=confirm)
+        result, _ = api.exp_run(experiment, request, listen=listen, confirm=confirm)
     running.check(result)
     return 0

@@ -8,6 +8,8 @@ from typing import Final, NoReturn
 
 from dvc_ray._version import __version__
 from dvc_ray.errors import BadArgumentError, UnsupportedError
+from dvc_ray.settings.failures import RefusedError
+from dvc_ray.settings.schema import SETTINGS, Setting
 
 _NOT_HERE: Final = {
     "--queue": "Queue it with DVC: dvc exp run --queue …",
@@ -48,7 +50,6 @@ class Arguments(argparse.Namespace):
     temp: bool
     copy_paths: Sequence[str]
     no_hydra: bool
-    jobs: int | None
     address: str | None
     directory: str | None
     run: str
@@ -196,23 +197,26 @@ def _add_running(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on Ray")
-    group.add_argument(
-        "-j",
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="at most N stages at the same time (default: what the cores allow)",
-    )
-    group.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="Ray cluster to run on (default: $RAY_ADDRESS, else a local Ray that is stopped at the end)",
-    )
+    for setting in SETTINGS.values():
+        if setting.flags:
+            _add_setting(group, setting, setting.help)
     group.add_argument("--json", action="store_true", help="print one JSON object an event")
     much = group.add_mutually_exclusive_group()
     much.add_argument("-q", "--quiet", action="store_true", help="print only what goes wrong")
     much.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
     parser.set_defaults(prog=parser.prog)
+
+
+def _add_setting(group: argparse._ActionsContainer, setting: Setting, text: str) -> None:
+    """Add the flag of a setting; left out it is None, and other sources say."""
+
+    def read(value: str) -> object:
+        try:
+            return setting.read(value)
+        except RefusedError as error:
+            raise BadArgumentError(f"{setting.flags[-1]} {error.what}", error.hint) from None
+
+    group.add_argument(*setting.flags, dest=setting.name, type=read, metavar=setting.metavar, help=text)
 
 
 def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -234,7 +238,7 @@ def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
     stopping.add_argument("-f", "--force", action="store_true", help="do not ask")
     stopping.set_defaults(command=("job", "stop"))
     for each in (listing, stopping):
-        each.add_argument("--address", metavar="HOST:PORT", help="the Ray cluster (default: $RAY_ADDRESS)")
+        _add_setting(each, SETTINGS["address"], "the Ray cluster (default: $RAY_ADDRESS)")
         each.add_argument("--json", action="store_true", help="print JSON")
         each.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
 

@@ -15,12 +15,12 @@ def run(arguments: Arguments) -> int:
         StageFailedError: A stage failed.
         DvcRayError: Any other error, before anything has run.
     """
-    selection, options = running.selection(arguments), running.options(arguments)
+    request = running.request(arguments)
     if arguments.dry:
-        plans.show(api.make_plan(selection, options), as_json=arguments.json)
+        plans.show(api.make_plan(request), as_json=arguments.json)
         return 0
     confirm = running.confirm(arguments)
     with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
-        result = api.repro(selection, options, listen=listen, confirm=confirm)
+        result = api.repro(request, listen=listen, confirm=confirm)
     running.check(result)
     return 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
     from dvc_ray.executors.base import Executor
     from dvc_ray.repo import Project
     from dvc_ray.results import ResultStore
-    from dvc_ray.values.run import RunOptions
+    from dvc_ray.values.run import RunSettings
     from dvc_ray.values.task import Pack, StageTask
 
 
@@ -31,7 +31,7 @@ class DataMode(Protocol):
             ClusterError: One lacks what stages need.
         """
 
-    def open(self, project: Project, options: RunOptions, *, dry: bool) -> None:
+    def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
         """Have a project whose stages are selected find its data where it is.
 
         Args:

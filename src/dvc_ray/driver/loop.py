@@ -22,7 +22,7 @@ from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request, refused_by_dvc
 from dvc_ray.results import ResultStore
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
-from dvc_ray.values.run import GRACE, OnError, RunOptions
+from dvc_ray.values.run import OnError, RunSettings
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
 from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Lost, StageResult, Started
@@ -61,7 +61,7 @@ class Driver:
         project: Project,
         chosen: Plan,
         executor: Executor,
-        options: RunOptions,
+        options: RunSettings,
         listen: Callable[[RunEvent], None],
         environ: Mapping[str, str],
         confirm: Callable[[str], bool],
@@ -79,7 +79,6 @@ class Driver:
         self._project = project
         self._executor = executor
         self._options = options
-        self._grace = GRACE if options.grace is None else options.grace
         self._listen = listen
         self._placing = Placing(executor, project, listen)
         self._environ = environ
@@ -214,7 +213,7 @@ class Driver:
             self._refuse(stage, error)
             return
         if not done:
-            if told := self._executor.warm_up(self._options.jobs or 1):
+            if told := self._executor.warm_up(self._options.jobs):
                 self._listen(Notice(text=told))
             self._table.say(stage, StageState.QUEUED, reason=reasons)
             return
@@ -270,7 +269,6 @@ class Driver:
             run_env=self._run_environ,
             settings=settings,
             options=self._options,
-            grace=self._grace,
             git=str(self._paths.git),
             surroundings=self._surroundings,
             signing_key=self._kept.signing_key,
@@ -482,7 +480,7 @@ class Driver:
                 self._listen(Notice(text=f"Stopping {names}. Press Ctrl-C again to stop at once."))
         for stage in self._table.in_flight():
             self._executor.stop(stage.address)
-        deadline = time.monotonic() + self._grace + _STOP_PATIENCE
+        deadline = time.monotonic() + self._options.grace + _STOP_PATIENCE
         self._take_written()  # what was interrupted between an attempt's end and its merge
         while self._table.in_flight() and time.monotonic() < deadline:
             for event in self._executor.events(_TICK):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dvc_ray.repo import Project
     from dvc_ray.results import ResultStore
-    from dvc_ray.values.run import RunOptions
+    from dvc_ray.values.run import RunSettings
     from dvc_ray.values.task import Pack, StageTask
 
 
@@ -26,7 +26,7 @@ class SharedDisk:
         """It is this machine, or one that runs the same."""
         return ""
 
-    def open(self, project: Project, options: RunOptions, *, dry: bool) -> None:
+    def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
         """Data is in the workspace, where the project looks anyway."""
 
     def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:  # noqa: ARG002  they are beside workspaces

@@ -18,7 +18,7 @@ from dvc_ray.results import LocalResults, RemoteResults, ResultStore
 from dvc_ray.storage import Item, download
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Notice
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunSettings
 from dvc_ray.values.task import Pack, RemoteData, StageTask
 from dvc_ray.workspace import pack, stamps_of_pack
 
@@ -47,7 +47,7 @@ class ViaRemote:
         """Ask the executor, which asks them."""
         return self._executor.look_over()
 
-    def open(self, project: Project, options: RunOptions, *, dry: bool) -> None:
+    def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
         """Have the remote carry the data."""
         self._data = project.use_remote(
             options, dry=dry, tell=lambda text: self._listen(Notice(text=text)), reach=self._reach

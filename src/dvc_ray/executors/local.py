@@ -28,7 +28,7 @@ class LocalExecutor:
         self._queue: deque[tuple[StageTask, Sequence[Pack]]] = deque()
         self._stopped: set[str] = set()
 
-    def warm_up(self, jobs: int) -> str:
+    def warm_up(self, jobs: int | None) -> str:
         """Nothing to get ready."""
         return ""
 

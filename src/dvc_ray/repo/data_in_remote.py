@@ -21,7 +21,7 @@ from dvc_ray.settings import meta_ray
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.shared import Reach
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageKind, Status, Unseen
 from dvc_ray.values.task import RemoteData, SharedData, StageTask
 
@@ -47,7 +47,7 @@ class DataInRemote:
         self,
         parts: Parts,
         stages: Mapping[str, Any],
-        options: RunOptions,
+        options: RunSettings,
         *,
         dry: bool,
         tell: Callable[[str], None],
@@ -100,7 +100,7 @@ class DataInRemote:
     def check_inputs(self, stage: Any) -> None:
         """What is not here is looked for by hash: see `settle`."""
 
-    def settle(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
+    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Look for a result in the run caches of the head and of the remote; else push what the stage reads."""
         kind = choosing.kind_of(stage)
         if kind is StageKind.COMMAND:
@@ -110,7 +110,7 @@ class DataInRemote:
             return True
         return DataOnDisk(self._parts).settle(stage, options, force=force)  # all of it is here, or comes here
 
-    def _settle_command(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
+    def _settle_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         tasks.check_outs(self._parts.repo, stage)
         entry = self._found(stage, options, force=force)
         if entry is None:
@@ -121,7 +121,7 @@ class DataInRemote:
         self._parts.record.dump([stage])
         return True
 
-    def restorable(self, stage: Any, options: RunOptions) -> bool:
+    def restorable(self, stage: Any, options: RunSettings) -> bool:
         """Ask the run caches of the head and of the remote."""
         scattered.fill_deps(stage, self._data)
         return self._cached(stage, options) is not None
@@ -213,7 +213,7 @@ class DataInRemote:
         stage.commit(allow_missing=True)
         return True
 
-    def _found(self, stage: Any, options: RunOptions, *, force: bool) -> Mapping[str, Any] | None:
+    def _found(self, stage: Any, options: RunSettings, *, force: bool) -> Mapping[str, Any] | None:
         """Find a stage's result, whose outs replace those of its last run; else push what it reads.
 
         Raises:
@@ -229,7 +229,7 @@ class DataInRemote:
         stage.remove_outs(ignore_remove=False, force=False)
         return found.entry
 
-    def _cached(self, stage: Any, options: RunOptions) -> scattered.Found | None:
+    def _cached(self, stage: Any, options: RunSettings) -> scattered.Found | None:
         return scattered.cached(stage, self._parts.repo, self.store, self._remotes.has, run_cache=options.run_cache)
 
     def _bring(self, outs: Sequence[Any]) -> str:
@@ -246,7 +246,7 @@ class DataInRemote:
         return ""
 
 
-def _pulls(stage: Any, options: RunOptions) -> bool:
+def _pulls(stage: Any, options: RunSettings) -> bool:
     """Whether a stage's outs come home."""
     chosen = meta_ray.parse(stage.addressing, stage.meta).pull
     return options.pull if chosen is None else chosen

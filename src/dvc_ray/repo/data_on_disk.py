@@ -11,7 +11,7 @@ from dvc_ray.repo.failures import message, ours
 from dvc_ray.repo.project_data import Parts
 from dvc_ray.repo.record import Merge
 from dvc_ray.settings import meta_ray
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageKind, Status, Unseen
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DataOnDisk:
         """They must be in the workspace."""
         tasks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
 
-    def settle(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
+    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Let DVC's own ``Stage.run`` go up to the point where it would run the command."""
         repo = self._parts.repo
         if choosing.kind_of(stage) is StageKind.COMMAND:
@@ -70,7 +70,7 @@ class DataOnDisk:
         self._parts.record.dump([stage])
         return True
 
-    def restorable(self, stage: Any, options: RunOptions) -> bool:
+    def restorable(self, stage: Any, options: RunSettings) -> bool:
         """Ask DVC's run cache."""
         if options.pull:
             upto.pull_missing_deps(stage)

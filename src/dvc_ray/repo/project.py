@@ -21,7 +21,7 @@ from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.untracked import Untracked
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.run import RunSettings, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
@@ -222,7 +222,7 @@ class Project:
 
     def use_remote(
         self,
-        options: RunOptions,
+        options: RunSettings,
         *,
         dry: bool = False,
         tell: Callable[[str], None] = lambda _text: None,
@@ -307,7 +307,7 @@ class Project:
                 return False
         return True
 
-    def settle(self, address: str, options: RunOptions, *, force: bool) -> bool:
+    def settle(self, address: str, options: RunSettings, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
         DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
@@ -350,7 +350,7 @@ class Project:
             return re.sub(r"\n +", " ", error.what)  # it stands in a line
         return ""
 
-    def restorable(self, address: str, options: RunOptions) -> bool:
+    def restorable(self, address: str, options: RunSettings) -> bool:
         """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
 
         Raises:

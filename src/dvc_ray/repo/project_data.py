@@ -12,7 +12,7 @@ from dvc_ray.values.stage import Status, Unseen
 
 if TYPE_CHECKING:  # a run with nothing to do should not pay for what it does not need
     from dvc_ray.repo import tasks
-    from dvc_ray.values.run import RunOptions
+    from dvc_ray.values.run import RunSettings
     from dvc_ray.values.task import StageTask
 
 
@@ -77,7 +77,7 @@ class ProjectData(Protocol):
             ProjectError: One is not.
         """
 
-    def settle(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
+    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Do what needs no worker; whether the stage is finished then.
 
         Raises:
@@ -85,7 +85,7 @@ class ProjectData(Protocol):
             StorageError: A remote refuses, or cannot be reached.
         """
 
-    def restorable(self, stage: Any, options: RunOptions) -> bool:
+    def restorable(self, stage: Any, options: RunSettings) -> bool:
         """Whether `settle` would find a result.
 
         Raises:

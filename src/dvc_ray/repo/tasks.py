@@ -20,7 +20,7 @@ from dvc_ray.repo.guarded import irregular
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings.meta_ray import parse
 from dvc_ray.values.git import GitTemplates
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class Request:
     run_env: Mapping[str, str] = field(repr=False)
     """What the run adds to it."""
     settings: StageSettings
-    options: RunOptions
-    grace: float
+    options: RunSettings
     git: str
     """Where what is Git's of workspaces is kept during the run."""
     surroundings: Surroundings | None = None
@@ -200,7 +199,7 @@ def make(  # noqa: PLR0913  the parts that a task is made of
         kept=request.kept,
         prefix=sys.prefix,
         timeout=request.settings.timeout,
-        grace=request.grace,
+        grace=request.options.grace,
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
         surroundings=way.surroundings,

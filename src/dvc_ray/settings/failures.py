@@ -36,9 +36,14 @@ class RefusedError(ValueError):
 def unknown_key(key: object, where: str, allowed: Iterable[str]) -> RefusedError:
     """A key that is none, with the nearest one that is."""
     allowed = list(allowed)
+    what = f"unknown key '{key}' in '{where}'.{meant(key, allowed)}"
+    return RefusedError(what, f"Allowed keys: {', '.join(allowed)}.")
+
+
+def meant(key: object, allowed: Iterable[str]) -> str:
+    """Ask whether the nearest key was meant, to follow a sentence; empty if none is near."""
     near = difflib.get_close_matches(str(key), allowed, n=1)
-    meant = f" Did you mean '{near[0]}'?" if near else ""
-    return RefusedError(f"unknown key '{key}' in '{where}'.{meant}", f"Allowed keys: {', '.join(allowed)}.")
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def wrong_value(key: str, expected: str, value: object) -> RefusedError:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dvc_ray.errors import ConfigError
 from dvc_ray.settings import labels, retries
 from dvc_ray.settings.failures import RefusedError, kind, shown, unknown_key, wrong_value
-from dvc_ray.settings.readers import Amount, boolean, duration, growing, number, positive, size
+from dvc_ray.settings.readers import (
+    Amount,
+    Reader,
+    boolean,
+    duration,
+    growing,
+    is_variable,
+    mapping,
+    name,
+    names,
+    number,
+    positive,
+    size,
+    strings,
+)
 from dvc_ray.values.stage import StageSettings
-
-__all__ = ["parse"]
 
 
 def parse(address: str, meta: object) -> StageSettings:
@@ -52,46 +64,19 @@ def _known(key: object) -> str:
 
 
 def _read(key: str, value: object) -> Any:
-    expected, reader = _READERS[key]
+    reader = _READERS[key]
     try:
-        return reader(value)
+        return reader.read(value)
     except RefusedError:
         raise
     except (TypeError, ValueError):
-        raise wrong_value(f"meta.ray.{key}", expected, value) from None
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(value)
-    return tuple(value)
-
-
-def _names(value: object) -> tuple[str, ...]:
-    names = _strings(value)
-    if not all(name.strip() for name in names):
-        raise ValueError(value)
-    return tuple(dict.fromkeys(name.strip() for name in names))
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(value)
-    return value.strip()
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(value)
-    return value
+        raise wrong_value(f"meta.ray.{key}", reader.takes, value) from None
 
 
 def _env(value: object) -> tuple[tuple[str, str], ...]:
-    items = _mapping(value).items()
+    items = mapping(value).items()
     for key, item in items:
-        if not key or "=" in key or "\0" in key:
+        if not is_variable(key):
             raise RefusedError(
                 f"'meta.ray.env' has {shown(key)}, which is no name of a variable",
                 "A name has no '=' and is not empty.",
@@ -105,7 +90,7 @@ def _env(value: object) -> tuple[tuple[str, str], ...]:
 
 
 def _resources(value: object) -> tuple[tuple[str, float], ...]:
-    found = tuple((key, number(item)) for key, item in _mapping(value).items())
+    found = tuple((key, number(item)) for key, item in mapping(value).items())
     for key, _ in found:
         if key in _OF_RAY:
             raise RefusedError(
@@ -125,20 +110,22 @@ def _env_text(value: object) -> str:
 _OF_RAY: Final = {"CPU": "num_cpus: …", "GPU": "num_gpus: …", "memory": "memory: …", "object_store_memory": "memory: …"}
 """Resources that Ray takes by names of their own (``ray._private.ray_option_utils``, 2.60)."""
 _COUNT: Final = "a number of at least 0, or one that grows: 2 * attempt"
-_READERS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
-    "num_cpus": (_COUNT, growing(number)),
-    "num_gpus": (_COUNT, growing(number)),
-    "memory": ("a size such as 2GiB or a number of bytes, or one that grows: 2GiB * attempt", growing(size)),
-    "resources": ("a mapping of resource names to numbers", _resources),
-    "accelerator_type": ("the name of an accelerator such as A100", _name),
-    "label_selector": ("a mapping of labels to selectors: {zone: 'in(a, b)'}", labels.selector),
-    "max_parallel": ("a whole number of at least 1", positive),
-    "mutex": ("a name or a list of names", _names),
-    "env": ("a mapping of variable names to values", _env),
-    "include": ("a path or a list of paths", _strings),
-    "bare_workspace": ("true or false", boolean),
-    "runtime_env": ("a mapping as Ray's runtime_env", lambda value: dict(_mapping(value))),
-    "retries": ("a whole number of at least 0, or a mapping: {max: 3, exit_codes: [137], delay: 10s}", retries.read),
-    "timeout": ("a duration such as 90s or 1h30m, or a number of seconds above 0", duration),
-    "pull": ("true or false", boolean),
+_READERS: Final[dict[str, Reader]] = {
+    "num_cpus": Reader(_COUNT, growing(number)),
+    "num_gpus": Reader(_COUNT, growing(number)),
+    "memory": Reader("a size such as 2GiB or a number of bytes, or one that grows: 2GiB * attempt", growing(size)),
+    "resources": Reader("a mapping of resource names to numbers", _resources),
+    "accelerator_type": Reader("the name of an accelerator such as A100", name),
+    "label_selector": Reader("a mapping of labels to selectors: {zone: 'in(a, b)'}", labels.selector),
+    "max_parallel": Reader("a whole number of at least 1", positive),
+    "mutex": Reader("a name or a list of names", names),
+    "env": Reader("a mapping of variable names to values", _env),
+    "include": Reader("a path or a list of paths", strings),
+    "bare_workspace": Reader("true or false", boolean),
+    "runtime_env": Reader("a mapping as Ray's runtime_env", lambda value: dict(mapping(value))),
+    "retries": Reader(
+        "a whole number of at least 0, or a mapping: {max: 3, exit_codes: [137], delay: 10s}", retries.read
+    ),
+    "timeout": Reader("a duration such as 90s or 1h30m, or a number of seconds above 0", duration),
+    "pull": Reader("true or false", boolean),
 }

@@ -1,15 +1,15 @@
-"""Switches, numbers, sizes and durations of ``meta.ray``, alone or growing with the attempt.
+"""Switches, numbers, sizes, durations and names, of a run and of a stage.
 
 All functions raise ValueError for what they do not take; who calls them knows the key and says what is expected. Each
-has a range: what is beyond it is a mistake, and would be one of arithmetic further down.
+number has a range: what is beyond it is a mistake, and would be one of arithmetic further down.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 _UNITS: Final = {"": 1, "B": 1} | {
     unit: factor**power
@@ -25,6 +25,14 @@ _MOST_BYTES: Final = 1 << 60
 _MOST_SECONDS: Final = 10 * 365 * 86400
 _LONGEST: Final = 40
 """Characters of an amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What values a key takes, in words that follow "must be", and the function that reads one."""
+
+    takes: str
+    read: Callable[[object], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,39 @@ def duration(value: object) -> float:
     if not 0 < seconds <= _MOST_SECONDS:
         raise ValueError(value)
     return seconds
+
+
+def strings(value: object) -> tuple[str, ...]:
+    """A text or several."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError(value)
+    return tuple(value)
+
+
+def name(value: object) -> str:
+    """A text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(value)
+    return value.strip()
+
+
+def names(value: object) -> tuple[str, ...]:
+    """A name or several, each once."""
+    return tuple(dict.fromkeys(map(name, strings(value))))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """A mapping with texts as keys."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(value)
+    return value
+
+
+def is_variable(name: str) -> bool:
+    """Whether the system takes a name for an environment variable."""
+    return bool(name) and "=" not in name and "\0" not in name
 
 
 def _figure(text: str) -> float:

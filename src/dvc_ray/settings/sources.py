@@ -1,104 +1,111 @@
-"""Settings of dvc-ray: flags > DVC_RAY_* > .dvc/ray.local.toml > .dvc/ray.toml > user file > defaults."""
+"""Where settings come from: request > DVC_RAY_* > .dvc/ray.local.toml > .dvc/ray.toml > user file > defaults."""
 
 from __future__ import annotations
 
-import difflib
 import getpass
-import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from dvc_ray.env import RAY_ADDRESS
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
-from dvc_ray.settings.failures import shown
-from dvc_ray.settings.readers import boolean, duration, positive, size
-from dvc_ray.values.run import GRACE, RunOptions
+from dvc_ray.settings.failures import RefusedError, meant, shown
+from dvc_ray.settings.schema import SETTINGS
+from dvc_ray.values.run import RunFlags, RunRequest, RunSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Settings with their defaults."""
-
-    address: str | None = None
-    """Ray cluster to join; RAY_ADDRESS stands for it if unset; neither: a local Ray for each run."""
-    jobs: int | None = None
-    """Stages at the same time; unset: as many as the resources allow."""
-    grace: float = GRACE
-    """Seconds between SIGTERM and SIGKILL when a command is stopped."""
-    node_cache_size: int | None = None
-    """Bytes that each node's cache of data may have; unset: no bound."""
-    secrets: tuple[str, ...] = ()
-    """Names of variables that stages on other machines get from the caller's environment."""
-    bare_workspace: bool = False
-    """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
-    owner: str = ""
-    """Part of the ids of runs; unset: the name of the user."""
-    runtime_env: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Ray's, for all stages; what a stage's own says, wins."""
-
-
-def load(dvc_dir: str | None, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the settings that hold for a project.
+def resolve(request: RunRequest, dvc_dir: str | None, environ: Mapping[str, str] | None = None) -> RunSettings:
+    """Settle what a run goes by.
 
     Args:
+        request: What it was asked for; wins.
         dvc_dir: The project's ``.dvc``; None: there is no project.
         environ: The environment; default ``os.environ``.
 
     Raises:
-        ConfigError: A file cannot be read, or a setting is unknown or has the wrong type.
+        BadArgumentError: A setting of the request has the wrong type or is out of range.
+        ConfigError: So has one of a variable or file, a file has an unknown one, or cannot be read.
+        ClusterError: The address is one that dvc-ray cannot use.
     """
     environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {name: setting.default for name, setting in SETTINGS.items()}
+    for path in _files(dvc_dir, environ):
+        found |= _of_file(path)
+    found |= _of_variables(environ)
+    found |= _of_request(request)
+    found["address"] = _address(found["address"] or environ.get(RAY_ADDRESS))
+    found["owner"] = _plain(found["owner"] or _user())
+    flags = {field.name: getattr(request, field.name) for field in fields(RunFlags)}
+    return RunSettings(**flags, **found)
+
+
+def _files(dvc_dir: str | None, environ: Mapping[str, str]) -> list[Path]:
+    """Files of settings that are there; the later wins."""
     user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "dvc-ray" / "config.toml"
-    config = Config()
     projects = [Path(dvc_dir, name) for name in ("ray.toml", "ray.local.toml")] if dvc_dir else []
-    for path in (user, *projects):
-        if _is_there(path):
-            config = _merge(config, _read(path), str(path))
-    variables = {name: environ[f"DVC_RAY_{name.upper()}"] for name in _TYPES if environ.get(f"DVC_RAY_{name.upper()}")}
-    return _merge(config, variables, "environment, DVC_RAY_*")
+    return [path for path in (user, *projects) if _is_there(path)]
 
 
-def apply(config: Config, options: RunOptions, environ: Mapping[str, str] | None = None) -> RunOptions:
-    """Fill what the command line left open from the settings.
+def _of_file(path: Path) -> dict[str, Any]:
+    found = _read(path)
+    if unknown := [key for key in found if key not in SETTINGS]:
+        raise ConfigError(
+            f"unknown setting '{unknown[0]}' ({path}).{meant(unknown[0], SETTINGS)}",
+            f"Settings: {', '.join(SETTINGS)}.",
+        )
+    return {name: _checked(name, value, str(path)) for name, value in found.items()}
+
+
+def _of_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What variables say; an empty one says nothing."""
+    return {
+        name: _checked(name, environ[setting.variable], setting.variable)
+        for name, setting in SETTINGS.items()
+        if environ.get(setting.variable)
+    }
+
+
+def _checked(name: str, value: object, where: str) -> object:
+    try:
+        return SETTINGS[name].read(value)
+    except RefusedError as error:
+        raise ConfigError(f"setting '{name}' ({where}) {error.what}", error.hint) from None
+
+
+def _of_request(request: RunRequest) -> dict[str, Any]:
+    """What the request says; as in a variable, an empty text says nothing."""
+    if isinstance(request.targets, str):
+        raise BadArgumentError(
+            f"'targets' must be a list of names, not {shown(request.targets)}", f"Write [{shown(request.targets)}]."
+        )
+    found = {}
+    for name, setting in SETTINGS.items():
+        value = getattr(request, name)
+        if value is not None and value != "":
+            try:
+                found[name] = setting.read(value)
+            except RefusedError as error:
+                raise BadArgumentError(f"'{name}' {error.what}", error.hint) from None
+    return found
+
+
+def _address(given: Any) -> str | None:
+    """The cluster to join; None: a local Ray.
 
     Raises:
-        BadArgumentError: ``jobs`` is not positive.
-        ClusterError: The address is one dvc-ray cannot use.
+        ClusterError: It is one that dvc-ray cannot use.
     """
-    environ = os.environ if environ is None else environ
-    jobs = options.jobs if options.jobs is not None else config.jobs
-    if options.jobs is not None:
-        try:
-            positive(options.jobs)
-        except ValueError:
-            raise BadArgumentError(
-                f"--jobs must be a whole number of at least 1, not {shown(options.jobs)}",
-                "Leave it out to use all cores.",
-            ) from None
-    address = options.address or config.address or environ.get("RAY_ADDRESS") or None
-    if address and address.startswith("ray://"):
+    if given and given.startswith("ray://"):
         raise ClusterError(
-            f"'{address}' is a Ray Client address, which dvc-ray does not use: a stage's result would be lost with the"
+            f"'{given}' is a Ray Client address, which dvc-ray does not use: a stage's result would be lost with the"
             " connection.",
             "Run dvc-ray on the head node with --address auto, or give the address of the cluster itself (host:6379).",
         )
-    grace = options.grace if options.grace is not None else config.grace
-    address = None if address == "local" else address
-    return replace(
-        options,
-        jobs=jobs,
-        address=address,
-        grace=grace,
-        secrets=options.secrets or config.secrets,
-        node_cache_size=config.node_cache_size,
-        bare_workspace=config.bare_workspace,
-        owner=_plain(config.owner or _user()),
-        runtime_env=config.runtime_env,
-    )
+    return None if given in {None, "", "local"} else given
 
 
 def _user() -> str:
@@ -130,98 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read '{path}': {error}", "Mend or remove the file.") from None
+        raise ConfigError(f"cannot read '{path}': {error}", "Fix or remove the file.") from None
     except (RecursionError, ValueError) as error:  # an int of thousands of digits
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ConfigError(f"cannot read '{path}': {why}", "Mend or remove the file.") from None
-
-
-def _merge(config: Config, found: Mapping[str, Any], where: str) -> Config:
-    typed: dict[str, Any] = {_known(key, where): _typed(key, value, where) for key, value in found.items()}
-    return replace(config, **typed)
-
-
-def _known(key: str, where: str) -> str:
-    if key in _TYPES:
-        return key
-    near = difflib.get_close_matches(key, _TYPES, n=1)
-    meant = f" Did you mean '{near[0]}'?" if near else ""
-    raise ConfigError(f"unknown setting '{key}' ({where}).{meant}", f"Settings: {', '.join(_TYPES)}.")
-
-
-def _typed(key: str, value: object, where: str) -> object:
-    try:
-        return _TYPES[key](value)
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        expected = _EXPECTED[key]
-        raise ConfigError(
-            f"setting '{key}' ({where}) must be {expected}, not {shown(value)}", "Correct or remove it."
-        ) from None
-
-
-def _names(value: object) -> tuple[str, ...]:
-    """A list of names; in a variable, separated by commas."""
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise TypeError
-    names = tuple(name.strip() for name in items if name.strip())
-    if any("=" in name or "\0" in name for name in names):
-        raise ValueError(items)
-    return names
-
-
-def _text(value: object) -> str:
-    """A text, without what would disguise what is printed with it."""
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(value)
-    return value
-
-
-def _count(value: object) -> int:
-    """A whole number of at least 1; in a variable, as text."""
-    return positive(int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value)
-
-
-def _seconds(value: object) -> float:
-    """A duration, or none at all; in a variable, a number is a text."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
-        value = float(value)
-    return 0.0 if value == 0 and not isinstance(value, bool) else duration(value)
-
-
-def _boolean(value: object) -> bool:
-    """A truth value; in a variable, as text."""
-    if isinstance(value, str):
-        return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-    return boolean(value)
-
-
-def _table(value: object) -> dict[str, Any]:
-    """A table; in a variable, as JSON."""
-    found = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(found, dict):
-        raise TypeError
-    return found
-
-
-_TYPES: dict[str, Callable[[Any], object]] = {
-    "address": _text,
-    "jobs": _count,
-    "grace": _seconds,
-    "node_cache_size": size,
-    "secrets": _names,
-    "bare_workspace": _boolean,
-    "owner": _text,
-    "runtime_env": _table,
-}
-_EXPECTED = {
-    "address": "a text",
-    "jobs": "a whole number of at least 1",
-    "grace": "a number of seconds, or a duration such as 30s",
-    "node_cache_size": "a size such as 100GiB",
-    "secrets": "a list of names of environment variables",
-    "bare_workspace": "true or false",
-    "owner": "a text",
-    "runtime_env": "a table as Ray's runtime_env",
-}
-assert set(_TYPES) == {field.name for field in fields(Config)}  # noqa: S101
+        raise ConfigError(f"cannot read '{path}': {why}", "Fix or remove the file.") from None

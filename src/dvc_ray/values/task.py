@@ -8,7 +8,6 @@ from typing import Any
 from dvc_ray.redact import public
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Output
-from dvc_ray.values.run import GRACE
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
 
@@ -160,7 +159,8 @@ class StageTask:
     prefix: str
     """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
     timeout: float | None = None
-    grace: float = GRACE
+    grace: float
+    """Seconds between SIGTERM and SIGKILL when the command is stopped."""
     commit: bool = True
     """Whether outs and a run-cache entry go into the cache."""
     allow_missing: bool = False

@@ -39,7 +39,7 @@ class Connection:
         jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
     """
 
-    def __init__(self, address: str | None, jobs: int = 1) -> None:
+    def __init__(self, address: str | None, jobs: int | None = None) -> None:
         self.address = address
         self.head = ""
         """Id of the cluster's head node; empty for a local Ray."""
@@ -57,7 +57,7 @@ class Connection:
         self._answers = False
         self._put_back = contextlib.ExitStack()
 
-    def begin(self, jobs: int) -> str:
+    def begin(self, jobs: int | None) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages.
 
         Returns:

@@ -63,7 +63,7 @@ class RayExecutor:
         remembered: File with what runs before have left on the cluster's nodes, and this one will; None: neither.
     """
 
-    def __init__(self, address: str | None, jobs: int = 1, remembered: Path | None = None) -> None:
+    def __init__(self, address: str | None, jobs: int | None = None, remembered: Path | None = None) -> None:
         self._ray = Connection(address, jobs)
         self._remembered = remembered
         self._local: fit.Node | None = None
@@ -86,7 +86,7 @@ class RayExecutor:
         self._wishes_due = 0.0
         """When to look again whether it is to stop."""
 
-    def warm_up(self, jobs: int) -> str:
+    def warm_up(self, jobs: int | None) -> str:
         """Start or join Ray in the background."""
         return self._ray.begin(jobs)
 

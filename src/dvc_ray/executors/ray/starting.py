@@ -63,6 +63,6 @@ def check_loopback() -> None:
             ) from error
 
 
-def local_cpus(jobs: int) -> int:
+def local_cpus(jobs: int | None) -> int:
     """Logical CPUs of the local Ray: the cores, more if more jobs are wanted, two at least for a nested trainer."""
-    return max(len(os.sched_getaffinity(0)), jobs, 2)
+    return max(len(os.sched_getaffinity(0)), jobs or 2, 2)
