@@ -20,6 +20,7 @@ from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.report import Notice, RunEvent
 from dvc_ray.values.run import RunRequest
 from tests.helpers import stock
+from tests.helpers.listening import telling
 from tests.helpers.projects import Make
 
 
@@ -62,7 +63,7 @@ def both(root: Path, executor: LocalExecutor, request: RunRequest | None = None)
     assert stock.dvc(other, "repro", *flags) == 0
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(wanted, executor=executor, listen=events.append)
+        result = api.repro(wanted, executor=executor, sinks=telling(events.append))
     assert not result.failed, result.reports
     warned = [event.text for event in events if isinstance(event, Notice) and event.level == "warning"]
     return "\n".join([*warned, *stock.differences(stock.snapshot(other), stock.snapshot(root))])

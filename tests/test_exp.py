@@ -29,6 +29,7 @@ from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import Twin
 from tests.helpers import stock
+from tests.helpers.listening import telling
 from tests.helpers.projects import Make
 from tests.helpers.results import states
 from tests.helpers.runs import Cli
@@ -95,7 +96,7 @@ class Exp:
             listen(event)
 
         with stock.in_directory(root):
-            return api.exp_run(experiment, request, listen=heard, executor=self._executor)
+            return api.exp_run(experiment, request, sinks=telling(heard), executor=self._executor)
 
 
 @pytest.fixture

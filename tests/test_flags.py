@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 import shutil
 import subprocess
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.cli.output import events, texts
+from dvc_ray.cli.output import texts
 from dvc_ray.cli.parser import _NOT_HERE, make_parser
+from dvc_ray.values import wire
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
@@ -136,7 +136,7 @@ def test_ignore_errors(twins: Twins, repro: Repro) -> None:
     result = repro(both[1], RunRequest(on_error=OnError.IGNORE))
     assert result.failed
     assert result.ok
-    assert json.loads(events.dumps(result))["ok"]
+    assert wire.encode_event(result)["ok"]
     assert texts.summary(result)[-1] == "Use `dvc push` to send your updates to remote storage."
     assert states(result)["second"] is StageState.FAILED
     assert states(result)["third"] is not StageState.BLOCKED

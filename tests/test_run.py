@@ -18,6 +18,7 @@ from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import Action, StageState
 from tests.helpers import stock
 from tests.helpers.executors import Together
+from tests.helpers.listening import telling
 from tests.helpers.projects import Make, chain, one
 from tests.helpers.results import report, states
 from tests.helpers.runs import Repro
@@ -242,7 +243,7 @@ def test_two_stages_rewrite_one_file(project: Make, line: str, to: str, expected
     root = project({"dvc.yaml": REWRITE.replace("{line}", line).replace("{to}", to), "in.txt": "", "shared.txt": lines})
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(executor=Together(), listen=events.append)
+        result = api.repro(executor=Together(), sinks=telling(events.append))
     assert not result.failed
     assert (root / "shared.txt").read_text().split() == expected.format(middle).split()
     assert any(isinstance(event, Notice) and "'shared.txt' was rewritten" in event.text for event in events) is warned

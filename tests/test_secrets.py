@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from dvc_ray.cli.output import events as events_json
 from dvc_ray.command import Command
 from dvc_ray.errors import DvcRayError
 from dvc_ray.executors.local import LocalExecutor
@@ -22,6 +21,7 @@ from dvc_ray.repo.given_config import without_secrets
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.results import RemoteResults
 from dvc_ray.settings.sources import resolve
+from dvc_ray.values import wire
 from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Remote, RemoteData, StageTask
@@ -167,9 +167,10 @@ def test_values_of_secrets_are_in_no_output(project: Make, locally: Locally, mon
     (failed,) = locally(root).failed
     assert failed.tail[0] == CANARY[:9], "only the whole is a secret"
     assert "said *** plain" in failed.tail
-    events = "\n".join(map(events_json.dumps, locally.events))
+    events = json.dumps([wire.encode_event(event) for event in locally.events])
     log = next((root / ".dvc/tmp/ray/runs").glob("*/logs/one.1.log")).read_text()
-    for text in (log, events, repr(locally.events), failed.error):
+    kept = next((root / ".dvc/tmp/ray/runs").glob("*/events.jsonl")).read_text()
+    for text in (log, events, kept, repr(locally.events), failed.error):
         assert CANARY not in text
         assert "canary-of-the-key" not in text
     assert (root / "out.txt").read_text() == CANARY, "files are the command's own"

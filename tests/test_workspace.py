@@ -19,6 +19,7 @@ from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.executors import Together
+from tests.helpers.listening import telling
 from tests.helpers.projects import Make, one
 from tests.helpers.results import report, states
 from tests.helpers.runs import Cli, Locally, Repro
@@ -99,7 +100,7 @@ def test_two_stages_make_one_file(project: Make) -> None:
     root = project({"dvc.yaml": text, "in.txt": ""})
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        api.repro(executor=Together(), listen=events.append)
+        api.repro(executor=Together(), sinks=telling(events.append))
     assert (root / "both.txt").read_text() == "b\n"
     assert "stages 'a' and 'b' both wrote 'both.txt'" in warnings(events)
 
@@ -203,7 +204,7 @@ def test_finished_work_waits_for_another_dvc_command(project: Make, repro: Repro
     thread = threading.Thread(target=other_command)
     thread.start()
     with stock.in_directory(root):
-        result = api.repro(listen=listen, executor=repro.executor)
+        result = api.repro(sinks=telling(listen), executor=repro.executor)
     thread.join()
     assert states(result) == {"one": StageState.DONE}
 

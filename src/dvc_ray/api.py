@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from dvc_ray import plan
 from dvc_ray.driver.data_mode import DataMode, choose
 from dvc_ray.errors import ProjectError, RunInterruptedError, StorageError
+from dvc_ray.events import Listener, Sink, Stream
 from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
+from dvc_ray.redact import Mask
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
 from dvc_ray.settings.sources import resolve
@@ -31,14 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
 
-Listener = Callable[[RunEvent], None]
 Confirm = Callable[[str], bool]
 
 
 def repro(
     request: RunRequest | None = None,
     *,
-    listen: Listener = lambda _event: None,
+    sinks: Sequence[Sink] = (),
     confirm: Confirm = lambda _question: True,
     executor: Executor | None = None,
 ) -> RunResult:
@@ -48,7 +49,7 @@ def repro(
 
     Args:
         request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
-        listen: Told all that happens, in order and in this thread.
+        sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
         confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
 
@@ -58,8 +59,10 @@ def repro(
     Raises:
         DvcRayError: One of its subclasses, before anything has run or because the run cannot go on.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped.
+        ReaderGoneError: A sink has raised it; what ran has been stopped.
         RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
     """
+    listen = Stream(sinks)
     environ = dict(os.environ)
     with Project.open() as project, contextlib.ExitStack() as stack:
         options = resolve(request or RunRequest(), project.dvc_dir)
@@ -97,7 +100,7 @@ def exp_run(
     experiment: Experiment | None = None,
     request: RunRequest | None = None,
     *,
-    listen: Listener = lambda _event: None,
+    sinks: Sequence[Sink] = (),
     confirm: Confirm = lambda _question: True,
     executor: Executor | None = None,
 ) -> tuple[RunResult, Saved | None]:
@@ -106,7 +109,7 @@ def exp_run(
     Args:
         experiment: What to try, and how to save it.
         request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
-        listen: Told all that happens, in order and in this thread.
+        sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
         confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
 
@@ -116,7 +119,9 @@ def exp_run(
     Raises:
         DvcRayError: As `repro`; and if the name is taken or the params do not fit.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
+        ReaderGoneError: A sink has raised it; as for Ctrl-C.
     """
+    listen = Stream(sinks)
     environ, given = dict(os.environ), _surroundings()
     with Project.open() as home, contextlib.ExitStack() as stack:
         options = resolve(request or RunRequest(), home.dvc_dir)
@@ -321,7 +326,7 @@ class _Setting:
     """Of the user's project: where the run's directory is."""
     options: RunSettings
     mode: DataMode
-    listen: Listener
+    listen: Stream
     confirm: Confirm
     executor: Executor | None
     environ: Mapping[str, str] = field(repr=False)
@@ -330,6 +335,15 @@ class _Setting:
     run_environ: Mapping[str, str] = field(default_factory=dict)
     """What the run adds."""
     alone: bool = True
+
+
+def _mask(setting: _Setting, chosen: Plan) -> Mask:
+    """A mask of the secrets that commands of a run may get."""
+    found: list[Mapping[str, object]] = [setting.environ]
+    for settings in (step.spec.settings for step in chosen.steps):
+        found += [dict(settings.env), (settings.runtime_env or {}).get("env_vars") or {}]
+    names = setting.options.secrets
+    return Mask.of(str(values[name]) for values in found for name in names if name in values)
 
 
 def _tell_once(setting: _Setting, what: str, text: str) -> None:
@@ -348,6 +362,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     """
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
     from dvc_ray.driver.loop import Driver
+    from dvc_ray.events import log
     from dvc_ray.executors.ray import RayExecutor
 
     listen = setting.listen
@@ -360,6 +375,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
 
         @contextlib.contextmanager
         def drive(project: Project, chosen: Plan) -> Iterator[RunResult]:
+            stack.enter_context(log.keep(listen, paths.events, _mask(setting, chosen)))
             listen(Planned(run_id=run_id, plan=chosen))
             if chosen.unseen:
                 listen(Notice(text=plan.say_unseen(chosen.unseen)))

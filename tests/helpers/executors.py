@@ -13,6 +13,7 @@ from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Pack, StageTask
 from tests.helpers import stock
+from tests.helpers.listening import telling
 
 
 class Together(LocalExecutor):
@@ -42,5 +43,5 @@ class Watched(LocalExecutor):
 def run(root: Path, executor: Any, request: RunRequest | None = None) -> tuple[RunResult, list[str]]:
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(request, executor=executor, listen=events.append)
+        result = api.repro(request, executor=executor, sinks=telling(events.append))
     return result, [event.text for event in events if isinstance(event, Notice)]

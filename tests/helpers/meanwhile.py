@@ -14,6 +14,7 @@ from typing import Any, Final
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, RunEvent, StageReport
+from tests.helpers.listening import telling
 
 _CHANGES: Final = {"os.rename", "os.remove", "os.mkdir", "os.link", "os.rmdir", "open"}
 
@@ -72,7 +73,7 @@ def main() -> int:
             say(str(event))
 
     try:
-        result = api.repro(listen=listen, executor=LocalExecutor())
+        result = api.repro(sinks=telling(listen), executor=LocalExecutor())
     finally:
         say(f"CHANGES {meanwhile.count}")
     return 255 if result.failed else 0

@@ -14,6 +14,7 @@ from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved
 from dvc_ray.values.run import Experiment, RunRequest
 from tests.helpers import stock
+from tests.helpers.listening import telling
 from tests.helpers.running import Running
 
 
@@ -27,7 +28,7 @@ class Repro:
     def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
-            return api.repro(request, listen=self.events.append, executor=self.executor)
+            return api.repro(request, sinks=telling(self.events.append), executor=self.executor)
 
 
 class Locally:
@@ -39,7 +40,7 @@ class Locally:
     def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
         self.events = []
         with stock.in_directory(root):
-            return api.repro(request, listen=self.events.append, executor=LocalExecutor())
+            return api.repro(request, sinks=telling(self.events.append), executor=LocalExecutor())
 
     @property
     def warnings(self) -> str:
@@ -75,14 +76,14 @@ class Apart:
         self.events = []
         with stock.in_directory(root):
             executor = self.executor or LocalExecutor(apart=True)
-            return api.repro(request, listen=self.events.append, executor=executor)
+            return api.repro(request, sinks=telling(self.events.append), executor=executor)
 
     def exp_run(self, root: Path, experiment: Experiment) -> tuple[RunResult, Saved | None]:
         """`dvc-ray exp run`, as that."""
         self.events = []
         with stock.in_directory(root):
             executor = LocalExecutor(apart=True)
-            return api.exp_run(experiment, listen=self.events.append, executor=executor)
+            return api.exp_run(experiment, sinks=telling(self.events.append), executor=executor)
 
     @property
     def text(self) -> str:

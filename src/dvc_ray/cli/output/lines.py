@@ -1,49 +1,24 @@
-"""Chooses how a run looks, and the two plain ways: lines of text, and lines of JSON."""
+"""A run as lines of text; the words that all its looks share for a notice, an experiment and the end."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import assert_never
 
-from dvc_ray.cli.output import events, plain, texts
-from dvc_ray.values.report import Notice, Output, Planned, RunEvent, RunResult, Saved, StageReport
+from dvc_ray.cli.output import plain, texts
+from dvc_ray.events import Sink
+from dvc_ray.values.report import Notice, Output, Planned, Record, RunError, RunResult, Saved, StageReport
 from dvc_ray.values.stage import StageState
-
-Listen = Callable[[RunEvent], None]
 
 
 @contextmanager
-def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Iterator[Listen]:
-    """A listener for a run: JSON if asked for, a live table on a terminal, else one line an event.
-
-    Args:
-        as_json: Print JSON.
-        quiet: Print only what goes wrong.
-        asking: Questions are asked meanwhile, which a table would draw over.
-    """
-    if as_json:
-        out = sys.stdout
-        with redirect_stdout(sys.stderr):  # Ray prints of its own accord, when a part of it dies
-            yield lambda event: print(events.dumps(event), file=out, flush=True)
-    elif quiet:
-        yield _print_trouble
-    elif sys.stdout.isatty() and not asking:
-        from dvc_ray.cli.output.table import live_table
-
-        with live_table() as listen:
-            yield listen
-    else:
-        lines = Lines()
-        yield lines
-        lines.flush()
-
-
-def _print_trouble(event: RunEvent) -> None:
-    if isinstance(event, Notice) and event.level == "warning":
-        show_notice(event)
-    elif isinstance(event, RunResult):
-        show_failures(event)
+def printer() -> Iterator[Sink]:
+    """A sink that prints each event."""
+    lines = Lines()
+    yield lines
+    lines.flush()
 
 
 class Lines:
@@ -52,20 +27,23 @@ class Lines:
     def __init__(self) -> None:
         self._partial: dict[str, str] = {}
 
-    def __call__(self, event: RunEvent) -> None:
+    def __call__(self, record: Record) -> None:
         """Print an event."""
-        if isinstance(event, Output):
-            self._output(event)
-        elif isinstance(event, StageReport):
-            self._report(event)
-        elif isinstance(event, Notice):
-            show_notice(event)
-        elif isinstance(event, RunResult):
-            show_end(event)
-        elif isinstance(event, Saved):
-            show_saved(event)
-        else:
-            assert isinstance(event, Planned)  # noqa: S101
+        match record.event:
+            case Output() as event:
+                self._output(event)
+            case StageReport() as event:
+                self._report(event)
+            case Notice() as event:
+                show_notice(event)
+            case RunResult() as event:
+                show_end(event)
+            case Saved() as event:
+                show_saved(event)
+            case Planned() | RunError():  # the stages say it one by one; the command line prints the error itself
+                pass
+            case _ as never:
+                assert_never(never)
         sys.stdout.flush()
 
     def flush(self) -> None:
@@ -90,6 +68,15 @@ class Lines:
         rest = self._partial.pop(address, "")
         if rest:
             print(f"{plain.one_line(address)} | {plain.output(rest)}")
+
+
+def show_trouble(record: Record) -> None:
+    """Print an event only if it is something that went wrong."""
+    match record.event:
+        case Notice(level="warning") as notice:
+            show_notice(notice)
+        case RunResult() as result:
+            show_failures(result)
 
 
 def show_notice(notice: Notice) -> None:
