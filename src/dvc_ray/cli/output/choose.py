@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dvc_ray.cli import streams
-from dvc_ray.cli.output import json_lines, lines, plain
+from dvc_ray.cli.output import lines, plain
 from dvc_ray.events import ReaderGoneError, Sink
 from dvc_ray.values.report import Record
 
@@ -33,7 +33,8 @@ def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Itera
             except Exception as error:
                 _give_up(error)
                 if isinstance(error, OSError):
-                    streams.flush_nowhere(output)
+                    with contextlib.suppress(OSError):
+                        streams.flush_nowhere(output)
                 raise
 
         yield (show,)
@@ -42,6 +43,8 @@ def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Itera
 @contextmanager
 def _chosen(*, as_json: bool, asking: bool, quiet: bool) -> Iterator[Sink]:
     if as_json:
+        from dvc_ray.cli.output import json_lines  # most runs need neither it nor the wire format
+
         with json_lines.printer() as sink:
             yield sink
     elif quiet:
@@ -61,4 +64,4 @@ def _give_up(error: Exception) -> None:
     why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
     text = f"WARNING: nothing more of this run can be shown here: {why}; it goes on"
     with contextlib.suppress(OSError):
-        print(plain.lines(text), file=sys.__stderr__)
+        print(plain.lines(text), file=sys.__stderr__ or sys.stderr)
