@@ -53,7 +53,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def shared_ray(_environment: None) -> Iterator[RayExecutor]:
     """One local Ray for all tests that do not test its start or end."""
     executor = RayExecutor(None)
-    executor.warm_up(4)
+    executor.cluster.start(4)
     with contextlib.closing(executor):
         yield executor
 

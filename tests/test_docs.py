@@ -77,7 +77,7 @@ def run(command: Command, root: Path, environ: dict[str, str]) -> None:
 @pytest.fixture
 def environ(shared_ray: RayExecutor) -> dict[str, str]:
     """As a user's shell, but with the tests' Ray: starting one for each command takes seconds."""
-    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    shared_ray.cluster.check("any stage", StageSettings())  # returns when Ray is there
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "COLUMNS": "200"}
 

@@ -34,7 +34,7 @@ HERE = socket.gethostname()
 @pytest.fixture
 def cluster(shared_ray: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> str:
     """A Ray that was there before, as for all commands of the test."""
-    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    shared_ray.cluster.check("any stage", StageSettings())  # returns when Ray is there
     address = str(ray.get_runtime_context().gcs_address)
     monkeypatch.setenv("RAY_ADDRESS", address)
     return address

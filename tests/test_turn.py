@@ -158,7 +158,7 @@ def test_six_experiments_at_once(project: Make, cli: Cli) -> None:
 
 
 def test_who_has_started_nothing_stops_nothing(shared_ray: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    shared_ray.cluster.check("any stage", StageSettings())  # returns when Ray is there
     monkeypatch.setattr(Turn, "wait", lambda *_: (_ for _ in ()).throw(RuntimeError("no turn")))
     other = Connection(None)
     other.begin(1)

@@ -254,7 +254,7 @@ def _joined(
 
     joined = RayExecutor(options.address, options.jobs, locations(dvc_dir))
     stack.callback(joined.close)
-    if told := joined.warm_up(options.jobs):
+    if told := joined.cluster.start(options.jobs):
         listen(Notice(text=told))
     return joined
 
@@ -410,7 +410,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 grace=setting.options.grace,
             )
             try:
-                with executor.announced(run):
+                with executor.cluster.announced(run):
                     result = driver.run()
             except RunInterruptedError:  # as Ctrl-C
                 raise

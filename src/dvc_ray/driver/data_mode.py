@@ -99,8 +99,8 @@ def choose(executor: Executor | None, listen: Callable[[Notice], None]) -> DataM
     Raises:
         ClusterError: The cluster cannot be started or reached.
     """
-    if executor is None or executor.shares_disk():
+    if executor is None or executor.cluster.shares_disk():
         return SharedDisk()
     from dvc_ray.driver.via_remote import ViaRemote
 
-    return ViaRemote(executor, listen)
+    return ViaRemote(executor.cluster, listen)

@@ -80,7 +80,7 @@ class Driver:
         self._executor = executor
         self._options = options
         self._listen = listen
-        self._placing = Placing(executor, project, listen)
+        self._placing = Placing(executor.cluster, project, listen)
         self._environ = environ
         self._run_environ = {**(run_environ or {}), env.STORAGE: str(paths.storage)}
         self._numbers = 0
@@ -126,7 +126,7 @@ class Driver:
     def _loop(self) -> None:
         table = self._table
         while True:
-            if who := self._executor.who_stops():
+            if who := self._executor.cluster.who_stops():
                 raise RunInterruptedError(f"stopped by {who}", "What is finished is kept: run the same command again.")
             while table.take_stale():  # what the head settles itself may let others go on at once
                 self._take([(stage, stage.held) for stage in table.in_flight() if stage.held is not None])
@@ -213,7 +213,7 @@ class Driver:
             self._refuse(stage, error)
             return
         if not done:
-            if told := self._executor.warm_up(self._options.jobs):
+            if told := self._executor.cluster.start(self._options.jobs):
                 self._listen(Notice(text=told))
             self._table.say(stage, StageState.QUEUED, reason=reasons)
             return
@@ -245,13 +245,13 @@ class Driver:
         drivers = any(not stage.step.spec.settings.num_cpus for stage in self._table)
         return Limits(
             attempts=self._options.jobs or len(self._table),
-            num_cpus=self._executor.capacity(),
+            num_cpus=self._executor.cluster.capacity(),
             drivers=self._driver_limit() if drivers else 0,
         )
 
     def _driver_limit(self) -> int:
         """Stages that are Ray drivers themselves at a time: half-placed workers of two of them could wait for ever."""
-        return max(1, int(self._executor.cpus()) // 4)
+        return max(1, int(self._executor.cluster.cpus()) // 4)
 
     def _submit(self, stage: Stage) -> None:
         spec = stage.step.spec

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from dvc_ray import retry
 from dvc_ray.errors import ClusterError, ConfigError
-from dvc_ray.executors.base import Executor
+from dvc_ray.executors.base import Cluster
 from dvc_ray.repo import Project
 from dvc_ray.values.report import Notice
 from dvc_ray.values.run import RunSettings
@@ -14,16 +14,16 @@ from dvc_ray.values.stage import StageKind, StageSpec
 
 
 class Placing:
-    """Asks the executor, and the run cache before it: a stage that is restored needs no place.
+    """Asks the cluster, and the run cache before it: a stage that is restored needs no place.
 
     Args:
-        executor: Where attempts would run.
+        cluster: Where attempts would run.
         project: Whose run cache may have results.
         listen: Told what the user should know.
     """
 
-    def __init__(self, executor: Executor, project: Project, listen: Callable[[Notice], None]) -> None:
-        self._executor = executor
+    def __init__(self, cluster: Cluster, project: Project, listen: Callable[[Notice], None]) -> None:
+        self._cluster = cluster
         self._project = project
         self._listen = listen
         self._told: set[str] = set()
@@ -37,7 +37,7 @@ class Placing:
             ConfigError: What it asks for makes no sense.
             ProjectError: A dep is missing.
         """
-        if spec.kind is not StageKind.COMMAND or self._executor.surely_fits(retry.largest(spec.settings)):
+        if spec.kind is not StageKind.COMMAND or self._cluster.surely_fits(retry.largest(spec.settings)):
             return
         if force or not self._project.restorable(spec.address, options):
             self._warm_up(spec, options)
@@ -52,7 +52,7 @@ class Placing:
             return
         self._foreseen = True
         for spec in specs:
-            if spec.kind is StageKind.COMMAND and not self._executor.surely_fits(retry.largest(spec.settings)):
+            if spec.kind is StageKind.COMMAND and not self._cluster.surely_fits(retry.largest(spec.settings)):
                 try:
                     self._ask(spec)
                 except (ClusterError, ConfigError) as error:
@@ -61,18 +61,18 @@ class Placing:
 
     def _warm_up(self, spec: StageSpec, options: RunSettings) -> None:
         """Say that Ray starts, which takes seconds; for what asks for too many CPUs it need not."""
-        capacity = self._executor.capacity()
+        capacity = self._cluster.capacity()
         if capacity is None or retry.largest(spec.settings).num_cpus <= capacity:
-            told = self._executor.warm_up(options.jobs)
+            told = self._cluster.start(options.jobs)
             if told:
                 self._listen(Notice(text=told))
 
     def _ask(self, spec: StageSpec) -> None:
         last = retry.largest(spec.settings)
-        told = self._executor.check(spec.address, spec.settings)
+        told = self._cluster.check(spec.address, spec.settings)
         if last != spec.settings:
             try:
-                self._executor.check(spec.address, last)
+                self._cluster.check(spec.address, last)
             except ClusterError as error:
                 number = spec.settings.retries.max + 1
                 raise ClusterError(f"its attempt {number}: {error.what}", error.hint) from error

@@ -29,14 +29,14 @@ class SharedDisk:
     def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
         """Data is in the workspace, where the project looks anyway."""
 
-    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:  # noqa: ARG002  they are beside workspaces
+    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
         """Beside the workspaces."""
         from dvc_ray.results import LocalResults
 
         return LocalResults(work)
 
     @contextlib.contextmanager
-    def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:  # noqa: ARG002
+    def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:
         """Likewise; only one run at a time begins in a workspace."""
         from dvc_ray.results import LocalResults
 
@@ -46,7 +46,7 @@ class SharedDisk:
         """No result names a file that travels apart."""
         raise NotImplementedError(key, path)
 
-    def bundles(self, task: StageTask) -> tuple[Pack, ...]:  # noqa: ARG002
+    def bundles(self, task: StageTask) -> tuple[Pack, ...]:
         """None: a worker reads the tree."""
         return ()
 
@@ -59,7 +59,7 @@ class SharedDisk:
 
         Environments(task).mend()
 
-    def begin_retention(self, living: Collection[str]) -> Callable[[], str]:  # noqa: ARG002
+    def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
         """Logs on this disk are the journal's."""
         return str
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dvc_ray.driver.retention import Retention
-from dvc_ray.executors.base import Executor
+from dvc_ray.executors.base import Cluster
 from dvc_ray.executors.seeing import seeing
 from dvc_ray.journal import left_in_remote, nothing_in_remote, results_in_remote
 from dvc_ray.repo import Project
@@ -27,25 +27,25 @@ class ViaRemote:
     """A `DataMode` in which data travels through a remote, and code with the task.
 
     Args:
-        executor: Where attempts run.
+        cluster: Where attempts run.
         listen: Told what the head does for other machines, and what the user should look at.
     """
 
     in_remote = True
 
-    def __init__(self, executor: Executor, listen: Callable[[Notice], None]) -> None:
-        self._executor = executor
+    def __init__(self, cluster: Cluster, listen: Callable[[Notice], None]) -> None:
+        self._cluster = cluster
         self._listen = listen
         self._held = contextlib.ExitStack()
-        self._reach = self._held.enter_context(seeing(executor))
+        self._reach = self._held.enter_context(seeing(cluster))
         self._data: DataInRemote | None = None
         self._snapshot: Pack | None = None
         self._git: Pack | None = None
         self._stamps: dict[str, tuple[int, int]] = {}
 
     def look_over(self) -> str:
-        """Ask the executor, which asks them."""
-        return self._executor.look_over()
+        """Ask them."""
+        return self._cluster.look_over()
 
     def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
         """Have the remote carry the data."""

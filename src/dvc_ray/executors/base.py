@@ -1,4 +1,4 @@
-"""What the driver needs of an executor."""
+"""What the driver needs to run attempts: the machines (`Cluster`), and what runs attempts on them (`Executor`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Pack, StageTask, Wait, WorkerEvent
 
 
-class Executor(Protocol):
-    """Runs attempts and tells what happens to them.
+class Cluster(Protocol):
+    """The machines that attempts run on: whether they are there, what they have, and who else uses them."""
 
-    Each submitted attempt ends in exactly one `StageResult` or `Lost`, after at most one `Started`.
-    """
-
-    def warm_up(self, jobs: int | None) -> str:
+    def start(self, jobs: int | None) -> str:
         """Begin to get ready, in the background, for about ``jobs`` attempts at a time.
 
         Returns:
@@ -80,6 +77,17 @@ class Executor(Protocol):
 
     def who_stops(self) -> str:
         """Who has asked the announced run to stop; empty: nobody. Cheap enough to be asked all the time."""
+
+
+class Executor(Protocol):
+    """Runs attempts on a cluster and tells what happens to them.
+
+    Each submitted attempt ends in exactly one `StageResult` or `Lost`, after at most one `Started`.
+    """
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where attempts run."""
 
     def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
         """Start an attempt as soon as there is room for it.

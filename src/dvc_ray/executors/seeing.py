@@ -1,16 +1,16 @@
-"""Which folders of this machine all machines of an executor see."""
+"""Which folders of this machine all machines of a cluster see."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-from dvc_ray.executors.base import Executor
+from dvc_ray.executors.base import Cluster
 from dvc_ray.storage.shared import Reach, Seen, is_there, marked
 
 
 @contextlib.contextmanager
-def seeing(executor: Executor | None) -> Iterator[Reach]:
+def seeing(cluster: Cluster) -> Iterator[Reach]:
     """Ask machines whether they see folders of this one; what that leaves in them is gone afterwards.
 
     Yields:
@@ -19,10 +19,9 @@ def seeing(executor: Executor | None) -> Iterator[Reach]:
     with contextlib.ExitStack() as stack:
 
         def reach(folder: str, write: bool) -> Seen:  # noqa: FBT001  a `Reach`
-            assert executor is not None  # noqa: S101  without one nobody asks
             if not write and not is_there(folder):
                 return Seen()  # it would be made where all see it, or not: nobody can say
             mark = stack.enter_context(marked(folder)) if write else ""
-            return Seen(mark=mark, lacking=executor.lacking(folder, mark))
+            return Seen(mark=mark, lacking=cluster.lacking(folder, mark))
 
         yield reach

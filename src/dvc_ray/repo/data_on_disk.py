@@ -27,7 +27,7 @@ class DataOnDisk:
     def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
         """What is here is where all find it."""
 
-    def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:  # noqa: ARG002  all is seen
+    def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:
         """Nothing is."""
         return ()
 
@@ -35,7 +35,7 @@ class DataOnDisk:
         """Nothing goes anywhere."""
         return ()
 
-    def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:  # noqa: ARG002
+    def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:
         """Likewise."""
         return ()
 
@@ -113,10 +113,10 @@ class DataOnDisk:
         """Ask DVC, which hashes what has changed."""
         return not any(dep.status() for dep in deps)
 
-    def here(self, stage: Any, paths: Collection[str]) -> set[str]:  # noqa: ARG002
+    def here(self, stage: Any, paths: Collection[str]) -> set[str]:
         """All of them."""
         return set(paths)
 
-    def bring_outs(self, stage: Any, task: StageTask) -> str:  # noqa: ARG002
+    def bring_outs(self, stage: Any, task: StageTask) -> str:
         """They are there."""
         return ""
