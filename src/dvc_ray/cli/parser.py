@@ -100,6 +100,12 @@ def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--no-run-cache", action="store_true", help="run commands even if the run cache has their results"
     )
     group.add_argument("--no-commit", action="store_true", help="do not put outs into the cache")
+    group.add_argument(
+        "--debug",
+        metavar="STAGE",
+        help="run one stage, changed or not, without Ray, in this process and with this terminal, so that a"
+        " 'breakpoint()' in its command stops there",
+    )
     _add_common(parser)
     parser.set_defaults(command=("repro", "run"))
 

@@ -18,9 +18,11 @@ class LocalExecutor:
     Args:
         apart: Whether attempts run as on a machine that does not share the head's disk.
         shared: A folder that this machine sees all the same.
+        attached: Whether commands get the terminal of this process: see `dvc_ray.command.attached`.
     """
 
-    def __init__(self, *, apart: bool = False, shared: str | None = None) -> None:
+    def __init__(self, *, apart: bool = False, shared: str | None = None, attached: bool = False) -> None:
+        self._attached = attached
         self.cluster = ThisMachine(apart=apart, shared=shared)
         self._queue: deque[tuple[StageTask, Sequence[Pack]]] = deque()
         self._stopped: set[str] = set()
@@ -41,7 +43,14 @@ class LocalExecutor:
         cluster = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
         stopped = self._stopped
         seen.append(
-            run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, cluster=cluster, packs=packs)
+            run_stage(
+                task,
+                emit=seen.append,
+                stopped=lambda: task.address in stopped,
+                cluster=cluster,
+                packs=packs,
+                attached=self._attached,
+            )
         )
         return seen
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dvc_ray import command, env, environment
+from dvc_ray.command.attached import run as run_attached
 from dvc_ray.environment import Python, Sources
 from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.redact import Mask
@@ -47,6 +48,7 @@ class Attempt:
         stopped: Asked several times a second whether to end the command.
         cluster: Variables with which the command's own Ray driver joins the cluster.
         surroundings: What the command gets from its caller beside the environment, where the task does not say.
+        attached: Whether the command gets the terminal of this process.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Attempt:
         *,
         cluster: Mapping[str, str],
         surroundings: Surroundings | None,
+        attached: bool,
     ) -> None:
         task = self.task = access.task
         self.access = access
@@ -64,6 +67,7 @@ class Attempt:
         self.emit = emit
         self.stopped = stopped
         self.cluster = cluster
+        self.attached = attached
         self.made: Materialised | None = None
         self.followed = Followed(task)
         self.copied: set[str] = set()
@@ -106,7 +110,7 @@ class Attempt:
         """
         before = look(self.task.workspace, self.task.links)
         with self.access.environments():
-            done = command.run(
+            done = self._run(
                 command.Command(
                     argv=argv,
                     cwd=cwd,
@@ -116,9 +120,7 @@ class Attempt:
                     grace=self.task.grace,
                     surroundings=self.surroundings,
                     mask=self.mask,
-                ),
-                heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
-                stopped=self.stopped,
+                )
             )
         self.why, self.code = done.why, done.code
         self._check_cache(before)
@@ -126,6 +128,16 @@ class Attempt:
         self._own_outs()
         # A command that ends well on SIGTERM was stopped all the same.
         return done.code if done.why is command.End.EXIT else done.code or 1
+
+    def _run(self, wanted: command.Command) -> command.Ended:
+        if self.attached:
+            return run_attached(wanted)
+        task = self.task
+        return command.run(
+            wanted,
+            heard=lambda text: self.emit(Output(address=task.address, attempt=task.attempt, text=text)),
+            stopped=self.stopped,
+        )
 
     def has_lost_its_workspace(self) -> bool:
         """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""

@@ -18,7 +18,7 @@ from dvc_ray.worker.data_access import open_access
 from dvc_ray.workspace import Changes
 
 
-def run_stage(
+def run_stage(  # noqa: PLR0913  what a worker knows beside the task
     task: StageTask,
     *,
     emit: Callable[[Started | Output], None],
@@ -26,6 +26,7 @@ def run_stage(
     cluster: Mapping[str, str] | None = None,
     surroundings: Surroundings | None = None,
     packs: Sequence[Pack] = (),
+    attached: bool = False,
 ) -> StageResult:
     """Run a stage in a workspace of its own and leave the workspace for the head to empty.
 
@@ -40,6 +41,7 @@ def run_stage(
         cluster: Variables with which the command's own Ray driver joins the cluster.
         surroundings: What the command gets from its caller beside the environment, where the task does not say.
         packs: Files of the head's tree, for a node that does not see it.
+        attached: Whether the command gets the terminal of this process, whose main thread this is then.
 
     Returns:
         What became of it; a failed command is a result, not an exception.
@@ -51,7 +53,7 @@ def run_stage(
     except (StorageError, OSError) as error:
         return _not_prepared(task, error, begun)
     with contextlib.closing(access):
-        attempt = Attempt(access, emit, stopped, cluster=cluster or {}, surroundings=surroundings)
+        attempt = Attempt(access, emit, stopped, cluster=cluster or {}, surroundings=surroundings, attached=attached)
         return access.finish(_result(task, attempt, begun))
 
 

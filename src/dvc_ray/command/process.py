@@ -1,0 +1,224 @@
+"""Runs one command so that nothing of it outlives its worker."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from dvc_ray.redact import Mask, Masked
+from dvc_ray.values.surroundings import Surroundings
+
+
+_GUARD: Final = str(Path(__file__).with_name("guard.py"))
+_PIECE: Final = 1 << 16
+"""Bytes of output passed on at a time."""
+_POLL: Final = 0.1
+"""Seconds between looks at the log and the stop flag; the command's own end is seen at once."""
+
+
+class End(Enum):
+    """Why a command ended."""
+
+    EXIT = "exit"
+    STOP = "stop"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command and where it runs."""
+
+    argv: Sequence[str]
+    cwd: str
+    env: Mapping[str, str] = field(repr=False)
+    log: str
+    """File its output is appended to."""
+    timeout: float | None = None
+    grace: float
+    """Seconds between SIGTERM and SIGKILL when it is stopped."""
+    surroundings: Surroundings | None = None
+    """None: those of this process."""
+    mask: Mask = field(default_factory=Mask)
+    """What of its output nobody is to see, the log included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    """Return code; negative: the signal."""
+    why: End
+
+
+def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[], bool]) -> Ended:
+    """Run a command to its end.
+
+    Args:
+        command: What to run.
+        heard: Called with each new piece of output, about ten times a second while there is some.
+        stopped: Asked as often whether to end the command early.
+
+    Raises:
+        OSError: The guard cannot be started.
+    """
+    status_read, status_write = os.pipe()
+    with (
+        open(command.log, "ab", buffering=0) as log,
+        open(command.log, "rb") as tail,
+        _Sieve(command.mask, log) as sieve,
+    ):
+        tail.seek(0, os.SEEK_END)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        try:
+            guard = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    _GUARD,
+                    str(status_write),
+                    str(command.grace),
+                    _settings(command),
+                    "--",
+                    *command.argv,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=sieve.given,
+                stderr=sieve.given,
+                cwd=command.cwd,
+                env=dict(command.env),
+                pass_fds=[status_write],
+                start_new_session=True,
+            )
+        finally:
+            os.close(status_write)
+        try:
+            why = _watch(guard, command.timeout, lambda: _forward(tail, decoder, heard), stopped)
+        finally:
+            _finish(guard)
+            sieve.end()
+            _forward(tail, decoder, heard, final=True)
+            code = _code(status_read, guard.returncode)
+    return Ended(code=code, why=why)
+
+
+class _Sieve:
+    """What a command prints to: its log, or, if something is to be masked, a pipe that leads there.
+
+    Args:
+        mask: What is to be masked.
+        log: The log, open.
+    """
+
+    def __init__(self, mask: Mask, log: FileIO) -> None:
+        self._mask = mask
+        self._log = log
+        self._pump: threading.Thread | None = None
+        self._ends: list[int] = []
+        self.given = log.fileno()
+        """The open file for the command."""
+
+    def __enter__(self) -> Self:
+        """Begin; without a mask there is nothing to do."""
+        if self._mask:
+            self._read, self.given = os.pipe()
+            self._over, self._tell = os.pipe()
+            self._ends = [self._read, self.given, self._over, self._tell]
+            self._pump = threading.Thread(target=self._pass_on, name="dvc-ray-output", daemon=True)
+            self._pump.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, also if no command was started."""
+        self.end()
+
+    def end(self) -> None:
+        """Pass on what is left: the command and all it has started are gone, or are not waited for."""
+        if self._pump is not None:
+            os.write(self._tell, b".")
+            self._pump.join()
+            self._pump = None
+            for number in self._ends:
+                os.close(number)
+
+    def _pass_on(self) -> None:
+        masked = Masked(self._mask)
+        while self._read in select.select([self._read, self._over], [], [])[0]:
+            self._write(masked.take(os.read(self._read, _PIECE)))
+        self._write(masked.end())
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the command is not to wait for ever
+            self._log.write(data)
+
+
+def _settings(command: Command) -> str:
+    """What the guard gives to the command, as words that it can read without loading much."""
+    wanted = command.surroundings or Surroundings()
+    single = {"oom": wanted.oom_score_adj, "nice": wanted.nice, "umask": wanted.umask}
+    words = [f"{name}={value}" for name, value in single.items() if value is not None]
+    words += [f"ignore={number}" for number in wanted.ignored]
+    words += [f"block={number}" for number in wanted.blocked]
+    words += [f"limit={':'.join(map(str, limit))}" for limit in wanted.limits]
+    words += [f"cpu={number}" for number in wanted.cpus]
+    if "LC_CTYPE" not in command.env:  # Python sets it where the locale is C: in the guard, too
+        words.append("unset=LC_CTYPE")
+    return " ".join(words)
+
+
+def _watch(
+    guard: subprocess.Popen[bytes],
+    timeout: float | None,
+    forward: Callable[[], None],
+    stopped: Callable[[], bool],
+) -> End:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pidfd = os.pidfd_open(guard.pid)
+    try:
+        while not select.select([pidfd], [], [], _POLL)[0]:
+            forward()
+            if stopped():
+                return End.STOP
+            if deadline is not None and time.monotonic() > deadline:
+                return End.TIMEOUT
+    finally:
+        os.close(pidfd)
+    return End.EXIT
+
+
+def _finish(guard: subprocess.Popen[bytes]) -> None:
+    """End the guard, which ends the command; a guard that has ended already is only reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        guard.terminate()
+    guard.wait()
+
+
+def _forward(
+    tail: BinaryIO, decoder: codecs.IncrementalDecoder, heard: Callable[[str], None], *, final: bool = False
+) -> None:
+    """Pass new output on, in pieces that fit a message; a character may end in the next piece."""
+    while data := tail.read(_PIECE):
+        if text := decoder.decode(data):
+            heard(text)
+    if final and (rest := decoder.decode(b"", final=True)):
+        heard(rest)
+
+
+def _code(status_fd: int, guard_code: int) -> int:
+    with open(status_fd, "rb") as status:
+        text = status.read()
+    # No status: the guard itself was killed, which its death signal has made the command's end too.
+    return int(text) if text else guard_code or 1
