@@ -160,6 +160,10 @@ UNSEEN = [{"path": "p", "environment": False, "secret": False}]
             {"event": "experiment", "name": "n", "rev": "r", "applied": True, "why": ""},
         ),
         (
+            Saved(name="n", rev="r", applied=False, why="--temp", temporary=True),
+            {"event": "experiment", "name": "n", "rev": "r", "applied": False, "why": "--temp"},
+        ),
+        (
             RunError(kind="ConfigError", what="w", exit_code=251),
             {"event": "error", "kind": "ConfigError", "what": "w", "hint": "", "exit_code": 251},
         ),
@@ -170,6 +174,11 @@ def test_what_is_on_the_wire(event: RunEvent, expected: dict[str, Any]) -> None:
     """It is public: nothing of it may change but by a new version of the format."""
     assert wire.encode_event(event) == {"version": 1, **expected}
     assert wire.encode(Record(seq=7, time=1.5, event=event)) == {"version": 1, "seq": 7, "time": 1.5, **expected}
+
+
+def test_that_an_experiment_was_to_stay_aside_is_read_back() -> None:
+    saved = Saved(name="n", rev="r", applied=False, why="--temp", temporary=True)
+    assert wire.decode(wire.encode(Record(seq=0, time=1.0, event=saved))) == Record(seq=0, time=1.0, event=saved)
 
 
 NOTICE = wire.encode(Record(seq=0, time=1.0, event=Notice(text="n")))

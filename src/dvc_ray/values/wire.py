@@ -231,7 +231,8 @@ def _read_result(fields: Fields) -> RunResult:
 
 
 def _read_saved(fields: Fields) -> Saved:
-    return Saved(name=fields["name"], rev=fields["rev"], applied=fields["applied"], why=fields["why"])
+    why = fields["why"]  # which is a word of the format where nothing was to be applied
+    return Saved(name=fields["name"], rev=fields["rev"], applied=fields["applied"], why=why, temporary=why == "--temp")
 
 
 def _read_error(fields: Fields) -> RunError:
