@@ -20,7 +20,6 @@ from typing import BinaryIO, Final, Self
 from dvc_ray.redact import Mask, Masked
 from dvc_ray.values.surroundings import Surroundings
 
-
 _GUARD: Final = str(Path(__file__).with_name("guard.py"))
 _PIECE: Final = 1 << 16
 """Bytes of output passed on at a time."""

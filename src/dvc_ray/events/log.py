@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.errors import IN_CAUSE, DvcRayError, RunInterruptedError
-from dvc_ray.events import Stream
+from dvc_ray.events.stream import Stream
 from dvc_ray.redact import Mask, public
 from dvc_ray.values import wire
 from dvc_ray.values.report import Notice, Output, Record, RunError, RunResult, Saved, StageReport
