@@ -1,0 +1,71 @@
+"""A hook of MkDocs: pages of the site that lie outside of ``docs/``, and links as they are written for GitHub.
+
+A page links to another by its path in the repository, which is what GitHub follows. On the site some pages lie
+elsewhere (`PAGES`), so links are rewritten as a page is read. ``mkdocs build --strict`` refuses one that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = {
+    "README.md": "index.md",
+    "docs/README.md": "contents.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "tests/testbed/README.md": "testbed.md",
+}
+"""Path in the repository: path in the site. ``docs/README.md`` gives way: the home page is the project's README."""
+_SOURCES: Final = {site: source for source, site in PAGES.items()}
+_LINK: Final = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Put the pages from outside of ``docs/`` among its files.
+
+    Args:
+        files: what MkDocs has found in ``docs/``.
+        config: the configuration of the site.
+    """
+    from mkdocs.structure.files import File
+
+    if (contents := files.get_file_from_path("README.md")) is not None:
+        files.remove(contents)
+    for source, site in PAGES.items():
+        files.append(File.generated(config, site, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (MkDocs passes them by name)
+    """Rewrite the links of a page for the site."""
+    return rewritten(markdown, page.file.src_uri)
+
+
+def rewritten(markdown: str, site: str) -> str:
+    """Return a page with its links as the site needs them.
+
+    Args:
+        markdown: the page as it is in the repository.
+        site: its path in the site.
+    """
+    source = _SOURCES.get(site, f"docs/{site}")
+
+    def link(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[1]))
+        if (ROOT / target).is_dir():  # GitHub shows the README of a folder
+            target = f"{target}/README.md"
+        there = PAGES.get(target, target.removeprefix("docs/"))
+        return f"]({posixpath.relpath(there, posixpath.dirname(site) or '.')}{found[2] or ''})"
+
+    return _LINK.sub(link, markdown)
