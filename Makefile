@@ -17,7 +17,7 @@ JOBS ?= 2
 # Needs neither torch nor a remote: also run on the oldest supported packages and on the newest Python.
 CORE = -m "core and not full" --ignore tests/live --deselect tests/test_exp.py::test_two_at_the_same_time
 
-.PHONY: help demo test test-all test-oldest test-newest testbed lint types layers docs reference format bench coverage \
+.PHONY: help demo test test-all test-oldest test-newest newest-python testbed lint types layers docs reference format bench coverage \
 	changelog changelog-draft release-check clean
 
 help:
@@ -58,6 +58,9 @@ test-oldest: $(OLDEST)/.test ## the core of them, on the oldest supported DVC, D
 
 test-newest: $(NEWEST)/.test ## the same, on the newest Python with the newest DVC, DVCLive and Ray
 	PATH="$(abspath $(NEWEST)/bin):$$PATH" $(NEWEST)/bin/python -m pytest $(CORE) $(ARGS)
+
+newest-python:
+	@echo $(NEWEST_PYTHON)
 
 testbed: $(VENV)/.dev ## hosts that share no disk, to play in; needs root
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.testbed
