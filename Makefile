@@ -88,6 +88,9 @@ reference: $(VENV)/.dev ## docs/reference/cli.md from --help
 bench: $(VENV)/.dev ## all benchmarks, stock DVC and ours interleaved
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks
 
+coverage: $(VENV)/.dev ## which lines and branches `make test` runs, by room; subprocesses and Ray's workers count
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.coverage_table -m "not full" $(BESIDE) $(ARGS)
+
 changelog-draft: $(VENV)/.dev ## print what the next release's section of CHANGELOG.md will say
 	$(BIN)/towncrier build --draft --version "$(VERSION)"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tools import release_check, site_pages
+from tools import coverage_table, release_check, site_pages
 
 from dvc_ray import __version__
 
@@ -122,4 +122,24 @@ def test_what_is_in_the_wheel_is_what_is_in_git() -> None:
     assert release_check.content_problems([*same, "dvc_ray/notes.txt"], ["dvc_ray/__init__.py", "dvc_ray/api.py"]) == [
         "dvc_ray/notes.txt is in the wheel, not in Git",
         "dvc_ray/api.py is in Git, not in the wheel",
+    ]
+
+
+def test_coverage_is_added_up_by_room() -> None:
+    def told(*numbers: int) -> dict[str, dict[str, int]]:
+        names = ("num_statements", "covered_lines", "num_branches", "covered_branches")
+        return {"summary": dict(zip(names, numbers, strict=True))}
+
+    rooms = coverage_table.by_room(
+        {
+            "src/dvc_ray/repo/git.py": told(30, 20, 10, 4),
+            "src/dvc_ray/plan.py": told(8, 8, 2, 2),
+            "src/dvc_ray/repo/write/lockfile.py": told(10, 10, 0, 0),
+        }
+    )
+    assert coverage_table.table(rooms).splitlines() == [
+        "room                   lines      branches   both",
+        "plan                     8/8           2/2 100.0%",
+        "repo                   30/40          4/10  68.0%",
+        "total                  38/48          6/12  73.3%",
     ]
