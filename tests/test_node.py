@@ -133,7 +133,7 @@ def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
     body = codec.encode(task(), result)
     assert b"secret-value" not in body
     kept = RemoteData(remotes=(), deps=(), bring=("a",))
-    assert codec.decode(body) == (replace(task(), env=(), code=(), config={}, log="", data=kept), result)
+    assert codec.decode(body) == (replace(task(), env=(), code=(), config={}, log="", grace=0, data=kept), result)
     signed = codec.sign(body, KEY)
     assert codec.signed(signed, KEY) == body
     assert codec.signed(signed, "") is None
@@ -170,7 +170,7 @@ def test_a_result_of_the_version_before_is_read() -> None:
     body["task"] |= {"elsewhere": None, "state_dir": "x", "env": [], "surroundings": None, "git": {"places": []}}
     del body["task"]["data"]
     found = codec.decode(json.dumps(body).encode())
-    assert found == (replace(task(), env=(), code=(), config={}, log="", data=RemoteData(remotes=(), deps=())), result)
+    assert found == (replace(task(), env=(), code=(), config={}, log="", grace=0, data=RemoteData(remotes=(), deps=())), result)
 
 
 @pytest.mark.parametrize(

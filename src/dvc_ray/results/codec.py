@@ -131,7 +131,7 @@ def _task(found: dict[str, Any]) -> StageTask:
     remote = found.get("data", {})  # of version 2, all are
     bring = () if remote is None else _texts(remote.get("bring", ()))
     data = SharedData() if remote is None else RemoteData(remotes=(), deps=(), bring=bring)
-    return StageTask(**known, attempt=int(found["attempt"]), data=data, code=(), config={}, env=(), log="")
+    return StageTask(**known, attempt=int(found["attempt"]), data=data, code=(), config={}, env=(), log="", grace=0)
 
 
 def _text(value: object) -> str:
