@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from dvc_ray.files import Stamp, Version
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.task import Pack, StageTask
 from dvc_ray.workspace import pack, stamps_of_pack
@@ -16,7 +17,7 @@ class Cargo:
     def __init__(self) -> None:
         self._snapshot: Pack | None = None
         self._git: Pack | None = None
-        self._stamps: dict[str, tuple[int, int]] = {}
+        self._stamps: dict[str, Version] = {}
 
     def of(self, task: StageTask) -> tuple[Pack, ...]:
         """The packs of an attempt: the snapshot, Git's state if there is any for it, and what it alone needs.
@@ -49,4 +50,4 @@ class Cargo:
             found = os.lstat(os.path.join(tree, path))
         except FileNotFoundError:
             return False
-        return self._stamps.get(path) not in {(found.st_mtime_ns, found.st_size), (0, found.st_size)}
+        return self._stamps.get(path) not in {Stamp.of(found).version, (0, found.st_size)}  # no link has a time there

@@ -53,14 +53,14 @@ def find_changes(task: StageTask, made: Materialised, followed: Followed, copied
     moved = followed.moved()
     before, but = made.stamps, {*unstamped(task), *moved.values()}
     now = dict(stamps(made.root, but))
-    links = [path for path, stamp in now.items() if stat.S_ISLNK(stamp[3]) and stamp != before.get(path)]
+    links = [path for path, stamp in now.items() if stat.S_ISLNK(stamp.mode) and stamp != before.get(path)]
     if fresh := own(task, links):
         all_copied |= fresh
         now = dict(stamps(made.root, but))
     now |= settings_stamp(task)
     return Changes(
         changed=tuple(
-            Changed(path=path, base=before[path][:2])
+            Changed(path=path, base=before[path].version)
             for path, stamp in now.items()
             if path in before and stamp != before[path]
         ),

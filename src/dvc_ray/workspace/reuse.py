@@ -13,20 +13,18 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from dvc_ray.files import Stamp, Version
 from dvc_ray.paths import remove_workspace
 
 _IDLE: Final = "idle"
 _RECORD: Final = ".copies"
 """Ending of the file beside a workspace that says what was copied into it."""
 
-_Stamp = tuple[int, int, int, int, int]
-"""Modification time (ns), size, mode, inode and change time (ns): no command can set the last."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Record:
     folder_mode: int
-    copies: dict[str, _Stamp]
+    copies: dict[str, Stamp]
     """Of regular files, by path relative to the workspace."""
 
 
@@ -96,7 +94,7 @@ def _refresh(workspace: str, noted: str, tree: str, wanted: set[str]) -> bool:
         os.unlink(noted)
         for path in made.copies:
             source = _look(os.path.join(tree, path)) if path in wanted else None
-            if source is None or _stamp(source)[:3] != made.copies[path][:3]:
+            if source is None or _copied(_stamp(source)) != _copied(made.copies[path]):
                 with contextlib.suppress(FileNotFoundError):  # the command before has changed it
                     os.unlink(os.path.join(workspace, path))
     except (OSError, EOFError, pickle.UnpicklingError):
@@ -140,5 +138,11 @@ def _look(path: str) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
-def _stamp(found: os.stat_result) -> _Stamp:
-    return found.st_mtime_ns, found.st_size, stat.S_IMODE(found.st_mode), found.st_ino, found.st_ctime_ns
+def _stamp(found: os.stat_result) -> Stamp:
+    """With the change time: a command may write to a copy and set its time back, and the next one would have that."""
+    return Stamp.of(found, mode=True, ctime=True)
+
+
+def _copied(stamp: Stamp) -> tuple[Version, int]:
+    """What a file and the copy of it have in common."""
+    return stamp.version, stat.S_IMODE(stamp.mode)
