@@ -15,6 +15,7 @@ from typing import Final
 
 from dvc_ray import command, env
 from dvc_ray.errors import ProjectError, StorageError, UnreachableError
+from dvc_ray.files import atomic_write
 from dvc_ray.paths import RESULT
 from dvc_ray.redact import Mask
 from dvc_ray.repo import bare, damage
@@ -192,10 +193,8 @@ def _write_down(task: StageTask, result: StageResult) -> None:
 
     Without what nobody needs any more: the environment, which may hold secrets, and thousands of paths.
     """
-    temporary = Path(f"{_result_path(task)}.tmp")
     with contextlib.suppress(OSError):
-        temporary.write_bytes(pickle.dumps((replace(task, env=(), code=(), ignored=()), result)))
-        temporary.replace(_result_path(task))
+        atomic_write(_result_path(task), pickle.dumps((replace(task, env=(), code=(), ignored=()), result)))
 
 
 class _Attempt:

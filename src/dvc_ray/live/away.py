@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any, Final, Self
 
 from dvc_ray import env
 from dvc_ray.errors import LiveError
+from dvc_ray.files import replacing
 from dvc_ray.live import credentials, session
 from dvc_ray.paths import IN_USE, is_under, node_folder
 
@@ -257,10 +257,8 @@ def unpack(root: str, data: bytes, deleted: Iterable[str]) -> None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-            with temporary.open("wb") as file:
+            with replacing(str(target)) as temporary, open(temporary, "xb") as file:
                 shutil.copyfileobj(content, file)
-            temporary.replace(target)
     for inside in deleted:
         Path(root, inside).unlink(missing_ok=True)
 

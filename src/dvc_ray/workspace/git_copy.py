@@ -93,7 +93,7 @@ def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
 
 
 def _files(folder: str, part: str) -> Iterator[str]:
-    for inner, _, names in os.walk(os.path.join(folder, part)):
+    for inner, _, names in os.walk(os.path.join(folder, part)):  # not `walk_files`: a link to a folder is no ref
         yield from (os.path.relpath(os.path.join(inner, name), folder) for name in names)
 
 
