@@ -180,7 +180,10 @@ def forget(task: StageTask, *, reuse: bool = False) -> None:
         task: What was run.
         reuse: Keep the workspace for another attempt of the run.
     """
-    (lay_aside if reuse else discard)(task.workspace)
+    if reuse:
+        lay_aside(task.workspace)
+    else:
+        discard(task.workspace)
     Path(_result_path(task)).unlink(missing_ok=True)
 
 

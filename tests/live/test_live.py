@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import dvclive
 import pytest
@@ -206,3 +207,24 @@ def test_without_ray_nothing_of_ray_is_imported(monkeypatch):
     assert live_module._role() == _Role("program", logs=True)
     assert "ray" not in sys.modules
     assert os.environ.get(env.STAGE_DIR) is None
+
+
+def test_a_trial_without_a_number_asks_the_cluster_once(monkeypatch):
+    """Live asks for its role at each use."""
+    from ray.experimental import internal_kv
+    from ray.train._internal import session
+
+    asked: dict[bytes, bytes] = {}
+    calls = []
+
+    def put(key, value, **_):
+        calls.append(key)
+        asked.setdefault(key, value)
+
+    monkeypatch.setattr(session, "get_session", lambda: SimpleNamespace(experiment_name="search"))
+    monkeypatch.setattr(internal_kv, "_internal_kv_put", put)
+    monkeypatch.setattr(internal_kv, "_internal_kv_get", asked.get)
+    tune._claim_in.cache_clear()
+    assert [tune.is_first_trial(trial) for trial in ("abc", "def", "abc", "def")] == [True, False, True, False]
+    assert len(calls) == 2
+    tune._claim_in.cache_clear()

@@ -8,6 +8,7 @@ in the cluster and stays it.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from typing import Final
@@ -34,10 +35,19 @@ def is_first_trial(trial: str) -> bool:
 
 
 def _claim(trial: str) -> bool:
-    """Be the first of the experiment to ask, or find that this trial already was."""
-    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
     from ray.train._internal.session import get_session
 
-    key = f"dvc-ray/live/{get_session().experiment_name}".encode()
+    return _claim_in(str(get_session().experiment_name), trial)
+
+
+@functools.cache
+def _claim_in(experiment: str, trial: str) -> bool:
+    """Be the first of the experiment to ask, or find that this trial already was.
+
+    Asked once: the answer stays, and `Live` asks whenever it is used, which would be two calls to the head each time.
+    """
+    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+    key = f"dvc-ray/live/{experiment}".encode()
     _internal_kv_put(key, trial.encode(), overwrite=False)
     return bool(_internal_kv_get(key) == trial.encode())

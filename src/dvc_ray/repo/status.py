@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.values.stage import Status
@@ -36,17 +36,20 @@ def by_hashes(stage: Any, data: Virtual) -> Status:
         stage: A ``dvc.stage.Stage``; its repo must be locked.
         data: What is known of data that is not there.
     """
-    deps = () if stage.frozen or stage.is_callback or stage.always_changed else stage.deps
-    looks: tuple[Callable[[], Iterable[str]], ...] = (
-        lambda: _stage(stage),
-        lambda: [] if deps else _deps(stage),
-        lambda: [text for dep in deps for text in dep_by_hashes(dep, data)],
-        lambda: [f"{kind} {what}" for out in stage.outs for what, kind in _flat(_out(out))],
-    )
-    for look in looks:
-        if found := tuple(look()):
-            return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
+    found = next(filter(None, _by_hashes(stage, data)), ())
+    if found:
+        return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
     return Status(changed=False)
+
+
+def _by_hashes(stage: Any, data: Virtual) -> Iterator[tuple[str, ...]]:
+    """What each look finds, in DVC's order; none looks before its turn: checking an out costs."""
+    yield tuple(_stage(stage))
+    if stage.frozen or stage.is_callback or stage.always_changed:  # that says nothing of data
+        yield tuple(_deps(stage))
+    else:
+        yield tuple(text for dep in stage.deps for text in dep_by_hashes(dep, data))
+    yield tuple(f"{kind} {what}" for out in stage.outs for what, kind in _flat(_out(out)))
 
 
 def dep_by_hashes(dep: Any, data: Virtual) -> Iterable[str]:

@@ -27,6 +27,7 @@ _FILE: Any = 0o100644
 """A plain file's mode, as Git has it."""
 _TOP: Final = b"\1\n"
 """A line that texts begin with while they are merged."""
+_DVCYAML: Final = "dvc.yaml"
 
 
 class Home:
@@ -329,9 +330,6 @@ class Home:
             f"'{path}' was rewritten by stage '{stage}' and by {who} in ways that do not merge; kept"
             f" what '{winner}' wrote. Declare it as an out of one of them, or make one depend on the other."
         )
-
-
-_DVCYAML: Final = "dvc.yaml"
 
 
 def _bring_out(task: StageTask, result: StageResult, path: str) -> None:
