@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
 from dvc_ray.settings.amounts import boolean, duration, positive, size
-from dvc_ray.settings.failures import shown
+from dvc_ray.settings.failures import did_you_mean, shown
 from dvc_ray.values.run import GRACE, RunOptions
 
 
@@ -144,9 +143,9 @@ def _merge(config: Config, found: Mapping[str, Any], where: str) -> Config:
 def _known(key: str, where: str) -> str:
     if key in _TYPES:
         return key
-    near = difflib.get_close_matches(key, _TYPES, n=1)
-    meant = f" Did you mean '{near[0]}'?" if near else ""
-    raise ConfigError(f"unknown setting '{key}' ({where}).{meant}", f"Settings: {', '.join(_TYPES)}.")
+    raise ConfigError(
+        f"unknown setting '{key}' ({where}).{did_you_mean(key, _TYPES)}", f"Settings: {', '.join(_TYPES)}."
+    )
 
 
 def _typed(key: str, value: object, where: str) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from dvc_ray import config
 from dvc_ray.errors import BadArgumentError, ClusterError
 from dvc_ray.executors.ray import runs
 from dvc_ray.executors.ray.connection import Connection
+from dvc_ray.paths import project_root
+from dvc_ray.settings.failures import did_you_mean
 from dvc_ray.values.run import ActiveRun, RunOptions
 
 __all__ = ["list_runs", "stop_run"]
@@ -72,9 +73,8 @@ def stop_run(
 
 
 def _settings(address: str | None) -> RunOptions:
-    here = Path.cwd()
-    dvc_dir = next((str(folder / ".dvc") for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
-    options = config.apply(config.load(dvc_dir), RunOptions(address=address))
+    root = project_root(Path.cwd())
+    options = config.apply(config.load(str(root / ".dvc") if root else None), RunOptions(address=address))
     if options.address is None:
         raise BadArgumentError(
             "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",
@@ -97,8 +97,7 @@ def _find(run_id: str, there: list[ActiveRun]) -> ActiveRun:
     for run in there:
         if run.run_id == run_id:
             return run
-    near = difflib.get_close_matches(run_id, [run.run_id for run in there], n=1)
-    meant = f" Did you mean '{near[0]}'?" if near else ""
+    meant = did_you_mean(run_id, (run.run_id for run in there))
     raise BadArgumentError(f"there is no run '{run_id}' on the cluster.{meant}", "See what there is: dvc-ray job list")
 
 

@@ -50,6 +50,14 @@ def runs_dir(dvc_dir: str) -> Path:
     return Path(dvc_dir, "tmp", "ray", "runs")
 
 
+def project_root(start: Path) -> Path | None:
+    """The innermost DVC project that a folder is in; None outside of one.
+
+    As ``Repo.find_root`` (3.67.1), but for mount points: there it looks no further.
+    """
+    return next((folder for folder in (start, *start.parents) if (folder / ".dvc").is_dir()), None)
+
+
 def locations(dvc_dir: str) -> Path:
     """File that remembers which nodes of a cluster have which data of a project."""
     return Path(dvc_dir, "tmp", "ray", "locations.json")

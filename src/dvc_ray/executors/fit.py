@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from dvc_ray.settings import labels
+from dvc_ray.settings.failures import did_you_mean
+from dvc_ray.settings.resources import gib
 from dvc_ray.values.stage import StageSettings
 
-_GIB: Final = 2**30
 ACCELERATOR: Final = "accelerator_type:"
 """Before the name of an accelerator in the name of the resource that stands for it (``ray._common.utils``, 2.60.0)."""
 
@@ -53,7 +53,7 @@ def lack(settings: StageSettings, node: Node) -> str:
     if (settings.memory or 0) > node.total.get("memory", 0):
         there = node.total.get("memory", 0)
         return (
-            f"it asks for {_gib(settings.memory or 0)} of memory, but Ray has {_gib(there)} to give on this machine"
+            f"it asks for {gib(settings.memory or 0)} of memory, but Ray has {gib(there)} to give on this machine"
             " (of what was free when it started, without its object store)"
         )
     there_are = accelerators(node.total)
@@ -76,10 +76,4 @@ def doubt(name: str, known: Collection[str]) -> str:
     """What to say of an accelerator that neither Ray nor the cluster knows; empty for one that is known."""
     if name in known:
         return ""
-    near = difflib.get_close_matches(name.upper(), {each.upper(): each for each in known}, n=1)
-    meant = next((f" Did you mean '{each}'?" for each in known if near and each.upper() == near[0]), "")
-    return f"Ray knows no accelerator '{name}' ('meta.ray.accelerator_type').{meant}"
-
-
-def _gib(amount: float) -> str:
-    return f"{amount / _GIB:.1f} GiB"
+    return f"Ray knows no accelerator '{name}' ('meta.ray.accelerator_type').{did_you_mean(name, known, any_case=True)}"

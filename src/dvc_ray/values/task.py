@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,6 +161,12 @@ class StageTask:
     """None: the worker shares the head's disk."""
     surroundings: Surroundings | None = None
     """The caller's; None: those of the machine that it runs on."""
+
+    @property
+    def wdir(self) -> str:
+        """The stage's ``wdir``, which paths of its entry are relative to: relative to the tree, in normal form."""
+        inside = str(self.definition.get("wdir") or ".")
+        return posixpath.normpath(posixpath.join(self.project, posixpath.dirname(self.dvcfile), inside))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

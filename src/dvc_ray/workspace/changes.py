@@ -112,12 +112,9 @@ def _written_since(path: str, when: int) -> bool:
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
     """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
     given = {*task.code, *task.links, *task.copies, *task.ignored, *task.outs}
-    wdir = os.path.normpath(
-        os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
-    )
     found = {}
     for word in set(_NOT_PATH.split(text)) - {""}:
-        for base in (wdir, task.project):
+        for base in (task.wdir, task.project):
             part = os.path.normpath(os.path.join(base, word.rstrip(".")))
             inside = part != "." and not os.path.isabs(part) and not part.startswith((os.pardir, ".dvc", ".git"))
             if inside and not is_under(part, given) and os.path.exists(os.path.join(task.home, part)):

@@ -120,9 +120,8 @@ class Environments:
 
 def _holders(task: StageTask) -> tuple[str, ...]:
     """Folders of a workspace in which an environment may lie."""
-    wdir = os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     beside = (os.path.dirname(path) for path in task.code if os.path.basename(path) in _HOLDERS)
-    parts = dict.fromkeys(os.path.normpath(part) for part in (".", task.project, task.cwd, wdir, *beside))
+    parts = dict.fromkeys(os.path.normpath(part) for part in (".", task.project, task.cwd, task.wdir, *beside))
     return tuple(os.path.normpath(os.path.join(task.workspace, part)) for part in parts)
 
 

@@ -262,12 +262,9 @@ def _make_folders(task: StageTask, root: Path) -> None:
 
     Only the folders: what Git ignores in them is not given to a stage that does not declare it.
     """
-    wdir = os.path.normpath(
-        os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
-    )
-    folders = {task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)}
+    folders = {task.project, task.cwd, task.wdir, *map(os.path.dirname, task.outs)}
     home = task.tree if task.temporary else task.home  # an experiment's copy has no folders without files
-    for base in {task.project, wdir}:
+    for base in {task.project, task.wdir}:
         full = os.path.join(home, base)
         if os.path.isdir(full):
             found = [entry.name for entry in os.scandir(full) if entry.is_dir(follow_symlinks=False)]

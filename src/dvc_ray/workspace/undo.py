@@ -70,10 +70,9 @@ class Undo:
 
 def _persisted(task: StageTask) -> list[str]:
     """Outs in the tree that a command finds as the last one has left them, whether they are there or not."""
-    wdir = os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     items = [item for key in ("outs", "metrics", "plots") for item in task.definition.get(key) or ()]
     flagged = [pair for item in items if isinstance(item, dict) for pair in item.items()]
-    named = [os.path.normpath(os.path.join(wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
+    named = [os.path.normpath(os.path.join(task.wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
     return [path for path in named if path in task.outs]
 
 
