@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud
 from tests.testbed import Host, Testbed, lacking
 from tests.testbed.ray import RayCluster
 

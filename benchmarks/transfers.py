@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.seaweed import Server
+from tests.helpers.seaweed import Server
 
 from benchmarks.harness import STOCK, Workbench, goal, table
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +10,11 @@ from typing import Any
 
 import pytest
 
-from dvc_ray import api
-from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved
-from dvc_ray.values.run import Experiment, RunOptions, Selection
-from tests import stock
-from tests.running import Running
-from tests.seaweed import Server
+from tests.helpers import stock
+from tests.helpers.running import Running
+from tests.helpers.runs import Apart, Cli, Locally, Repro, Start
+from tests.helpers.seaweed import Server
 
 
 def pytest_report_header() -> str:
@@ -64,38 +58,9 @@ def shared_ray(_environment: None) -> Iterator[RayExecutor]:
         yield executor
 
 
-class Repro:
-    """`dvc-ray repro` in this process, on the shared Ray."""
-
-    def __init__(self, executor: RayExecutor) -> None:
-        self.executor = executor
-        self.events: list[RunEvent] = []
-
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
-        self.events = []
-        with stock.in_directory(root):
-            return api.repro(selection, options, listen=self.events.append, executor=self.executor)
-
-
 @pytest.fixture
 def repro(shared_ray: RayExecutor) -> Repro:
     return Repro(shared_ray)
-
-
-class Locally:
-    """`dvc-ray repro` without Ray: what is tested here is not where attempts run."""
-
-    def __init__(self) -> None:
-        self.events: list[RunEvent] = []
-
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
-        self.events = []
-        with stock.in_directory(root):
-            return api.repro(selection, options, listen=self.events.append, executor=LocalExecutor())
-
-    @property
-    def warnings(self) -> str:
-        return "\n".join(event.text for event in self.events if isinstance(event, Notice) and event.level == "warning")
 
 
 @pytest.fixture
@@ -128,29 +93,9 @@ def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
     return make
 
 
-class Cli:
-    """The command line as a user runs it, in a process of its own."""
-
-    def __call__(
-        self, root: Path, *arguments: str, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dvc_ray", *arguments],
-            cwd=root,
-            env={**os.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-
 @pytest.fixture
 def cli() -> Cli:
     return Cli()
-
-
-Start = Callable[[Path], Running]
 
 
 @pytest.fixture
@@ -165,32 +110,6 @@ def start() -> Iterator[Start]:
     yield begin
     for run in made:
         run.kill()
-
-
-class Apart:
-    """`dvc-ray repro` as on a cluster: the node's disk is a folder that the head never looks into."""
-
-    def __init__(self, node: Path) -> None:
-        self.node = node
-        self.events: list[RunEvent] = []
-        self.executor: LocalExecutor | None = None
-
-    def __call__(self, root: Path, selection: Selection | None = None, options: RunOptions | None = None) -> RunResult:
-        self.events = []
-        with stock.in_directory(root):
-            executor = self.executor or LocalExecutor(apart=True)
-            return api.repro(selection, options, listen=self.events.append, executor=executor)
-
-    def exp_run(self, root: Path, experiment: Experiment) -> tuple[RunResult, Saved | None]:
-        """`dvc-ray exp run`, as that."""
-        self.events = []
-        with stock.in_directory(root):
-            executor = LocalExecutor(apart=True)
-            return api.exp_run(experiment, listen=self.events.append, executor=executor)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(event.text for event in self.events if isinstance(event, Notice))
 
 
 @pytest.fixture

@@ -18,13 +18,15 @@ from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.remotes import open_remote
-from dvc_ray.values.run import RunOptions
+from dvc_ray.results import RemoteResults
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Remote
-from tests import stock
-from tests.conftest import Apart
-from tests.seaweed import Server
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
+from tests.helpers.seaweed import Server
 
 PIPELINE = """
 vars: [{items: [a, b]}]
@@ -241,8 +243,7 @@ stages:
 """
     root = cloud(project({"dvc.yaml": text, "in.txt": "in\n"}), "forged")
     with monkeypatch.context() as killed:
-        for name in ("forget_results", "nothing_in_remote"):
-            killed.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+        killed.setattr(RemoteResults, "clear", lambda _: None)
         assert not apart(root).failed
     [note] = root.glob(".dvc/tmp/ray/runs/*/work/remote.result")  # which has the key that results are signed with
     assert note.stat().st_mode & 0o777 == 0o600
@@ -278,8 +279,7 @@ stages:
     outs: [kept.txt: {{persist: true}}, plain.txt: {{cache: false}}]
 """
     root = cloud(project({"dvc.yaml": text, "in.txt": ""}), "heard")
-    for name in ("forget_results", "nothing_in_remote"):
-        monkeypatch.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+    monkeypatch.setattr(RemoteResults, "clear", lambda _: None)
     assert not apart(root).failed
     # As after SIGKILL between the end of the command and the driver's hearing of it.
     lock = (root / "dvc.lock").read_text()
@@ -300,7 +300,7 @@ def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Pat
     assert stock.dvc(other, "repro") == 0
     assert stock.dvc(made, "push") == 0
     forget_data(made)
-    assert not apart(made, options=RunOptions(pull=True)).failed
+    assert not apart(made, RunRequest(pull=True)).failed
     for path in ("prepared/b.txt", "models/a.txt", "all.txt", "kept.txt", "dvc.lock", "plot.csv", "a.json"):
         assert (made / path).read_bytes() == (other / path).read_bytes(), path
 
@@ -308,7 +308,7 @@ def test_pull_brings_the_outs_too(made: Path, apart: Apart, cloud: Callable[[Pat
 @pytest.mark.full
 def test_no_commit_is_refused(made: Path, apart: Apart) -> None:
     with pytest.raises(UnsupportedError, match="--no-commit would leave the data"):
-        apart(made, options=RunOptions(commit=False))
+        apart(made, RunRequest(commit=False))
 
 
 @pytest.mark.full

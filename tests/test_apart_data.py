@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dvc_ray import api
-from dvc_ray.driver import resume
 from dvc_ray.errors import StorageError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo import Project
+from dvc_ray.results import RemoteResults, codec
+from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Saved
-from dvc_ray.values.run import Experiment, RunOptions, Selection
+from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
-from dvc_ray.workspace import letter, pack, unpack
-from tests import stock
-from tests.conftest import Apart
-from tests.test_node import task
-from tests.test_run import Make, states
-
-Cloud = Callable[[Path, str], Path]
+from dvc_ray.workspace import pack, unpack
+from tests.helpers import stock
+from tests.helpers.projects import Cloud, Make
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
+from tests.helpers.tasks import task
 
 
 def test_an_experiment_leaves_no_out_of_the_run_before(project: Make, apart: Apart, cloud: Cloud) -> None:
@@ -132,7 +131,7 @@ stages:
 def test_a_project_below_the_directory_that_was_called_from(project: Make, apart: Apart, cloud: Cloud) -> None:
     text = "stages: {one: {cmd: echo said && echo 1 > out.txt, outs: [out.txt]}}"
     root = cloud(project({"dvc.yaml": text, "sub/keep": ""}), "below")
-    result = apart(root / "sub", Selection(targets=("../dvc.yaml:one",)))
+    result = apart(root / "sub", RunRequest(targets=("../dvc.yaml:one",)))
     assert [report.state for report in result.reports] == [StageState.DONE], result
     assert "one:" in (root / "dvc.lock").read_text()
 
@@ -147,7 +146,7 @@ stages:
     stock.sh(root, "dvc repro -q && dvc push -q")
     (root / "a.txt").unlink()
     (root / "a.txt").write_text("EDITED\n")
-    assert not apart(root, Selection(targets=("b",), single_item=True)).failed
+    assert not apart(root, RunRequest(targets=("b",), single_item=True)).failed
     assert "'a.txt' (7 bytes)" in apart.text, "it is said that this is what goes there"
     stock.sh(root, "dvc pull -q b")
     assert (root / "b.txt").read_text() == "EDITED\n"
@@ -174,7 +173,7 @@ stages:
     root = cloud(project({"dvc.yaml": text}), "tools")
     other = tmp_path / "twin"
     stock.sh(root, f"cp -a {root} {other}")
-    assert not apart(root, Selection(targets=("build",))).failed
+    assert not apart(root, RunRequest(targets=("build",))).failed
     monkeypatch.setenv("DVC_RAY_NODE_DIR", str(tmp_path / "another node"))
     assert not apart(root).failed
     assert stock.dvc(other, "repro") == 0
@@ -216,7 +215,7 @@ def test_force_needs_no_data_here(project: Make, apart: Apart, cloud: Cloud) -> 
     text = "stages: {copy: {cmd: cat data.txt > out.txt, deps: [data.txt], outs: [out.txt]}}"
     root = cloud(project({"dvc.yaml": text, "data.txt": "1\n"}), "forced")
     stock.sh(root, "git rm -q --cached data.txt && dvc add -q data.txt && dvc push -q && rm -r data.txt .dvc/cache")
-    assert states(apart(root, options=RunOptions(force=True)))["copy"] is StageState.DONE
+    assert states(apart(root, RunRequest(force=True)))["copy"] is StageState.DONE
 
 
 def test_results_of_stages_that_are_not_asked_for_now_are_kept(
@@ -230,25 +229,23 @@ stages:
 """
     root = cloud(project({"dvc.yaml": text}), "unasked")
     with monkeypatch.context() as killed:  # as after SIGKILL before the driver has heard of it
-        for name in ("forget_results", "nothing_in_remote"):
-            killed.setattr(resume, name, lambda *_: None)
-        assert not apart(root, Selection(targets=("a",))).failed
+        killed.setattr(RemoteResults, "clear", lambda _: None)
+        assert not apart(root, RunRequest(targets=("a",))).failed
     stock.sh(root, "rm dvc.lock .gitignore")
-    assert states(apart(root, Selection(targets=("b",)))) == {"b": StageState.DONE}
+    assert states(apart(root, RunRequest(targets=("b",)))) == {"b": StageState.DONE}
     with stock.in_directory(root):  # a run on this machine in between
-        api.repro(Selection(targets=("b",)), RunOptions(force=True), executor=LocalExecutor())
-    assert states(apart(root, Selection(targets=("a",)))) == {"a": StageState.UNCHANGED}
+        api.repro(RunRequest(targets=("b",), force=True), executor=LocalExecutor())
+    assert states(apart(root, RunRequest(targets=("a",)))) == {"a": StageState.UNCHANGED}
     assert count.read_text() == "ran\n"
 
 
 @pytest.mark.parametrize("path", ["../victim", "/victim", ".git/hooks/pre-commit", "a/../../victim", ".dvc/config"])
-def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
+def test_a_result_that_names_a_place_outside_is_none(path: str) -> None:
     result = StageResult(
         address="one", attempt=1, state=StageState.DONE, node="w1", seconds=1.0, workspace="/somewhere"
     )
     parcel = Pack(id="x", files=(PackedFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
-    fine = letter.write(task(), result, "key")
-    assert letter.read(fine, "key") is not None
+    assert codec.decode(codec.encode(task(), result)) is not None
     base = {"address": "one", "attempt": 1, "state": StageState.DONE, "node": "w1", "seconds": 1.0, "workspace": "/w"}
     for extra in (
         {"deleted": (path,)},
@@ -256,8 +253,8 @@ def test_a_letter_that_names_a_place_outside_is_nobodys(path: str) -> None:
         {"changed": (Changed(path=path, base=(0, 0)),)},
         {"parcel": parcel},
     ):
-        written = letter.write(task(), StageResult(**{**base, **extra}), "key")  # type: ignore[arg-type]
-        assert letter.read(written, "key") is None
+        written = codec.encode(task(), StageResult(**{**base, **extra}))  # type: ignore[arg-type]
+        assert codec.decode(written) is None
 
 
 def test_files_are_not_written_through_a_link(tmp_path: Path) -> None:
@@ -281,10 +278,9 @@ def test_only_files_folders_and_links_are_taken_up(tmp_path: Path) -> None:
 def test_remotes_are_only_asked_if_nothing_is_to_run(project: Make, cloud: Cloud) -> None:
     root = cloud(project({"dvc.yaml": "stages: {one: {cmd: echo 1 > out.txt, outs: [out.txt]}}"}), "dry")
     with stock.in_directory(root), Project.open() as opened:
-        opened.select(Selection())
-        opened.scatter(RunOptions(), dry=True)
-        assert opened.store is not None
-        assert not list(opened.store.keys(""))
+        opened.select(RunRequest())
+        data = opened.use_remote(resolve(RunRequest(), None), dry=True)
+        assert not list(data.store.keys(""))
 
 
 def test_a_param_that_the_run_caches_key_leaves_out(project: Make, apart: Apart, cloud: Cloud) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dvc_ray.repo import git_objects, git_view
 from dvc_ray.values.git import GitTemplates
-from dvc_ray.values.run import Experiment, RunOptions
+from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.workspace import git_copy, pack, unpack
-from tests import stock
-from tests.conftest import Apart
-from tests.test_features import twin
-from tests.test_git_copy import FILTERS, HISTORY, QUESTIONS, asked, partial, same_answers
-from tests.test_run import Make, report
-
-Cloud = Callable[[Path, str], Path]
+from tests.helpers import stock
+from tests.helpers.asking_git import FILTERS, HISTORY, QUESTIONS, asked, partial, same_answers
+from tests.helpers.projects import Cloud, Make, twin
+from tests.helpers.results import report
+from tests.helpers.runs import Apart
 
 OLD = {
     "diff --stat HEAD~1",
@@ -225,7 +222,7 @@ def test_a_stage_asks_git(project: Make, apart: Apart, cloud: Cloud) -> None:
     )
     other = twin(root)
     assert stock.dvc(other, "repro") == 0
-    assert not apart(root, options=RunOptions(pull=True)).failed
+    assert not apart(root, RunRequest(pull=True)).failed
     for path in ("one.txt", "two.txt", "dvc.lock"):
         assert (root / path).read_text() == (other / path).read_text()
     assert "v2-2-g" in (root / "two.txt").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,18 @@ from dvc.output import Output
 from dvc_ray import api
 from dvc_ray.errors import ProjectError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo import apart as project_apart
+from dvc_ray.repo.data_in_remote import DataInRemote
 from dvc_ray.storage.s3 import S3
-from dvc_ray.values.run import Experiment, RunOptions, Selection
+from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Apart
-from tests.test_run import Make, states
-
-Cloud = Callable[[Path, str], Path]
+from tests.helpers import stock
+from tests.helpers.comparing import assert_same
+from tests.helpers.projects import Cloud, Make, twin
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
 
 USES_FILE = "stages: {copy: {cmd: cat data.csv > out.txt, deps: [data.csv], outs: [out.txt]}}"
 USES_FOLDER = "stages: {copy: {cmd: cat data/* > out.txt, deps: [data], outs: [out.txt]}}"
-
-
-def twin(root: Path) -> Path:
-    other = root.with_name("stock")
-    shutil.copytree(root, other, symlinks=True)
-    return other
-
-
-def assert_same(root: Path, other: Path, *paths: str) -> None:
-    for path in ("dvc.lock", *paths):
-        assert (root / path).read_text() == (other / path).read_text(), path
 
 
 def assert_complete(root: Path) -> None:
@@ -118,7 +106,7 @@ def test_data_is_hashed_once_and_asked_for_once(
     rewrite(changed, large + "2")
     hashed: list[str] = []
     asked: list[str] = []
-    settle, build, size = project_apart.Apart.settle, Output._build, S3.size
+    settle, build, size = DataInRemote.settle, Output._build, S3.size
 
     def building(self: Any, *arguments: Any, **named: Any) -> Any:
         hashed.append(arguments[1])
@@ -134,7 +122,7 @@ def test_data_is_hashed_once_and_asked_for_once(
             patch.setattr(S3, "size", sizing)
             return settle(self, *arguments, **named)
 
-    monkeypatch.setattr(project_apart.Apart, "settle", settling)
+    monkeypatch.setattr(DataInRemote, "settle", settling)
     assert not apart(root).failed
     assert hashed == [str(root / what)], "to put it into the cache; what it is, the dep knows"
     assert len(asked) == len(set(asked))
@@ -177,7 +165,7 @@ def test_an_import_whose_data_is_in_the_workspace(project: Make, apart: Apart, c
     rewrite(root / "data/a", "edited\n")
     other = twin(root)
     assert stock.dvc(other, "repro", "-s", "copy") == 0
-    assert not apart(root, Selection(targets=("copy",), single_item=True)).failed
+    assert not apart(root, RunRequest(targets=("copy",), single_item=True)).failed
     assert_same(root, other)
     assert_same(root, other, "data.dvc", "plain.csv.dvc")
 
@@ -244,7 +232,7 @@ def test_an_out_of_a_stage_that_is_not_in_the_run(
         stock.sh(root, "rm -r dvc.lock .dvc/cache")
     other = twin(root)
     assert stock.dvc(other, "repro", "-s", "b") == 0
-    result = apart(root, Selection(targets=("b",), single_item=True))
+    result = apart(root, RunRequest(targets=("b",), single_item=True))
     assert not result.failed, result.failed
     assert_same(root, other)
     stock.sh(root, "dvc pull -q b")
@@ -265,7 +253,7 @@ stages:
     other = twin(root)
     assert stock.dvc(other, "repro", "-s", "c") == 0
     stock.sh(root, "rm -r .dvc/cache d/b")
-    assert not apart(root, Selection(targets=("c",), single_item=True)).failed
+    assert not apart(root, RunRequest(targets=("c",), single_item=True)).failed
     assert_same(root, other)
 
 
@@ -280,9 +268,9 @@ def test_an_out_that_was_never_made(
     if frozen:
         text = text.replace("outs: [a.txt, many]", "outs: [a.txt, many], frozen: true")
     root = cloud(project({"dvc.yaml": text}), "unmade")
-    selection = Selection() if frozen else Selection(targets=("z", "b"), single_item=True)
+    request = RunRequest() if frozen else RunRequest(targets=("z", "b"), single_item=True)
     with pytest.raises(ProjectError, match=r"neither here nor known: 'a.txt'") as caught:
-        apart(root, selection)
+        apart(root, request)
     assert "dvc-ray repro a" in caught.value.hint
     assert ("dvc unfreeze a" in caught.value.hint) is frozen
     assert not (root / "dvc.lock").exists()
@@ -354,9 +342,9 @@ def test_an_out_that_was_edited_is_put_back_without_a_run_cache(
     stock.sh(root, "dvc repro -q && dvc push -q && rm -r .dvc/cache/runs")
     lock = (root / "dvc.lock").read_text()
     rewrite(root / "out.txt", "EDITED\n")
-    options = RunOptions(run_cache=False)
-    assert states(apart(root, options=options)) == {"one": StageState.CACHED}
+    request = RunRequest(run_cache=False)
+    assert states(apart(root, request)) == {"one": StageState.CACHED}
     assert count.read_text() == "ran\n"
     assert (root / "dvc.lock").read_text() == lock
     (root / "in.txt").write_text("2\n")
-    assert states(apart(root, options=options)) == {"one": StageState.DONE}
+    assert states(apart(root, request)) == {"one": StageState.DONE}

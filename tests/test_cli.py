@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dvc_ray import errors
-from tests.conftest import Cli
-from tests.test_run import CHAIN, Make, chain, one
+from tests.helpers.projects import CHAIN, Make, chain, one
+from tests.helpers.runs import Cli
 
 HEAVY = (
     "print(sorted({name.split('.')[0] for name in sys.modules} & {'ray', 'dvc', 'dvclive', 'rich', 'torch', 'yaml'}))"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.executors.ray import closed
-from tests.conftest import Start
-from tests.test_run import Make, one
+from tests.helpers.projects import Make, one
+from tests.helpers.runs import Start
 
 ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).internal_kv_keys(b'')"
 DRIVER = "import ray; ray.init(); print(ray.get(ray.remote(lambda: 7).options(num_cpus=0).remote()))"

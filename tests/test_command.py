@@ -19,7 +19,11 @@ def sh(tmp_path: Path, script: str, *, stopped=lambda: False, **kwargs: Any) -> 
     heard: list[str] = []
     ended = run(
         Command(
-            argv=["/bin/bash", "-c", script], cwd=str(tmp_path), env=dict(os.environ), log=f"{tmp_path}/log", **kwargs
+            argv=["/bin/bash", "-c", script],
+            cwd=str(tmp_path),
+            env=dict(os.environ),
+            log=f"{tmp_path}/log",
+            **{"grace": 10, **kwargs},
         ),
         heard=heard.append,
         stopped=stopped,
@@ -46,7 +50,7 @@ def test_output_is_heard_and_logged(tmp_path: Path) -> None:
 
 def test_a_missing_shell_is_said(tmp_path: Path) -> None:
     ended = run(
-        Command(argv=["/nowhere/sh", "-c", "true"], cwd=str(tmp_path), env={}, log=f"{tmp_path}/log"),
+        Command(argv=["/nowhere/sh", "-c", "true"], cwd=str(tmp_path), env={}, log=f"{tmp_path}/log", grace=10),
         heard=lambda _text: None,
         stopped=lambda: False,
     )
@@ -92,7 +96,7 @@ def test_dies_with_its_worker(tmp_path: Path) -> None:
     script = (
         "import os, sys; from dvc_ray.command import *\n"
         "run(Command(argv=['bash', '-c', 'echo up; sleep 7704'], cwd='.', env=dict(os.environ),"
-        f" log='{tmp_path}/log'),\n"
+        f" log='{tmp_path}/log', grace=10),\n"
         "    heard=lambda text: print(text, flush=True), stopped=lambda: False)"
     )
     worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -126,7 +130,8 @@ os.umask(0o27)
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 os.environ["OMP_NUM_THREADS"] = "1"
 heard = []
-run(Command(argv=show, cwd=".", env=env, log="log", surroundings=given), heard=heard.append, stopped=lambda: False)
+command = Command(argv=show, cwd=".", env=env, log="log", grace=10, surroundings=given)
+run(command, heard=heard.append, stopped=lambda: False)
 sys.stdout.write(theirs + "=====" + "".join(heard))
 """
 
@@ -161,7 +166,7 @@ def test_a_caller_that_hears_of_no_child_waits_for_the_command_all_the_same(tmp_
     script = (
         "import os, signal; from dvc_ray.command import *\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "print(run(Command(argv=['bash', '-c', 'exit 3'], cwd='.', env=dict(os.environ), log='log'),"
+        "print(run(Command(argv=['bash', '-c', 'exit 3'], cwd='.', env=dict(os.environ), log='log', grace=10),"
         " heard=print, stopped=lambda: False).code)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)

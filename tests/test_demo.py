@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
-from tests.conftest import Cli
+from tests.helpers import stock
+from tests.helpers.runs import Cli
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import ray
 
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values.stage import StageSettings
-from tests.seaweed import Server
+from tests.helpers.seaweed import Server
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["tutorial.md", "how-to/environment.md", "how-to/undeclared-inputs.md", "how-to/gpu.md"]

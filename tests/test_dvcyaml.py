@@ -18,9 +18,10 @@ from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.report import Notice, RunEvent
-from dvc_ray.values.run import RunOptions, Selection
-from tests import stock
-from tests.test_run import Make
+from dvc_ray.values.run import RunRequest
+from tests.helpers import stock
+from tests.helpers.listening import telling
+from tests.helpers.projects import Make
 
 
 class Ending(LocalExecutor):
@@ -47,22 +48,22 @@ class Ending(LocalExecutor):
         return self._ended.pop(min(places, key=places.__getitem__))
 
 
-def both(root: Path, executor: LocalExecutor, selection: Selection | None = None, *, force: bool = False) -> str:
+def both(root: Path, executor: LocalExecutor, request: RunRequest | None = None) -> str:
     """Run a project with stock DVC in a copy and with dvc-ray; what differs, and what was warned of."""
     other = root.parent / "stock"
     if not other.exists():
         stock.sh(root.parent, f"cp -a {root} {other}")
-    wanted = selection or Selection()
+    wanted = request or RunRequest()
     flags = [
         *wanted.targets,
         *(["--all-pipelines"] if wanted.all_pipelines else []),
-        *(["--force"] if force else []),
+        *(["--force"] if wanted.force else []),
         *(["--single-item"] if wanted.single_item else []),
     ]
     assert stock.dvc(other, "repro", *flags) == 0
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(wanted, RunOptions(force=force), executor=executor, listen=events.append)
+        result = api.repro(wanted, executor=executor, sinks=telling(events.append))
     assert not result.failed, result.reports
     warned = [event.text for event in events if isinstance(event, Notice) and event.level == "warning"]
     return "\n".join([*warned, *stock.differences(stock.snapshot(other), stock.snapshot(root))])
@@ -101,8 +102,9 @@ stages:
 def test_each_item_of_a_matrix_keeps_its_entries(project: Make) -> None:
     root = project({"dvc.yaml": MATRIX, "live.py": LIVE})
     assert both(root, Ending("cab")) == ""
-    assert both(root, Ending("bca"), force=True) == ""  # when all the entries are there already
-    assert both(root, Ending("ca"), Selection(targets=("train@a",), single_item=True), force=True) == ""  # alone
+    assert both(root, Ending("bca"), RunRequest(force=True)) == ""  # when all the entries are there already
+    request = RunRequest(targets=("train@a",), single_item=True, force=True)
+    assert both(root, Ending("ca"), request) == ""  # alone
 
 
 OTHERS = """\
@@ -151,7 +153,7 @@ def test_two_dvc_yaml_files(project: Make) -> None:
             "sub/dvc.yaml": one.replace("live.py", "../live.py"),
         }
     )
-    assert both(root, Ending(["d", "c", "b", "a"]), Selection(all_pipelines=True)) == ""
+    assert both(root, Ending(["d", "c", "b", "a"]), RunRequest(all_pipelines=True)) == ""
     assert (root / "work/dvc.yaml").exists()  # made by two stages
 
 

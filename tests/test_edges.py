@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.projects import Make, one
+from tests.helpers.runs import Locally
 
 TEXT = one("echo h\u00e9; cp in.txt out.txt")
 
@@ -112,3 +113,22 @@ def test_what_is_nested_too_deeply_is_named(root: Path, name: str) -> None:
 def test_no_home(root: Path) -> None:
     done = run(root, "repro", "--dry", HOME="")
     assert done.returncode == 0, done.stderr
+
+
+def test_output_that_nobody_reads_ends_a_run(root: Path, locally: Locally) -> None:
+    locally(root)
+    reading, writing = os.pipe()
+    os.close(reading)
+    for arguments in ([], ["--json"]):
+        command = [sys.executable, "-m", "dvc_ray", "repro", *arguments]
+        done = subprocess.run(command, cwd=root, stdout=writing, stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (141, b"")
+    os.close(writing)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_output_that_has_no_room_ends_no_run(root: Path, locally: Locally, arguments: list[str]) -> None:
+    locally(root)
+    done = run(root, "repro", *arguments, streams="> /dev/full")
+    text = b"WARNING: nothing more of this run can be shown here: No space left on device; it goes on\n"
+    assert (done.returncode, done.stderr) == (0, text)

@@ -11,9 +11,10 @@ import pytest
 
 from dvc_ray.values.report import Notice
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Apart, Locally, Repro
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Apart, Locally, Repro
 
 TEXT = """
 stages:

@@ -17,9 +17,9 @@ import pytest
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.run import Experiment
-from tests import stock
-from tests.conftest import Locally, Repro
-from tests.test_run import Make
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.runs import Locally, Repro
 
 PYTHON = Path(sys.base_prefix, "bin/python3")
 BACKEND = """

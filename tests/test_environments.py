@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
-from tests.test_run import Make
+from tests.helpers.projects import Make
+from tests.helpers.runs import Cli
 
 
 def one(cmd: str, runtime_env: str) -> str:

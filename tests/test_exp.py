@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,15 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.journal import open_run
 from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved, StageReport
-from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import Twin
-from tests import stock
-from tests.conftest import Cli
-from tests.serving import Serving
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.listening import telling
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Cli
+from tests.helpers.serving import Serving
 
 pytestmark = pytest.mark.core
 
@@ -85,8 +86,7 @@ class Exp:
         self,
         root: Path,
         experiment: Experiment | None = None,
-        selection: Selection | None = None,
-        options: RunOptions | None = None,
+        request: RunRequest | None = None,
         listen: Callable[[RunEvent], None] = lambda _: None,
     ) -> tuple[RunResult, Saved | None]:
         self.events = []
@@ -96,7 +96,7 @@ class Exp:
             listen(event)
 
         with stock.in_directory(root):
-            return api.exp_run(experiment, selection, options, listen=heard, executor=self._executor)
+            return api.exp_run(experiment, request, sinks=telling(heard), executor=self._executor)
 
 
 @pytest.fixture
@@ -148,15 +148,15 @@ def scores(root: Path) -> Any:
 
 
 CHANGES = {
-    "param": ("", ["-S", "lr=0.5"], Experiment(params=("lr=0.5",)), Selection()),
-    "nested": ("", ["-S", "+other.new=1"], Experiment(params=("+other.new=1",)), Selection()),
-    "message": ("", ["-m", "why"], Experiment(message="why"), Selection()),
-    "target": ("", ["prepare"], Experiment(), Selection(targets=("prepare",))),
+    "param": ("", ["-S", "lr=0.5"], Experiment(params=("lr=0.5",)), RunRequest()),
+    "nested": ("", ["-S", "+other.new=1"], Experiment(params=("+other.new=1",)), RunRequest()),
+    "message": ("", ["-m", "why"], Experiment(message="why"), RunRequest()),
+    "target": ("", ["prepare"], Experiment(), RunRequest(targets=("prepare",))),
     "uncommitted": (
         "echo more >> in.txt; git add in.txt; echo 3 > data/c.csv; echo note > note.txt; echo x >> tracked.txt",
         ["-S", "lr=0.7"],
         Experiment(params=("lr=0.7",)),
-        Selection(),
+        RunRequest(),
     ),
 }
 
@@ -164,12 +164,12 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_leaves_what_stock_dvc_leaves(change: str, twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
     theirs, ours = twins(FILES)
-    before, arguments, experiment, selection = CHANGES[change]
+    before, arguments, experiment, request = CHANGES[change]
     for root in (theirs, ours):
         stock.sh(root, before or "true")
     assert stock.dvc(theirs, "exp", "run", "-n", "one", *arguments) == 0
     named = Experiment(params=experiment.params, message=experiment.message, name="one")
-    result, saved = exp(ours, named, selection)
+    result, saved = exp(ours, named, request)
     assert not result.failed, result.failed
     assert saved == Saved(name="one", rev=commit(ours, "one"), applied=True)
     assert tree(ours, "one") == tree(theirs, "one")
@@ -279,7 +279,7 @@ def test_a_failed_experiment_leaves_nothing_but_its_log(project: Make, exp: Exp)
     log = next(report.log for report in result.failed)
     assert (root / log).exists()
     assert not any((root / ".dvc/tmp/exps/standalone").glob("*/*"))
-    result, saved = exp(root, Experiment(params=("lr=0.5",)), options=RunOptions(on_error=OnError.IGNORE))
+    result, saved = exp(root, Experiment(params=("lr=0.5",)), RunRequest(on_error=OnError.IGNORE))
     assert saved is not None, "with errors ignored it is saved, as stock does"
 
 
@@ -660,10 +660,10 @@ def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, 
         stock.sh(root, "git add -A && git commit -qm all --allow-empty")
     common = {"env_vars": {"GREETING": "hi", "NAME": "nobody"}}
     messages = []
-    for name, options in {"a": RunOptions(runtime_env=common), "b": RunOptions(runtime_env=common, force=True)}.items():
-        config = json.dumps(options.runtime_env)
+    config = json.dumps(common)
+    for name, request in {"a": RunRequest(), "b": RunRequest(force=True)}.items():
         (ours / ".dvc/ray.toml").write_text(f"runtime_env = {config.replace(':', ' =')}\n")
-        assert exp(ours, Experiment(params=("lr=2",), name=name), options=replace(options, runtime_env={}))[1]
+        assert exp(ours, Experiment(params=("lr=2",), name=name), request)[1]
         assert (ours / "out.txt").read_text() == "hi you\n"
         messages.append(stock.sh(ours, f"git log -1 --format=%B {commit(ours, name)}").strip())
         stock.sh(
@@ -683,26 +683,26 @@ def test_what_dvc_writes_for_itself_is_not_said_to_be_lost(project: Make, exp: E
     assert lost == ["Not in the experiment, gone with its directory: new.txt"]
 
 
-SELECTIONS: dict[str, tuple[list[str], Selection, RunOptions]] = {
-    "forced": (["-f"], Selection(), RunOptions(force=True)),
-    "all": (["-P"], Selection(all_pipelines=True), RunOptions()),
-    "pipeline": (["-p", "prepare"], Selection(targets=("prepare",), pipeline=True), RunOptions()),
-    "single": (["-s", "train"], Selection(targets=("train",), single_item=True), RunOptions()),
-    "all singly": (["-s"], Selection(single_item=True), RunOptions()),
-    "downstream": (["--downstream", "prepare"], Selection(targets=("prepare",), downstream=True), RunOptions()),
-    "recursive": (["-R", "."], Selection(targets=(".",), recursive=True), RunOptions()),
-    "forced downstream": (["--force-downstream"], Selection(), RunOptions(force_downstream=True)),
-    "missing": (["--allow-missing"], Selection(), RunOptions(allow_missing=True)),
+REQUESTS: dict[str, tuple[list[str], RunRequest]] = {
+    "forced": (["-f"], RunRequest(force=True)),
+    "all": (["-P"], RunRequest(all_pipelines=True)),
+    "pipeline": (["-p", "prepare"], RunRequest(targets=("prepare",), pipeline=True)),
+    "single": (["-s", "train"], RunRequest(targets=("train",), single_item=True)),
+    "all singly": (["-s"], RunRequest(single_item=True)),
+    "downstream": (["--downstream", "prepare"], RunRequest(targets=("prepare",), downstream=True)),
+    "recursive": (["-R", "."], RunRequest(targets=(".",), recursive=True)),
+    "forced downstream": (["--force-downstream"], RunRequest(force_downstream=True)),
+    "missing": (["--allow-missing"], RunRequest(allow_missing=True)),
 }
 
 
 @pytest.mark.full
 def test_the_flags_of_repro_mean_the_same(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
     theirs, ours = twins(FILES)
-    for number, (name, (arguments, selection, options)) in enumerate(SELECTIONS.items()):
+    for number, (name, (arguments, request)) in enumerate(REQUESTS.items()):
         lr = f"lr=0.{number + 1}"
         assert stock.dvc(theirs, "exp", "run", "-n", f"e{number}", "-S", lr, *arguments) == 0, name
-        result, _ = exp(ours, Experiment(params=(lr,), name=f"e{number}"), selection, options)
+        result, _ = exp(ours, Experiment(params=(lr,), name=f"e{number}"), request)
         assert not result.failed, (name, result.failed)
         assert tree(ours, f"e{number}") == tree(theirs, f"e{number}"), name
         assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == [], name
@@ -812,7 +812,7 @@ def test_pull_from_a_relative_remote(project: Make, exp: Exp) -> None:
         "dvc add -q raw.txt; mkdir ../remote; dvc remote add -q -d r ../remote; dvc push -q; rm -r raw.txt .dvc/cache"
     )
     root = project({"dvc.yaml": text, "params.yaml": "lr: 1\n", "raw.txt": "raw\n", "setup.sh": setup})
-    result, _ = exp(root, Experiment(params=("lr=2",)), options=RunOptions(pull=True))
+    result, _ = exp(root, Experiment(params=("lr=2",)), RunRequest(pull=True))
     assert not result.failed, result.failed
     assert (root / "out.txt").read_text() == "raw\n"
 

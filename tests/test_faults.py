@@ -16,13 +16,14 @@ import pytest
 
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
-from dvc_ray.values.run import OnError, RunOptions
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Locally, Repro, Start
-from tests.test_features import same_files, twin
-from tests.test_flags import Terminal
-from tests.test_run import Make, one, report
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.results import report
+from tests.helpers.runs import Cli, Locally, Repro, Start
+from tests.helpers.terminal import Terminal
 
 
 def waiting(flag: Path, then: str) -> str:
@@ -317,7 +318,7 @@ def test_a_failure_at_each_place_leaves_what_stock_leaves(
     (root / "params.yaml").write_text(f"fail: {where}\n")
     other = twin(root)
     code = stock.dvc(other, "repro", *MODES[on_error])
-    result = locally(root, options=RunOptions(on_error=on_error, jobs=1))
+    result = locally(root, RunRequest(on_error=on_error, jobs=1))
     assert code == (0 if on_error is OnError.IGNORE else 255)
     assert where in {found.address for found in result.failed}
     assert same_files(other, root)

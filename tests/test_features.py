@@ -12,28 +12,16 @@ from types import ModuleType
 
 import pytest
 
+from dvc_ray import api
 from dvc_ray.errors import MissingDependencyError, UnsupportedError
 from dvc_ray.repo import imports
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Locally
-from tests.test_run import Make, one, report, states
-
-
-def twin(root: Path) -> Path:
-    """A copy of a project for stock DVC."""
-    other = root.parent / "stock" / root.name
-    other.parent.mkdir()
-    stock.sh(root, f"cp -a '{root}' '{other}'")
-    return other
-
-
-def same_files(other: Path, root: Path) -> bool:
-    assert stock.differences(dict(stock._files(other)), dict(stock._files(root))) == []
-    assert stock.status(other) == stock.status(root)
-    return True
-
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.results import report, states
+from tests.helpers.runs import Cli, Locally
 
 BOTH: Mapping[str, str] = {
     "dvc.yaml": """
@@ -74,7 +62,7 @@ def through_a_life(root: Path, locally: Locally) -> None:
             (side / path).unlink()
             (side / path).write_text(text)
         assert stock.dvc(other, "repro", *flags) == 0
-        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert not locally(root, RunRequest(force=bool(flags))).failed
         assert same_files(other, root)
 
 
@@ -264,8 +252,7 @@ def test_single_items_run_one_after_the_other(
     code = stock.dvc(other, "repro", "--single-item", "--force", "--keep-going", *targets)
     result = locally(
         root,
-        Selection(targets=targets, single_item=True),
-        RunOptions(force=True, on_error=OnError.KEEP_GOING, jobs=4),
+        RunRequest(targets=targets, single_item=True, force=True, on_error=OnError.KEEP_GOING, jobs=4),
     )
     assert bool(code) == bool(result.failed)
     if fail == "1" and targets != ("b", "a"):  # a missing dep is said before outs are removed
@@ -300,11 +287,13 @@ def test_single_items_need_no_graph(project: Make, locally: Locally, text: str, 
     stock.sh(root, "git rm -q --cached a.txt b.txt; git commit -qm untracked")
     other = twin(root)
     for content, flags in (("2\n", ()), ("3\n", ("--allow-missing",)), ("3\n", ("--force",))):
-        options = RunOptions(force="--force" in flags, allow_missing="--allow-missing" in flags)
+        request = RunRequest(
+            targets=targets, single_item=True, force="--force" in flags, allow_missing="--allow-missing" in flags
+        )
         for each in (root, other):
             (each / "in.txt").write_text(content)
         code = stock.dvc(other, "repro", "-s", *flags, *targets)
-        result = locally(root, Selection(targets=targets, single_item=True), options)
+        result = locally(root, request)
         assert bool(code) == bool(result.failed)
         assert same_files(other, root)
 
@@ -370,6 +359,24 @@ stages:
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
         assert same_files(other, root)
+
+
+def test_a_plan_says_what_cannot_be_judged(project: Make, locally: Locally) -> None:
+    """With a stage before it that may make it right; and what a run would say where there is none."""
+    text = """
+stages:
+  target: {cmd: echo 1 > target.txt, deps: [in.txt], outs: [target.txt]}
+  link: {cmd: ln -s target.txt link.txt, deps: [target.txt], outs: [link.txt: {cache: false}]}
+  reads: {cmd: cat link.txt > reads.txt, deps: [link.txt], outs: [reads.txt]}
+"""
+    root = project({"dvc.yaml": text, "in.txt": ""})
+    assert not locally(root).failed
+    (root / "target.txt").unlink()
+    with stock.in_directory(root):
+        reads = api.make_plan().steps[-1]
+        alone = api.make_plan(RunRequest(targets=("reads",), single_item=True)).steps[-1]
+    assert reads.reasons[0].startswith("cannot be judged yet: ")
+    assert alone.reasons == ("will fail: stage 'reads': 'link.txt' is a link that leads to nothing: target.txt.",)
 
 
 def test_an_out_that_another_stage_deletes(project: Make, locally: Locally) -> None:
@@ -564,5 +571,5 @@ def test_hashes_of_dvc_2_keep_their_form_where_nothing_has_changed(
         for each in (root, other):
             stock.sh(each, change if not flags else "")
         assert stock.dvc(other, "repro", *flags) == 0
-        assert not locally(root, options=RunOptions(force=bool(flags))).failed
+        assert not locally(root, RunRequest(force=bool(flags))).failed
         assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import pty
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -17,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.cli.output import events, texts
+from dvc_ray.cli.output import texts
 from dvc_ray.cli.parser import _NOT_HERE, make_parser
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values import wire
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Repro
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Repro
+from tests.helpers.terminal import Terminal
 
 pytestmark = pytest.mark.core
 
@@ -89,7 +88,7 @@ def test_force_downstream(twins: Twins, repro: Repro) -> None:
     for root in both:
         (root / "params.yaml").write_text("kind: 2\n")
     assert stock.dvc(both[0], "repro", "--force-downstream") == 0
-    result = repro(both[1], options=RunOptions(force_downstream=True))
+    result = repro(both[1], RunRequest(force_downstream=True))
     assert {state for name, state in states(result).items() if name != "data.txt.dvc"} == {StageState.DONE}
     assert same(*both) == []
 
@@ -99,7 +98,7 @@ def test_allow_missing(twins: Twins, repro: Repro) -> None:
     for root in both:
         lose_data(root)
     assert stock.dvc(both[0], "repro", "--allow-missing", "third") == 0
-    result = repro(both[1], Selection(targets=("third",)), RunOptions(allow_missing=True))
+    result = repro(both[1], RunRequest(targets=("third",), allow_missing=True))
     assert set(states(result).values()) == {StageState.UNCHANGED}
     assert same(*both) == []
 
@@ -112,7 +111,7 @@ def test_pull(twins: Twins, repro: Repro, change: str) -> None:
         if change == "param":
             (root / "params.yaml").write_text("kind: 2\n")
     assert stock.dvc(both[0], "repro", "--pull") == 0
-    result = repro(both[1], options=RunOptions(pull=True))
+    result = repro(both[1], RunRequest(pull=True))
     expected = StageState.DONE if change == "param" else StageState.UNCHANGED
     assert states(result)["first"] is expected
     assert same(*both) == []
@@ -124,7 +123,7 @@ def test_no_commit(twins: Twins, repro: Repro) -> None:
         (root / "params.yaml").write_text("kind: 2\n")
         shutil.rmtree(root / ".dvc" / "cache" / "runs")
     assert stock.dvc(both[0], "repro", "--no-commit", "--force") == 0
-    repro(both[1], options=RunOptions(commit=False, force=True))
+    repro(both[1], RunRequest(commit=False, force=True))
     assert same(*both) == []
 
 
@@ -134,55 +133,14 @@ def test_ignore_errors(twins: Twins, repro: Repro) -> None:
         text = (root / "dvc.yaml").read_text()
         (root / "dvc.yaml").write_text(text.replace("cmd: mkdir -p folder;", "cmd: mkdir -p folder; exit 3;"))
     assert stock.dvc(both[0], "repro", "--ignore-errors") == 0
-    result = repro(both[1], options=RunOptions(on_error=OnError.IGNORE))
+    result = repro(both[1], RunRequest(on_error=OnError.IGNORE))
     assert result.failed
     assert result.ok
-    assert json.loads(events.dumps(result))["ok"]
+    assert wire.encode_event(result)["ok"]
     assert texts.summary(result)[-1] == "Use `dvc push` to send your updates to remote storage."
     assert states(result)["second"] is StageState.FAILED
     assert states(result)["third"] is not StageState.BLOCKED
     assert same(*both) == []
-
-
-_ON_TERMINAL = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # its own: closing it hangs up
-from dvc_ray.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-class Terminal:
-    """The command line on a terminal of its own."""
-
-    def __init__(self, root: Path, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _ON_TERMINAL, *arguments],
-            cwd=root,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def read_until(self, text: str) -> str:
-        found = ""
-        while text not in found:
-            if not select.select([self._master], [], [], 180)[0]:
-                break
-            try:
-                found += os.read(self._master, 4096).decode(errors="replace")
-            except OSError:  # the other end is gone
-                break
-        return found
-
-    def close(self) -> None:
-        os.close(self._master)
-
-    def say(self, text: str) -> None:
-        os.write(self._master, text.encode())
 
 
 def test_interactive(project: Make) -> None:

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values.run import OnError, RunOptions
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
 from dvc_ray.workspace import Twin, Undo
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside, passed
-from tests import stock
-from tests.conftest import Apart, Locally
-from tests.test_features import same_files, twin
-from tests.test_node import task
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Apart, Locally
+from tests.helpers.tasks import task
 
 OUT = [
     "../victim",
@@ -262,9 +262,7 @@ stages:
     (root / "one.txt").write_text("mine\n")
     text = text.replace("$HOMETREE", str(root))
     (root / "dvc.yaml").write_text(text)
-    found = {
-        report.address: report for report in locally(root, options=RunOptions(on_error=OnError.KEEP_GOING)).reports
-    }
+    found = {report.address: report for report in locally(root, RunRequest(on_error=OnError.KEEP_GOING)).reports}
     assert found["two"].state is StageState.DONE
     assert found["one"].state is StageState.FAILED
     assert "DVC does not take its result: " in found["one"].error

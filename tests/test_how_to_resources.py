@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from dvc_ray import api
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Repro
-from tests.test_resources import Watched, run, states
-
-Make = Callable[[dict[str, str]], Path]
+from tests.helpers import stock
+from tests.helpers.executors import Watched, run
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Cli, Repro
 
 PAGE = (Path(__file__).parents[1] / "docs/how-to/resources-and-retries.md").read_text()
 NEEDS, MORE, TIME_OUT, TURNS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -47,7 +46,7 @@ def test_a_time_out(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": TIME_OUT, "train.py": "open('model.txt', 'w').write('model')"})
     assert states(repro(root)) == {"train": StageState.DONE}
     with stock.in_directory(root):
-        (step,) = api.make_plan(options=RunOptions()).steps
+        (step,) = api.make_plan(RunRequest()).steps
     assert (step.spec.settings.timeout, step.spec.settings.retries.timeout) == (7200, True)
 
 

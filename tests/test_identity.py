@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Repro
+from tests.helpers import stock
+from tests.helpers.runs import Repro
 
 CORE = {"diamond", "flags", "links_symlink", "live", "mixed", "subdir", "texts", "tree"}
 """Those that the oldest supported DVC is tried with, too: between them most of what a stage may have."""
@@ -30,7 +30,7 @@ def test_leaves_what_stock_dvc_leaves(name: str, tmp_path: Path, repro: Repro) -
     case.make(root)
     for step in case.steps:
         case.change(root, step)
-        result = repro(root, Selection(all_pipelines="-P" in case.args), RunOptions(force=step == "forced", jobs=4))
+        result = repro(root, RunRequest(all_pipelines="-P" in case.args, force=step == "forced", jobs=4))
         assert not result.failed, (step, result.failed)
         assert stock.differences(expected[step], stock.snapshot(root)) == [], step
         if step == "no-op" and not case.restless:

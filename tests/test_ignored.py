@@ -12,11 +12,11 @@ from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.ignored import Ignored, makes_environment, split, without
 from dvc_ray.values.report import RunResult
-from dvc_ray.values.run import Experiment, RunOptions
-from tests import stock
-from tests.conftest import Locally
-from tests.test_features import same_files, twin
-from tests.test_run import Make, one
+from dvc_ray.values.run import Experiment, RunRequest
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Locally
 
 IGNORE = "/.env\n/scratch\n/other.d\n/old\n*.log\n/partly\n__pycache__\n/cfg/local.toml\n/gone\n/again\n/link\n"
 
@@ -122,15 +122,15 @@ def test_the_bare_workspace_is_there_for_who_wants_it(
     (root / "scratch/f").write_text("f")
     assert not locally(root).failed
     (root / "dvc.yaml").write_text(one(command))
-    force = RunOptions(force=True)
-    assert locally(root, options=force).failed, "it is not what one gets unasked"
+    force = RunRequest(force=True)
+    assert locally(root, force).failed, "it is not what one gets unasked"
     (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
-    assert not locally(root, options=force).failed
+    assert not locally(root, force).failed
     (root / "dvc.yaml").write_text(one(command, "{bare_workspace: false}"))
-    assert locally(root, options=force).failed, "what the stage says, wins"
+    assert locally(root, force).failed, "what the stage says, wins"
     monkeypatch.setenv("DVC_RAY_BARE_WORKSPACE", "true")
     (root / "dvc.yaml").write_text(one(command))
-    assert not locally(root, options=force).failed
+    assert not locally(root, force).failed
 
 
 def test_what_cannot_be_linked_or_read_is_there_all_the_same(project: Make, locally: Locally) -> None:

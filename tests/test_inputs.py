@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvc_ray import config
+from dvc_ray.cli.parser import make_parser
 from dvc_ray.errors import BadArgumentError, ConfigError
-from dvc_ray.settings import parse
-from dvc_ray.values.run import RunOptions
-
-DIGITS = "9" * 400
-LARGE = 10**5000
-"""Python makes no text of it."""
-NUMBERS = [math.nan, math.inf, -math.inf, -1, True, LARGE, DIGITS, "", "x", [], {}, None, 1e300, "1 2", "\0"]
-AMOUNTS: dict[str, list[Any]] = {
-    "num_cpus": [*NUMBERS, "2 * attempts", "* attempt", f"{DIGITS} * attempt", "nan * attempt"],
-    "num_gpus": NUMBERS,
-    "memory": [*NUMBERS, 1.5, "1.5.5GiB", "-1GiB", f"{DIGITS}GiB", "1PiB", "nanGiB", "9999999TiB"],
-    "max_parallel": [*NUMBERS, 0, 1.0, 1.5],
-    "timeout": [*NUMBERS, 0, "0s", "-1s", f"{DIGITS}s", "99999999d", "1w", "1h 30", "s"],
-    "retries": [
-        *NUMBERS[:-5],
-        1.5,
-        {"max": math.nan},
-        {"max": 1, "delay": math.inf},
-        {"max": 1, "exit_codes": [LARGE]},
-    ],
-    "resources": [
-        *NUMBERS[:8],
-        {"x": math.nan},
-        {"x": -1},
-        {"x": True},
-        {"x": LARGE},
-        {"": 1},
-        {1: 1},
-        {"CPU": 1},
-        {"GPU": 1},
-        {"memory": 1},
-    ],
-    "env": [5, "A=1", ["A"], {"": "x"}, {"A=B": "x"}, {"A\0": "x"}, {"A": "x\0"}, {"A": None}, {"A": [1]}, {1: "x"}],
-    "include": [5, {"a": 1}, [5], None],
-    "mutex": [5, "", [""], [5], {}],
-    "bare_workspace": [1, "true", None, []],
-    "pull": [1, "true", None, []],
-    "runtime_env": [1, "x", [], {1: 1}],
-    "accelerator_type": [1, "", " ", []],
-}
+from dvc_ray.settings.meta_ray import parse
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values.run import RunRequest
+from tests.helpers.inputs import AMOUNTS, FILES, VARIABLES
 
 
 @pytest.mark.parametrize(("key", "at"), [(key, at) for key, values in AMOUNTS.items() for at in range(len(values))])
@@ -79,42 +42,20 @@ def test_whatever_stands_under_meta_ray_is_settings_or_an_error(section: Any) ->
         parse("train", {"ray": section})
 
 
-FILES = {
-    "jobs": ["0", "-1", "nan", "inf", "1.5", "true", '"x"', '""', "[1]", DIGITS, f'"{DIGITS}"'],
-    "grace": ["-1", "nan", "inf", "-inf", "true", '"nan"', '"x"', "[1]", DIGITS, "1e300"],
-    "node_cache_size": ["-1", "nan", "1.5", "true", '"x"', '"1PiB"', DIGITS, f'"{DIGITS}GiB"'],
-    "address": ["5", "true", "[]", '"a\\u0007b"'],
-    "owner": ["5", "[]", '"a\\u001bb"'],
-    "secrets": ["5", "[5]", '["A=B"]', '["A\\u0000"]'],
-    "bare_workspace": ["5", '"maybe"', "[]"],
-    "runtime_env": ["5", '"x"', '"[]"', "[]"],
-}
-
-
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FILES.items() for value in values])
 def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, key: str, value: str) -> None:
     (tmp_path / "ray.toml").write_text(f"{key} = {value}\n")
     with pytest.raises(ConfigError) as raised:
-        config.load(str(tmp_path), {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
+        resolve(RunRequest(), str(tmp_path), {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
     assert "ray.toml" in raised.value.what
     assert len(raised.value.what) < 300 + len(str(tmp_path))
-
-
-VARIABLES = {
-    "JOBS": ["0", "-1", "nan", "1.5", "x", DIGITS, "٣"],
-    "GRACE": ["-1", "nan", "inf", "x", DIGITS, "1e5"],
-    "NODE_CACHE_SIZE": ["-1", "nan", "x", f"{DIGITS}GiB"],
-    "BARE_WORKSPACE": ["maybe", "2"],
-    "RUNTIME_ENV": ["x", "[]", "5", "{", "[" * 100_000],
-    "SECRETS": ["A=B"],
-}
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in VARIABLES.items() for value in values])
 def test_a_wrong_variable_is_named(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        config.load(None, {f"DVC_RAY_{key}": value, "XDG_CONFIG_HOME": str(tmp_path)})
-    assert f"setting '{key.lower()}' (environment, DVC_RAY_*)" in raised.value.what
+        resolve(RunRequest(), None, {f"DVC_RAY_{key}": value, "XDG_CONFIG_HOME": str(tmp_path)})
+    assert f"setting '{key.lower()}' (DVC_RAY_{key}) must be " in raised.value.what
     assert len(raised.value.what) < 300
 
 
@@ -124,16 +65,22 @@ def test_a_wrong_variable_is_named(tmp_path: Path, key: str, value: str) -> None
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "ray.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"cannot read '.*ray\.toml'"):
-        config.load(str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
+        resolve(RunRequest(), str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 10**40, True, 1.5])
 def test_jobs_of_the_command_line(jobs: Any) -> None:
     with pytest.raises(BadArgumentError, match="--jobs must be a whole number of at least 1"):
-        config.apply(config.Config(), RunOptions(jobs=jobs), {})
+        make_parser().parse_args(["repro", f"--jobs={jobs}"])
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 10**40, True, 1.5])
+def test_jobs_of_the_library(jobs: Any) -> None:
+    with pytest.raises(BadArgumentError, match="'jobs' must be a whole number of at least 1"):
+        resolve(RunRequest(jobs=jobs), None, {})
 
 
 @pytest.mark.parametrize(("text", "expected"), [("0", 0.0), ("2.5", 2.5), ('"90s"', 90.0), ('"1m30s"', 90.0)])
 def test_a_grace_period(tmp_path: Path, text: str, expected: float) -> None:
     (tmp_path / "ray.toml").write_text(f"grace = {text}\n")
-    assert config.load(str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)}).grace == expected
+    assert resolve(RunRequest(), str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)}).grace == expected

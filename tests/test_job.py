@@ -18,10 +18,10 @@ from ray._private.state import jobs
 
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values.stage import StageSettings
-from tests import stock
-from tests.conftest import Cli, Start
-from tests.running import Running
-from tests.test_run import Make
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.running import Running
+from tests.helpers.runs import Cli, Start
 
 TEXT = """
 stages:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dvc_ray.executors.fit import Node
 from dvc_ray.executors.locations import Locations, of_entry
-from dvc_ray.executors.waits import Scaling, wait
+from dvc_ray.executors.waits import wait
+from dvc_ray.ray_api.autoscaler import Scaling
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Stored, Wait
 

@@ -16,7 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from dvc_ray.repo.lock import Locks
-from tests.stock import in_directory
+from tests.helpers.stock import in_directory
 
 pytestmark = pytest.mark.core
 

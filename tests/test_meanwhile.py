@@ -16,8 +16,8 @@ import pytest
 
 from dvc_ray.driver.results import NotMerged, Results
 from dvc_ray.values.task import StageResult, StageTask
-from tests import stock
-from tests.conftest import Locally
+from tests.helpers import stock
+from tests.helpers.runs import Locally
 
 TEXT = """
 stages:
@@ -52,7 +52,7 @@ class Done:
 
 def run(root: Path, moment: int, command: str) -> Done:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.meanwhile", str(moment), command],
+        [sys.executable, "-m", "tests.helpers.meanwhile", str(moment), command],
         cwd=root,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
         capture_output=True,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
+import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dvc_ray.results import codec
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, Elsewhere, Pack, PackedFile, Remote, StageResult, StageTask, Stored
-from dvc_ray.workspace import letter
+from dvc_ray.values.task import Changed, Pack, PackedFile, RemoteData, StageResult, Stored
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.upkeep import Pin, at_work, evict
+from tests.helpers.tasks import task
 
 HOUR = 3600
 KEY = "0f" * 32
@@ -115,17 +117,6 @@ def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: P
         list(node.link(Stored(path="data", oid=oid, remote="r"), str(tmp_path / "workspace")))
 
 
-def task() -> StageTask:
-    """A task with secrets in it."""
-    texts = ("run_id", "address", "name", "dvcfile", "tree", "home", "project", "cwd", "state_dir", "workspace")
-    more = ("log", "kept", "prefix")
-    known: dict[str, Any] = dict.fromkeys((*texts, *more), "x")
-    known |= dict.fromkeys(("code", "links", "deps", "copies", "outs"), ("a", "b"))
-    known |= {"attempt": 2, "definition": {"cmd": "c"}, "config": {"core": {}}, "env": (("TOKEN", "secret-value"),)}
-    remote = Remote(name="r", url="s3://b", options=(("key", "secret-value"),))
-    return StageTask(**known, elsewhere=Elsewhere(remotes=(remote,), deps=()))
-
-
 def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
     packed = Pack(id="p", files=(PackedFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
     result = StageResult(
@@ -139,19 +130,47 @@ def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
         changed=(Changed(path="a", base=(1, 2)),),
         parcel=packed,
     )
-    written = letter.write(task(), result, KEY)
-    assert b"secret-value" not in written
-    assert letter.read(written, KEY) == (
-        replace(task(), env=(), code=(), elsewhere=Elsewhere(remotes=(), deps=())),
-        result,
+    body = codec.encode(task(), result)
+    assert b"secret-value" not in body
+    kept = RemoteData(remotes=(), deps=(), bring=("a",))
+    assert codec.decode(body) == (replace(task(), env=(), code=(), config={}, log="", data=kept), result)
+    signed = codec.sign(body, KEY)
+    assert codec.signed(signed, KEY) == body
+    assert codec.signed(signed, "") is None
+    assert codec.signed(signed, "ff" * 32) is None, "of another run"
+    assert codec.signed(signed.replace(b'"address": "x"', b'"address": "y"'), KEY) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1, "b": [1.5, None, True]},
+        {1: "a", 2.5: "b", None: "c", False: "d"},
+        {"day": dt.date(2020, 1, 2), "moment": dt.datetime(2020, 1, 2, 3, 4, 5)},  # noqa: DTZ001  YAML's
+        {"nan": {"x": float("inf")}, "bytes": b"\xff", "set": {"a"}},
+        {"yaml": "a: 1"},
+        {"text": "yes", "number": "012", "date": "2020-01-02", "tab": "\t\x85\u2028\ud800"},
+    ],
+)
+def test_an_entry_of_dvc_lock_is_kept_as_it_is(value: dict[Any, Any]) -> None:
+    result = StageResult(
+        address="x", attempt=2, state=StageState.DONE, node="n", seconds=1.5, workspace="w", entry={"params": value}
     )
-    assert letter.read(written, "") is None
-    assert letter.read(written, "ff" * 32) is None, "of another run"
-    assert letter.read(written.replace(b'"address": "x"', b'"address": "y"'), KEY) is None
+    found = codec.decode(codec.encode(replace(task(), definition=value), result))
+    assert found is not None
+    assert found[0].definition == value
+    assert found[1].entry == {"params": value}
 
 
-def signed(body: bytes) -> bytes:
-    return hmac.new(KEY.encode(), body, "sha256").hexdigest().encode() + b"\n" + body
+def test_a_result_of_the_version_before_is_read() -> None:
+    """Of 0.1, which kept all of a task's fields and `elsewhere` for what is `data` now."""
+    result = StageResult(address="x", attempt=2, state=StageState.DONE, node="n", seconds=1.5, workspace="w")
+    body = json.loads(codec.encode(task(), result))
+    body["version"] = 2
+    body["task"] |= {"elsewhere": None, "state_dir": "x", "env": [], "surroundings": None, "git": {"places": []}}
+    del body["task"]["data"]
+    found = codec.decode(json.dumps(body).encode())
+    assert found == (replace(task(), env=(), code=(), config={}, log="", data=RemoteData(remotes=(), deps=())), result)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +191,9 @@ def signed(body: bytes) -> bytes:
     ],
 )
 def test_whatever_is_signed_is_a_result_or_none(body: bytes) -> None:
-    assert letter.read(signed(body), KEY) is None
+    assert codec.decode(body) is None
 
 
 @given(st.binary())
 def test_what_is_not_signed_is_none(data: bytes) -> None:
-    assert letter.read(data, KEY) is None
+    assert codec.signed(data, KEY) is None

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values.run import OnError, RunOptions, Selection
-from tests import stock
+from dvc_ray.values.run import OnError, RunRequest
+from tests.helpers import stock
 
 TOOL = '''
 """tool.py KIND OUT VALUE DEP...: writes what it has read; fails if the value says so."""
@@ -203,8 +203,8 @@ def compare(
     code = stock.dvc(theirs, "repro", "-P", *flags)
     on_error = OnError.KEEP_GOING if keep_going else OnError.FAIL
     with stock.in_directory(ours):
-        options = RunOptions(force=force, jobs=jobs, on_error=on_error)
-        result = api.repro(Selection(all_pipelines=True), options, executor=LocalExecutor())
+        request = RunRequest(all_pipelines=True, force=force, jobs=jobs, on_error=on_error)
+        result = api.repro(request, executor=LocalExecutor())
     assert bool(result.failed) == bool(code), (step, [report.error for report in result.failed])
     assert stock.differences(stock.snapshot(theirs), stock.snapshot(ours)) == [], step
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.task import Lost, StageResult, WorkerEvent
-from tests import stock
+from tests.helpers import stock
 
 TOOL = '''
 """tool.py NAME VALUE DEP... -- OUT... -- WRITE...: each out and write is a line that tells what was read."""
@@ -183,7 +183,7 @@ def live(stages: list[Stage], changes: list[tuple[str, int]], choices: random.Ra
                     (root / change).write_text(f"{step}\n")
             assert stock.dvc(theirs, "repro", "-P") == 0
             with stock.in_directory(ours):
-                result = api.repro(Selection(all_pipelines=True), RunOptions(jobs=4), executor=Shuffled(choices))
+                result = api.repro(RunRequest(all_pipelines=True, jobs=4), executor=Shuffled(choices))
             assert not result.failed, [report.error for report in result.failed]
             assert alike(ours, theirs) == [], (step, change)
 

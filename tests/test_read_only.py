@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
+from tests.helpers import stock
 
 OURS = """
 import sys
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values.run import Experiment, RunOptions
+from dvc_ray.values.run import Experiment, RunRequest
 
-options = RunOptions(force="--force" in sys.argv)
+request = RunRequest(force="--force" in sys.argv)
 if "exp" in sys.argv:
-    result, saved = api.exp_run(Experiment(name="one"), None, options, executor=LocalExecutor())
+    result, saved = api.exp_run(Experiment(name="one"), request, executor=LocalExecutor())
     assert saved is not None and saved.applied, saved
 else:
-    result = api.repro(None, options, executor=LocalExecutor())
+    result = api.repro(request, executor=LocalExecutor())
 sys.exit("; ".join(report.error for report in result.reports if report.error) or 0)
 """
 PROJECT = {

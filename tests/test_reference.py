@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests import stock
+from tests.helpers import stock
 
 TESTS = Path(__file__).parent
 TEXT = (TESTS.parent / "docs/reference/dvc-features.md").read_text()

@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values.report import Notice, RunEvent, RunResult
-from dvc_ray.values.run import RunOptions
-from dvc_ray.values.stage import StageSettings, StageState
-from dvc_ray.values.task import Pack, StageTask
-from tests import stock
-from tests.conftest import Cli, Repro
-
-Make = Callable[[dict[str, str]], Path]
-
-
-class Watched(LocalExecutor):
-    """Notes what is in flight whenever the driver waits, and what each attempt asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.together: list[set[str]] = []
-        self.asked: list[StageSettings] = []
-
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
-        self.asked.append(settings)
-        super().submit(task, settings, packs)
-
-    def events(self, timeout: float) -> Sequence[Any]:
-        self.together.append({task.address for task, _ in self._queue})
-        return super().events(timeout)
-
-
-def run(root: Path, executor: Any, options: RunOptions | None = None) -> tuple[RunResult, list[str]]:
-    events: list[RunEvent] = []
-    with stock.in_directory(root):
-        result = api.repro(None, options, executor=executor, listen=events.append)
-    return result, [event.text for event in events if isinstance(event, Notice)]
-
-
-def states(result: RunResult) -> dict[str, StageState]:
-    return {report.address: report.state for report in result.reports}
+from dvc_ray.values.run import RunRequest
+from dvc_ray.values.stage import StageState
+from tests.helpers import stock
+from tests.helpers.executors import Watched, run
+from tests.helpers.projects import Make
+from tests.helpers.results import states
+from tests.helpers.runs import Cli, Repro
 
 
 def one(cmd: str, ray: str) -> dict[str, str]:
@@ -167,7 +135,7 @@ stages:
     outs: [two.txt]
 """
     root = project({"dvc.yaml": text, "in.txt": ""})
-    result, notices = run(root, LocalExecutor(), RunOptions(jobs=1))
+    result, notices = run(root, LocalExecutor(), RunRequest(jobs=1))
     assert not result.failed, result.failed
     first, second = map(int, times.read_text().split())
     assert second - first >= 0.4e9
@@ -193,7 +161,7 @@ def test_what_is_pulled_needs_no_gpu(project: Make, repro: Repro, tmp_path: Path
     for arguments in (("remote", "add", "-d", "far", str(tmp_path / "far")), ("push",)):
         assert stock.dvc(root, *arguments) == 0
     stock.sh(root, "rm -rf .dvc/cache/files out.txt")
-    assert states(repro(root, options=RunOptions(pull=True))) == {"one": StageState.UNCHANGED}
+    assert states(repro(root, RunRequest(pull=True))) == {"one": StageState.UNCHANGED}
     assert (root / "out.txt").read_text() == "1\n"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +13,15 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.values.report import Notice, Output, RunEvent, RunResult, StageReport
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.report import Notice, Output, RunEvent
+from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import Action, StageState
-from tests import stock
-from tests.conftest import Repro
-
-Make = Callable[[dict[str, str]], Path]
-
-CHAIN = """
-stages:
-  first:
-    cmd: cat in.txt > first.txt
-    deps: [in.txt]
-    params: [rows]
-    outs: [first.txt]
-  second:
-    cmd: cat first.txt > second.txt
-    deps: [first.txt]
-    outs: [second.txt]
-  other:
-    cmd: echo other > other.txt
-    deps: [in.txt]
-    outs: [other.txt]
-"""
-
-
-def states(result: RunResult) -> dict[str, StageState]:
-    return {report.address: report.state for report in result.reports}
-
-
-def report(result: RunResult, address: str) -> StageReport:
-    return next(found for found in result.reports if found.address == address)
-
-
-def chain(project: Make, **files: str) -> Path:
-    return project({"dvc.yaml": CHAIN, "in.txt": "in\n", "params.yaml": "rows: 1\n", **files})
+from tests.helpers import stock
+from tests.helpers.executors import Together
+from tests.helpers.listening import telling
+from tests.helpers.projects import Make, chain, one
+from tests.helpers.results import report, states
+from tests.helpers.runs import Repro
 
 
 def test_the_plan_says_why(project: Make, repro: Repro) -> None:
@@ -113,7 +85,7 @@ def test_no_run_cache_runs_the_command(project: Make, repro: Repro) -> None:
     root = chain(project)
     repro(root)
     (root / "dvc.lock").unlink()
-    result = repro(root, options=RunOptions(run_cache=False))
+    result = repro(root, RunRequest(run_cache=False))
     assert states(result)["first"] is StageState.DONE
 
 
@@ -140,7 +112,7 @@ stages:
 
 def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": FAILING, "in.txt": ""})
-    result = repro(root, options=RunOptions(on_error=OnError.KEEP_GOING))
+    result = repro(root, RunRequest(on_error=OnError.KEEP_GOING))
     bad = report(result, "bad")
     assert (bad.state, bad.exit_code, bad.tail) == (StageState.FAILED, 3, ("about to fail",))
     assert bad.error == "its command exited with 3"
@@ -153,7 +125,7 @@ def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repr
 
 def test_after_a_failure_nothing_new_starts(project: Make, repro: Repro) -> None:
     root = project({"dvc.yaml": FAILING, "in.txt": ""})
-    result = repro(root, options=RunOptions(jobs=1))
+    result = repro(root, RunRequest(jobs=1))
     assert states(result) == {
         "bad": StageState.FAILED,
         "after_bad": StageState.BLOCKED,
@@ -176,13 +148,6 @@ stages:
     assert stock.dvc(other, "repro") == 255
     assert repro(root).failed
     assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
-
-
-def one(cmd: str, ray: str = "", **more: str) -> str:
-    """A dvc.yaml with one stage."""
-    meta = f"    meta: {{ray: {ray}}}\n" if ray else ""
-    extra = "".join(f"    {key}: {value}\n" for key, value in more.items())
-    return f"stages:\n  one:\n    cmd: {json.dumps(cmd)}\n    deps: [in.txt]\n    outs: [out.txt]\n{meta}{extra}"
 
 
 def test_retries(project: Make, repro: Repro, tmp_path: Path) -> None:
@@ -268,13 +233,6 @@ stages:
 """
 
 
-class Together(LocalExecutor):
-    """Runs what is queued before it tells of any: as if at the same time."""
-
-    def events(self, timeout: float) -> Sequence[Any]:
-        return [event for _ in range(len(self._queue)) for event in super(Together, self).events(timeout)]
-
-
 @pytest.mark.parametrize(
     ("line", "to", "expected", "warned"),
     [("nine", "NINE", "ONE {} NINE", False), ("one", "Eins", "Eins {} nine", True)],
@@ -285,7 +243,7 @@ def test_two_stages_rewrite_one_file(project: Make, line: str, to: str, expected
     root = project({"dvc.yaml": REWRITE.replace("{line}", line).replace("{to}", to), "in.txt": "", "shared.txt": lines})
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(executor=Together(), listen=events.append)
+        result = api.repro(executor=Together(), sinks=telling(events.append))
     assert not result.failed
     assert (root / "shared.txt").read_text().split() == expected.format(middle).split()
     assert any(isinstance(event, Notice) and "'shared.txt' was rewritten" in event.text for event in events) is warned
@@ -336,13 +294,13 @@ def test_a_stage_that_can_never_start(project: Make, repro: Repro) -> None:
 
 def test_targets_and_their_errors(project: Make, repro: Repro) -> None:
     root = chain(project)
-    assert set(states(repro(root, Selection(targets=("second",))))) == {"first", "second"}
+    assert set(states(repro(root, RunRequest(targets=("second",))))) == {"first", "second"}
     with pytest.raises(ProjectError, match="secnd"):
-        repro(root, Selection(targets=("secnd",)))
+        repro(root, RunRequest(targets=("secnd",)))
     (root / "in.txt").write_text("new\n")
-    only = repro(root, Selection(targets=("second",), single_item=True))
+    only = repro(root, RunRequest(targets=("second",), single_item=True))
     assert states(only) == {"second": StageState.UNCHANGED}
-    assert set(states(repro(root, Selection(targets=("first",), downstream=True)))) == {"first", "second"}
+    assert set(states(repro(root, RunRequest(targets=("first",), downstream=True)))) == {"first", "second"}
 
 
 def test_a_missing_dep_is_said_before_its_stage_runs(project: Make, repro: Repro) -> None:
@@ -403,13 +361,14 @@ def test_a_run_with_nothing_to_do_loads_nothing_for_stages(project: Make) -> Non
     script = "import sys; from dvc_ray import api; api.repro(); print(*sys.modules, sep='\\n')"
     loaded = set(stock.sh(root, f'{sys.executable} -c "{script}"').split())
     assert "dvc_ray.repo.project" in loaded
-    heavy = {"ray", "rich", "obstore", "boto3", "dvc_ray.driver", "dvc_ray.executors", "dvc_ray.values.task"}
+    heavy = {"ray", "rich", "obstore", "boto3", "dvc_ray.driver.loop", "dvc_ray.executors", "dvc_ray.values.task"}
     heavy |= {
         "dvc_ray.command",
         "dvc_ray.storage",
         "dvc_ray.repo.managers",
         "dvc_ray.repo.imports",
-        "dvc_ray.repo.apart",
+        "dvc_ray.repo.data_in_remote",
+        "dvc_ray.results",
         "dvc_ray.repo.experiments",
         "dvc_ray.repo.bare",
     }

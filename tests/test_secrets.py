@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from dvc_ray import config
-from dvc_ray.cli.output import events as events_json
 from dvc_ray.command import Command
 from dvc_ray.errors import DvcRayError
 from dvc_ray.executors.local import LocalExecutor
@@ -21,15 +19,17 @@ from dvc_ray.redact import named
 from dvc_ray.repo import Request
 from dvc_ray.repo.given_config import without_secrets
 from dvc_ray.repo.remotes import open_remote
-from dvc_ray.values.run import Experiment, RunOptions
+from dvc_ray.results import RemoteResults
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values import wire
+from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageSettings
-from dvc_ray.values.task import Elsewhere, Remote, StageTask
+from dvc_ray.values.task import Remote, RemoteData, StageTask
 from dvc_ray.workspace.retention import old_runs
-from tests import stock
-from tests.conftest import Apart, Cli, Locally
-from tests.seaweed import Server
-from tests.test_features import twin
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Apart, Cli, Locally
+from tests.helpers.seaweed import Server
 
 CANARY = "canary-7d2a90"
 
@@ -79,7 +79,7 @@ def test_no_password_of_the_remote_is_said(
     root = project({"dvc.yaml": one("cp in.txt out.txt"), "in.txt": ""})
     (root / ".dvc/config").write_text(f"[core]\nremote = r\n['remote \"r\"']\nurl = {url}\n")
     with pytest.raises(DvcRayError) as caught:
-        apart(root, options=RunOptions())
+        apart(root, RunRequest())
     assert CANARY not in repr(caught.value) + str(caught.value)
     assert not left(root)
 
@@ -88,15 +88,15 @@ def test_no_value_shows_what_it_carries() -> None:
     pairs, names = (("TOKEN", CANARY),), {"TOKEN": CANARY}
     remote = Remote(name="r", url=f"ssh://{URL}/x", options=(("password", CANARY),))
     settings = StageSettings(env=pairs, runtime_env={"env_vars": names})
-    options = RunOptions(runtime_env={"env_vars": names})
-    elsewhere = Elsewhere(remotes=(remote,), deps=(), store_env=pairs, store_credentials=CANARY, signing_key=CANARY)
+    asked = RunRequest(runtime_env={"env_vars": names})
+    options = resolve(asked, None)
+    data = RemoteData(remotes=(remote,), deps=(), store_env=pairs, store_credentials=CANARY, signing_key=CANARY)
     place: dict[str, Any] = {
         "tree": "/",
         "home": "/",
         "workspace": "/",
         "log": "",
         "kept": "",
-        "state_dir": "",
         "prefix": "",
     }
     task = StageTask(
@@ -116,16 +116,17 @@ def test_no_value_shows_what_it_carries() -> None:
         outs=(),
         config={},
         env=pairs,
-        elsewhere=elsewhere,
+        grace=1,
+        data=data,
     )
     texts: dict[str, Any] = dict.fromkeys(("run_id", "workspace", "log", "kept", "git"), "")
     request = Request(
         **texts,
         attempt=1,
         env=names,
+        run_env=names,
         settings=settings,
         options=options,
-        grace=1,
         signing_key=CANARY,
     )
     attempt = Attempt(
@@ -133,12 +134,13 @@ def test_no_value_shows_what_it_carries() -> None:
         run_id="1",
         name="one",
         project=".",
+        fetcher="fetcher",
         remotes=({"password": CANARY},),
         variables=names,
         keys=CANARY,
     )
-    command = Command(argv=["true"], cwd="/", env=names, log="")
-    for value in (task, request, attempt, command, config.Config(runtime_env={"env_vars": names})):
+    command = Command(argv=["true"], cwd="/", env=names, log="", grace=1)
+    for value in (task, request, attempt, command, asked, options):
         assert CANARY not in repr(value)
 
 
@@ -165,9 +167,10 @@ def test_values_of_secrets_are_in_no_output(project: Make, locally: Locally, mon
     (failed,) = locally(root).failed
     assert failed.tail[0] == CANARY[:9], "only the whole is a secret"
     assert "said *** plain" in failed.tail
-    events = "\n".join(map(events_json.dumps, locally.events))
+    events = json.dumps([wire.encode_event(event) for event in locally.events])
     log = next((root / ".dvc/tmp/ray/runs").glob("*/logs/one.1.log")).read_text()
-    for text in (log, events, repr(locally.events), failed.error):
+    kept = next((root / ".dvc/tmp/ray/runs").glob("*/events.jsonl")).read_text()
+    for text in (log, events, kept, repr(locally.events), failed.error):
         assert CANARY not in text
         assert "canary-of-the-key" not in text
     assert (root / "out.txt").read_text() == CANARY, "files are the command's own"
@@ -179,8 +182,7 @@ def test_nor_in_what_the_remote_keeps(
 ) -> None:
     root = cloud(project({"dvc.yaml": SAYS}), "masked")
     declared(root, monkeypatch)
-    for name in ("forget_results", "nothing_in_remote"):
-        monkeypatch.setattr(f"dvc_ray.driver.resume.{name}", lambda *_: None)
+    monkeypatch.setattr(RemoteResults, "clear", lambda _: None)
     (failed,) = apart(root).failed
     assert "said *** plain" in failed.tail
     kept = ours(s3, root)

@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from dvc_ray import settings
 from dvc_ray.errors import ConfigError
-from dvc_ray.settings import labels
+from dvc_ray.settings import labels, meta_ray
 from dvc_ray.values.stage import Retries, StageSettings
 
 NODE = "0123456789abcdef" * 3 + "01234567"
 
 
 def parse(text: str) -> StageSettings:
-    return settings.parse("train", {"ray": yaml.safe_load(text)})
+    return meta_ray.parse("train", {"ray": yaml.safe_load(text)})
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,11 @@ from dvc_ray.storage import probe, shared
 from dvc_ray.storage.shared import answer, is_answered, marked, sees
 from dvc_ray.values.run import Experiment
 from dvc_ray.values.task import Remote, WorkerEvent
-from tests import stock
-from tests.conftest import Apart
-from tests.test_apart_push import assert_same, twin
-from tests.test_run import Make, states
+from tests.helpers import stock
+from tests.helpers.comparing import assert_same
+from tests.helpers.projects import Make, twin
+from tests.helpers.results import states
+from tests.helpers.runs import Apart
 
 PIPELINE = """
 stages:

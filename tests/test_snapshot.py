@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.repo import gitignore, snapshot, unasked
-from tests import stock
-from tests.conftest import Locally
+from tests.helpers import stock
+from tests.helpers.runs import Locally
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests import stock
-from tests.conftest import Cli, Start
-from tests.running import Running
-from tests.test_run import Make
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.running import Running
+from tests.helpers.runs import Cli, Start
 
 LONG = """
 stages:

@@ -19,11 +19,12 @@ import pytest
 from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.repo.remotes import DvcObjects
 from dvc_ray.storage import Item, Objects, download, probe, upload
+from dvc_ray.storage.obstore_errors import failure
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import PART, S3
 from dvc_ray.storage.words import explained
 from dvc_ray.values.task import Remote
-from tests.seaweed import Server
+from tests.helpers.seaweed import Server
 
 LARGE = 3 * PART + 12345
 
@@ -275,5 +276,6 @@ def test_memory_is_bounded(s3: Server, tmp_path: Path) -> None:
 
 def test_the_number_of_a_port_is_no_status() -> None:
     text = "Generic S3 error: error sending request for url (http://127.0.0.1:40312/bucket/a) operation timed out"
-    assert isinstance(explained(text, "s3://bucket"), UnreachableError)
-    assert "denies access" in explained("Client error with status 403 Forbidden: No Body", "s3://bucket").what
+    assert isinstance(explained(failure(OSError(text)), "s3://bucket"), UnreachableError)
+    denied = failure(OSError("Client error with status 403 Forbidden: No Body"))
+    assert "denies access" in explained(denied, "s3://bucket").what

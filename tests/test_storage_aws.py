@@ -13,7 +13,7 @@ import pytest
 from dvc_ray.storage import probe
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
-from tests.serving import Serving
+from tests.helpers.serving import Serving
 
 # The oldest versions are tested without the extra of S3.
 boto3 = pytest.importorskip("boto3", reason="not installed: pip install 'dvc-ray[s3]'")

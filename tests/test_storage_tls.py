@@ -16,8 +16,8 @@ from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote
-from tests.seaweed import Server
-from tests.serving import Serve, Serving
+from tests.helpers.seaweed import Server
+from tests.helpers.serving import Serve, Serving
 
 pytest.importorskip("obstore", reason="not installed: pip install 'dvc-ray[s3]'")
 trustme = pytest.importorskip("trustme")

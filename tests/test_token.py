@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.executors.ray.starting import start_janitor
-from tests.conftest import Cli
-from tests.test_run import Make, one
+from tests.helpers.projects import Make, one
+from tests.helpers.runs import Cli
 
 pytestmark = pytest.mark.full
 NOT_SAID = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")

@@ -10,10 +10,10 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.paths import remove
 from dvc_ray.repo import Project
 from dvc_ray.repo.bare import configure
-from tests import stock
-from tests.conftest import Cli, Locally
-from tests.test_features import same_files, twin
-from tests.test_run import Make, one
+from tests.helpers import stock
+from tests.helpers.comparing import same_files
+from tests.helpers.projects import Make, one, twin
+from tests.helpers.runs import Cli, Locally
 
 KEYS = """['remote \"s3\"']
     url = s3://bucket

@@ -17,8 +17,8 @@ from dvc_ray.executors.ray import RayExecutor, turn
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.turn import Turn
 from dvc_ray.values.stage import StageSettings
-from tests.conftest import Cli
-from tests.test_run import Make
+from tests.helpers.projects import Make
+from tests.helpers.runs import Cli
 
 HOLD = """
 import sys

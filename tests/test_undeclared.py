@@ -11,18 +11,20 @@ from pathlib import Path
 import pytest
 
 from dvc_ray import api, plan
-from dvc_ray.cli.output import events, texts
+from dvc_ray.cli.output import texts
 from dvc_ray.driver.board import Board
 from dvc_ray.driver.table import Table
 from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.values import wire
 from dvc_ray.values.report import Notice, RunEvent, StageReport
-from dvc_ray.values.run import Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 from dvc_ray.values.task import WorkerEvent
-from tests import stock
-from tests.conftest import Apart, Locally
+from tests.helpers import stock
+from tests.helpers.listening import telling
+from tests.helpers.projects import Make
+from tests.helpers.runs import Apart, Locally
 
-Make = Callable[[dict[str, str]], Path]
 TWO = """
 stages:
   train:
@@ -123,7 +125,7 @@ def test_an_experiment(project: Make, tmp_path: Path, *, temp: bool) -> None:
         with stock.in_directory(ours):
             result, _ = api.exp_run(
                 Experiment(params=(f"lr={step}",), name=f"e{step}", temp=temp),
-                options=RunOptions(force=True),
+                RunRequest(force=True),
                 executor=LocalExecutor(),
             )
         assert not result.failed
@@ -154,14 +156,14 @@ def test_where_no_disk_is_shared(
 
 def planned(root: Path) -> Plan:
     with stock.in_directory(root):
-        return api.make_plan(Selection())
+        return api.make_plan(RunRequest())
 
 
 def test_it_is_told_with_what_to_do(project: Make, tmp_path: Path, locally: Locally) -> None:
     _, ours = twins(project, tmp_path, Way())
     chosen = planned(ours)
     assert [step.wave for step in chosen.steps] == [1, 2]
-    assert events.plan_fields(chosen)["stages"][1]["untracked"] == ["models/model.txt"]
+    assert wire.plan_fields(chosen)["stages"][1]["untracked"] == ["models/model.txt"]
     [text] = texts.untracked(chosen)
     assert text.startswith("evaluate waits for all stages before it: no stage makes 'models/model.txt', and neither")
     locally(ours)
@@ -387,7 +389,7 @@ def test_it_is_told_and_stopped(project: Make, tmp_path: Path) -> None:
     root = project({"dvc.yaml": f"stages:\n  {LATE['a tracked file']}\n", "params.yaml": "lr: 0\n", "in.txt": "in\n"})
     heard: list[RunEvent] = []
     with stock.in_directory(root):
-        result = api.repro(executor=Late(), listen=heard.append)
+        result = api.repro(executor=Late(), sinks=telling(heard.append))
     assert [report.state for report in result.reports] == [StageState.DONE] * 3
     [told] = [event.text for event in heard if isinstance(event, Notice) and event.level == "warning"]
     assert told.startswith("stage 'one' wrote 'in.txt' without declaring it, and stages after it had begun on the")
@@ -426,7 +428,7 @@ def test_what_is_restored_too_early_stays_in_the_run_cache(project: Make) -> Non
     """The entry was there before the run: it is right for who has the version before."""
     root = project({"dvc.yaml": f"stages:\n  {LATE['a tracked file']}\n", "params.yaml": "lr: 0\n", "in.txt": "in\n"})
     with stock.in_directory(root):
-        api.repro(Selection(targets=("two",)), executor=LocalExecutor())
+        api.repro(RunRequest(targets=("two",)), executor=LocalExecutor())
         (root / "two.txt").unlink()
         (root / "dvc.lock").unlink()
         before = set((root / ".dvc/cache/runs").rglob("*"))

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.errors import ClusterError, DvcRayError
-from dvc_ray.values.run import Experiment, OnError, RunOptions
+from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.workspace import moving
-from tests import stock
-from tests.conftest import Cli, Locally
-
-Make = Callable[[dict[str, str]], Path]
+from tests.helpers import stock
+from tests.helpers.projects import Make
+from tests.helpers.runs import Cli, Locally
 
 ONE = """
 stages:
@@ -39,7 +38,7 @@ STEPS = {
     "the snapshot": "dvc_ray.repo.snapshot.listing",
     "ignored files": "dvc_ray.repo.undeclared.split",
     "the task": "dvc_ray.repo.tasks.make",
-    "the environment": "dvc_ray.repo.tasks._environment",
+    "the environment": "dvc_ray.repo.tasks.environment_of",
     "submitting": "dvc_ray.executors.local.LocalExecutor.submit",
     "a workspace used again": "dvc_ray.workspace.reuse.claim",
     "a file of the workspace": "dvc_ray.workspace.materialise.Putter.__call__",
@@ -50,7 +49,7 @@ STEPS = {
     "its stamps": "dvc_ray.workspace.materialise.stamps",
     "hashes in the workspace": "dvc_ray.repo.hashes.carry",
     "DVC in the workspace": "dvc.stage.loader.StageLoader.load_stage",
-    "stamps of deps": "dvc_ray.worker.look",
+    "stamps of deps": "dvc_ray.worker.attempt.look",
     "the command's guard": "dvc_ray.command.run",
 }
 FAULTS = [
@@ -79,7 +78,7 @@ def test_a_fault_in_each_step_leaves_the_workspace_as_it_was(
         with monkeypatch.context() as patch:
             put(patch, STEPS[step], fail)
             with contextlib.suppress(DvcRayError, OSError, UnicodeError, MemoryError):
-                assert locally(root, options=RunOptions(on_error=on_error)).failed
+                assert locally(root, RunRequest(on_error=on_error)).failed
         assert everything(root) == before
     assert not locally(root).failed, "and it goes on where the fault is gone"
     assert (root / "plain.txt").read_text() == "2\n"

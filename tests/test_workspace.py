@@ -15,11 +15,14 @@ from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.journal import open_run
 from dvc_ray.paths import RunPaths, is_under, outside, with_folders
 from dvc_ray.values.report import Notice, Output, RunEvent
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
-from tests import stock
-from tests.conftest import Cli, Locally, Repro
-from tests.test_run import Make, Together, one, report, states
+from tests.helpers import stock
+from tests.helpers.executors import Together
+from tests.helpers.listening import telling
+from tests.helpers.projects import Make, one
+from tests.helpers.results import report, states
+from tests.helpers.runs import Cli, Locally, Repro
 
 
 def warnings(events: list[RunEvent]) -> str:
@@ -36,7 +39,7 @@ def test_a_file_the_stage_was_not_given_is_not_replaced(project: Make, repro: Re
     kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))
     assert kept.read_text() == "new\n"
     (root / "dvc.yaml").write_text(one("echo new >> my.log; echo > out.txt", "{bare_workspace: true, include: my.log}"))
-    repro(root, options=RunOptions(force=True))
+    repro(root, RunRequest(force=True))
     assert (root / "my.log").read_text() == "history\nnew\n"
 
 
@@ -97,7 +100,7 @@ def test_two_stages_make_one_file(project: Make) -> None:
     root = project({"dvc.yaml": text, "in.txt": ""})
     events: list[RunEvent] = []
     with stock.in_directory(root):
-        api.repro(executor=Together(), listen=events.append)
+        api.repro(executor=Together(), sinks=telling(events.append))
     assert (root / "both.txt").read_text() == "b\n"
     assert "stages 'a' and 'b' both wrote 'both.txt'" in warnings(events)
 
@@ -161,7 +164,7 @@ stages:
   after: {cmd: cp bad.txt after.txt, deps: [bad.txt], outs: [after.txt]}
 """
     root = project({"dvc.yaml": text})
-    result = repro(root, Selection(targets=("bad",), downstream=True))
+    result = repro(root, RunRequest(targets=("bad",), downstream=True))
     assert states(result) == {"bad": StageState.FAILED, "after": StageState.BLOCKED}
 
 
@@ -201,7 +204,7 @@ def test_finished_work_waits_for_another_dvc_command(project: Make, repro: Repro
     thread = threading.Thread(target=other_command)
     thread.start()
     with stock.in_directory(root):
-        result = api.repro(listen=listen, executor=repro.executor)
+        result = api.repro(sinks=telling(listen), executor=repro.executor)
     thread.join()
     assert states(result) == {"one": StageState.DONE}
 

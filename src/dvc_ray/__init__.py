@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from dvc_ray._version import __version__
 
 if TYPE_CHECKING:
+    from dvc_ray.live.data import data_path
     from dvc_ray.live.live import Live
-    from dvc_ray.live.session import data_path, storage_path
+    from dvc_ray.live.session import storage_path
     from dvc_ray.live.transport import fetch, init
 
 __all__ = ["Live", "__version__", "data_path", "fetch", "init", "storage_path"]
 
 _HOMES: Final = {
     "Live": "dvc_ray.live.live",
-    "data_path": "dvc_ray.live.session",
+    "data_path": "dvc_ray.live.data",
     "fetch": "dvc_ray.live.transport",
     "init": "dvc_ray.live.transport",
     "storage_path": "dvc_ray.live.session",

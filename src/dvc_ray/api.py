@@ -9,55 +9,37 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from dvc_ray import config, plan
-from dvc_ray.errors import ProjectError, RunInterruptedError
-from dvc_ray.journal import dead_work, left_in_remote, living, open_run
+from dvc_ray import plan
+from dvc_ray.driver.data_mode import DataMode, choose
+from dvc_ray.errors import ProjectError, RunInterruptedError, StorageError
+from dvc_ray.events import Listener, Sink, Stream
+from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
+from dvc_ray.redact import Mask
 from dvc_ray.repo import Project
 from dvc_ray.repo.reaping import reap
+from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
-from dvc_ray.values.run import GRACE, ActiveRun, Experiment, OnError, RunOptions, Selection
+from dvc_ray.values.run import ActiveRun, Experiment, OnError, RunRequest, RunSettings
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
     from dvc_ray.experiments import Trial
-    from dvc_ray.storage.shared import Reach
     from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Where:
-    """Where a plan's stages run."""
-
-    apart: bool = False
-    """Whether on machines that share no disk with this one."""
-    dry: bool = False
-    """Whether none of them will."""
-    alone: bool = True
-    """Whether they write to the user's workspace; else to that of an experiment."""
-    tell: Callable[[str], None] = lambda _text: None
-    """Told what the head does for them."""
-    warn: Callable[[str], None] = lambda _text: None
-    """Told what the user should look at."""
-    reach: Reach | None = None
-    """Says who of them sees a folder of this one."""
-
-
-_UNJUDGED: Final = "cannot be judged yet: "
-Listener = Callable[[RunEvent], None]
 Confirm = Callable[[str], bool]
 
 
 def repro(
-    selection: Selection | None = None,
-    options: RunOptions | None = None,
+    request: RunRequest | None = None,
     *,
-    listen: Listener = lambda _event: None,
+    sinks: Sequence[Sink] = (),
     confirm: Confirm = lambda _question: True,
     executor: Executor | None = None,
 ) -> RunResult:
@@ -66,9 +48,8 @@ def repro(
     What it leaves is what ``dvc repro`` leaves. If nothing is to do, Ray is not started.
 
     Args:
-        selection: Which stages; default: those of ./dvc.yaml and what they depend on.
-        options: How the run goes on.
-        listen: Told all that happens, in order and in this thread.
+        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
+        sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
         confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
 
@@ -78,47 +59,48 @@ def repro(
     Raises:
         DvcRayError: One of its subclasses, before anything has run or because the run cannot go on.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped.
+        ReaderGoneError: A sink has raised it; what ran has been stopped.
         RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
     """
+    listen = Stream(sinks)
     environ = dict(os.environ)
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(project.dvc_dir), options or RunOptions())
+        options = resolve(request or RunRequest(), project.dvc_dir)
         given = None if executor is None and options.address is None else _surroundings()
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
-        _look_over(executor, listen)
+        mode = _mode(executor, listen, stack)
+        _look_over(mode, listen)
         reap(project.dvc_dir)
         works = dead_work(project.dvc_dir)
-        where = _where(executor, stack, listen)
-        chosen, taken = _plan(project, selection or Selection(), options, works, where=where)
+        chosen, taken = _plan(project, options, mode, works=works, listen=listen)
         if taken:
             listen(Notice(text=f"Taken over from a run that was killed: {', '.join(taken)}."))
             if changed := project.finish(ok=True):
                 listen(_to_add(changed))
         if chosen.nothing_to_do:
             return _tell_nothing(chosen, listen)
-        setting = _Setting(project.dvc_dir, options, listen, confirm, executor, environ, given or _surroundings())
+        setting = _Setting(project.dvc_dir, options, mode, listen, confirm, executor, environ, given or _surroundings())
         with _driver(setting) as drive, drive(project, chosen) as result:
             return result
 
 
-def make_plan(selection: Selection | None = None, options: RunOptions | None = None) -> Plan:
+def make_plan(request: RunRequest | None = None) -> Plan:
     """Say what `repro` would do and why; touches nothing.
 
     Raises:
         DvcRayError: As `repro`, for what can be known beforehand.
     """
     with Project.open() as project, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(project.dvc_dir), options or RunOptions())
-        where = replace(_where(_joined(None, options, _silent, stack, project.dvc_dir), stack), dry=True)
-        return _plan(project, selection or Selection(), options, where=where)[0]
+        options = resolve(request or RunRequest(), project.dvc_dir)
+        mode = _mode(_joined(None, options, _silent, stack, project.dvc_dir), _silent, stack)
+        return _plan(project, options, mode, dry=True)[0]
 
 
 def exp_run(
     experiment: Experiment | None = None,
-    selection: Selection | None = None,
-    options: RunOptions | None = None,
+    request: RunRequest | None = None,
     *,
-    listen: Listener = lambda _event: None,
+    sinks: Sequence[Sink] = (),
     confirm: Confirm = lambda _question: True,
     executor: Executor | None = None,
 ) -> tuple[RunResult, Saved | None]:
@@ -126,9 +108,8 @@ def exp_run(
 
     Args:
         experiment: What to try, and how to save it.
-        selection: Which stages; default: those of ./dvc.yaml and what they depend on.
-        options: How the run goes on.
-        listen: Told all that happens, in order and in this thread.
+        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
+        sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
         confirm: Asked before each stage that runs; a stage that may not has failed.
         executor: Where attempts run; default: Ray.
 
@@ -138,19 +119,20 @@ def exp_run(
     Raises:
         DvcRayError: As `repro`; and if the name is taken or the params do not fit.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
+        ReaderGoneError: A sink has raised it; as for Ctrl-C.
     """
-    options = options or RunOptions()
+    listen = Stream(sinks)
     environ, given = dict(os.environ), _surroundings()
     with Project.open() as home, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(home.dvc_dir), options)
+        options = resolve(request or RunRequest(), home.dvc_dir)
         executor = _joined(executor, options, listen, stack, home.dvc_dir)
-        _look_over(executor, listen)
-        where = replace(_where(executor, stack, listen), alone=False)
-        with _trial(home, experiment, selection, options, listen, where=where) as (trial, chosen, taken):
+        mode = _mode(executor, listen, stack)
+        _look_over(mode, listen)
+        with _trial(home, experiment, options, mode, listen=listen) as (trial, chosen, taken):
             if taken:
                 listen(Notice(text=f"Taken over from an experiment that did not end: {', '.join(taken)}."))
             setting = _Setting(
-                home.dvc_dir, options, listen, confirm, executor, {**environ, **trial.environ}, given, alone=False
+                home.dvc_dir, options, mode, listen, confirm, executor, environ, given, trial.environ, alone=False
             )
             with _driver(setting) as drive, drive(trial.project, chosen) as result:
                 if not result.ok:
@@ -160,18 +142,16 @@ def exp_run(
     return result, saved
 
 
-def make_exp_plan(
-    experiment: Experiment | None = None, selection: Selection | None = None, options: RunOptions | None = None
-) -> Plan:
+def make_exp_plan(experiment: Experiment | None = None, request: RunRequest | None = None) -> Plan:
     """Say what `exp_run` would do and why; saves nothing.
 
     Raises:
         DvcRayError: As `exp_run`, for what can be known beforehand.
     """
     with Project.open() as home, contextlib.ExitStack() as stack:
-        options = config.apply(config.load(home.dvc_dir), options or RunOptions())
-        where = replace(_where(_joined(None, options, _silent, stack, home.dvc_dir), stack), dry=True)
-        with _trial(home, experiment, selection, options, where=where) as (_, chosen, _taken):
+        options = resolve(request or RunRequest(), home.dvc_dir)
+        mode = _mode(_joined(None, options, _silent, stack, home.dvc_dir), _silent, stack)
+        with _trial(home, experiment, options, mode, dry=True) as (_, chosen, _taken):
             return chosen
 
 
@@ -179,64 +159,68 @@ def make_exp_plan(
 def _trial(
     home: Project,
     experiment: Experiment | None,
-    selection: Selection | None,
-    options: RunOptions,
-    listen: Listener = lambda _event: None,
+    options: RunSettings,
+    mode: DataMode,
     *,
-    where: _Where,
+    listen: Listener = lambda _event: None,
+    dry: bool = False,
 ) -> Iterator[tuple[Trial, Plan, tuple[str, ...]]]:
     from dvc_ray.experiments import begin
 
-    selection = selection or Selection()
-    with begin(home, experiment or Experiment(), selection, force=options.force, tell=listen) as trial:
+    with begin(home, experiment or Experiment(), options, force=options.force, tell=listen) as trial:
         trial.fill()
-        works = dead_work(home.dvc_dir, alone=False) if where.apart and not where.dry else ()
-        yield trial, *_plan(trial.project, selection, options, works, where=where)
+        works = () if dry else dead_work(home.dvc_dir, alone=False)
+        yield (
+            trial,
+            *_plan(trial.project, options, mode, works=works, listen=listen, alone=False, dry=dry),
+        )
 
 
-def _plan(
+def _plan(  # noqa: PLR0913
     project: Project,
-    selection: Selection,
-    options: RunOptions,
-    works: Sequence[Path] = (),
+    options: RunSettings,
+    mode: DataMode,
     *,
-    where: _Where | None = None,
+    works: Sequence[Path] = (),
+    listen: Listener = lambda _event: None,
+    alone: bool = True,
+    dry: bool = False,
 ) -> tuple[Plan, tuple[str, ...]]:
     """Plan a run; what runs that were killed had finished (in ``works``) is taken over first.
 
     Args:
         project: The project.
-        selection: Which stages.
-        options: How the run goes on.
-        works: Directories with workspaces of dead runs.
-        where: Where its stages run; None: here.
+        options: Which stages, and how.
+        mode: How data travels.
+        works: Folders of workspaces of dead runs.
+        listen: Told what the user should look at.
+        alone: Whether the stages write to the user's workspace; else to that of an experiment.
+        dry: Nothing will run.
     """
-    where = where or _Where()
     with project.locked():
-        specs = plan.with_runtime_env(project.select(selection), options.runtime_env)
-        if where.apart:
-            project.scatter(options, dry=where.dry, tell=where.tell, reach=where.reach)
+        specs = plan.with_runtime_env(project.select(options), options.runtime_env)
+        mode.open(project, options, dry=dry)
         taken: tuple[str, ...] = ()
         if works and not options.force:
-            from dvc_ray.driver.resume import take_over, take_over_from_remote
+            from dvc_ray.driver.resume import take_over
 
-            taken = take_over(project, works, commit=options.commit)
-            if where.apart:
-                taken += take_over_from_remote(project, works, where.warn, alone=where.alone)
+            def warn(text: str) -> None:
+                listen(Notice(text=text, level="warning"))
+
+            taken = take_over(project, mode, works, warn, commit=options.commit, alone=alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
         chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
-        if where.dry:
-            chosen = _with_refusals(project, chosen, options)
-        if where.apart:
-            steps = [step for step in chosen.steps if step.action is not Action.SKIP]
-            commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
-            project.check_data(commands, [step.spec.address for step in steps])
-            if commands:
-                chosen = replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
+        if dry:
+            chosen = _with_refusals(project, chosen, statuses, options)
+        steps = [step for step in chosen.steps if step.action is not Action.SKIP]
+        commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
+        project.check_data(commands, [step.spec.address for step in steps])
+        if commands:
+            chosen = replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
     return chosen, taken
 
 
-def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
+def _with_refusals(project: Project, chosen: Plan, statuses: Mapping[str, Status], options: RunSettings) -> Plan:
     """Have a plan that is only shown say what the run would say of the stages that it begins with."""
     if options.allow_missing or options.pull or options.on_error is OnError.IGNORE:
         return chosen  # a run looks at it later
@@ -246,13 +230,13 @@ def _with_refusals(project: Project, chosen: Plan, options: RunOptions) -> Plan:
         refusal = project.refusal(step.spec.address) if first and step.spec.kind is StageKind.COMMAND else ""
         # With nothing before it, what cannot be judged now will not be later.
         reasons = step.reasons if step.judged or not first else ()
-        refusal = refusal or ("" if step.judged or not first else ", ".join(step.reasons).removeprefix(_UNJUDGED))
+        refusal = refusal or ("" if step.judged or not first else ", ".join(statuses[step.spec.address].reasons))
         steps.append(replace(step, reasons=(*reasons, f"will fail: {refusal}")) if refusal else step)
     return replace(chosen, steps=tuple(steps))
 
 
 def _with_untracked(
-    project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunOptions
+    project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunSettings
 ) -> tuple[StageSpec, ...]:
     """Find what stages read that one before them may write; looked for where one before them may run."""
     first = plan.first_to_move(specs, statuses, force=options.force) + 1
@@ -261,16 +245,16 @@ def _with_untracked(
 
 
 def _joined(
-    executor: Executor | None, options: RunOptions, listen: Listener, stack: contextlib.ExitStack, dvc_dir: str
+    executor: Executor | None, options: RunSettings, listen: Listener, stack: contextlib.ExitStack, dvc_dir: str
 ) -> Executor | None:
     """Join a cluster before anything is decided: whether it shares the disk decides how. A local Ray is not started."""
     if executor is not None or options.address is None:
         return executor
     from dvc_ray.executors.ray import RayExecutor
 
-    joined = RayExecutor(options.address, options.jobs or 1, locations(dvc_dir))
+    joined = RayExecutor(options.address, options.jobs, locations(dvc_dir))
     stack.callback(joined.close)
-    if told := joined.warm_up(options.jobs or 1):
+    if told := joined.warm_up(options.jobs):
         listen(Notice(text=told))
     return joined
 
@@ -286,42 +270,27 @@ def _silent(_event: RunEvent) -> None:
     """Listen to a plan that is only shown."""
 
 
-def _where(executor: Executor | None, stack: contextlib.ExitStack, listen: Listener = _silent) -> _Where:
-    """Where a plan's stages run with an executor; what is left to find that out is gone at the end of the stack."""
-    if not _apart(executor):
-        return _Where()
-    from dvc_ray.executors.seeing import seeing
-
-    reach = stack.enter_context(seeing(executor))
-    return _Where(
-        apart=True,
-        tell=lambda text: listen(Notice(text=text)),
-        warn=lambda text: listen(Notice(text=text, level="warning")),
-        reach=reach,
-    )
+def _mode(executor: Executor | None, listen: Listener, stack: contextlib.ExitStack) -> DataMode:
+    """Choose how data travels; what is left on machines to find that out is gone at the end of the stack."""
+    return stack.enter_context(contextlib.closing(choose(executor, listen)))
 
 
-def _apart(executor: Executor | None) -> bool:
-    """Whether stages run on machines that share no disk with this one."""
-    return executor is not None and not executor.shares_disk()
-
-
-def _look_over(executor: Executor | None, listen: Listener) -> None:
+def _look_over(mode: DataMode, listen: Listener) -> None:
     """Compare machines before anything is planned on them.
 
     Raises:
         ClusterError: One lacks what stages need.
     """
-    if executor is not None and _apart(executor) and (text := executor.look_over()):
+    if text := mode.look_over():
         listen(Notice(text=text, level="warning"))
 
 
-def _status(project: Project, address: str, options: RunOptions) -> Status:
+def _status(project: Project, address: str, options: RunSettings) -> Status:
     """Status of a stage before the run; what cannot be judged now may be once what is upstream has run."""
     try:
         return project.status(address, allow_missing=options.allow_missing)
     except ProjectError as error:
-        return Status(changed=False, reasons=(f"{_UNJUDGED}{error.what}",), judged=False)
+        return Status(changed=False, reasons=(error.what,), judged=False)
 
 
 def _to_add(changed: Sequence[str]) -> Notice:
@@ -355,13 +324,26 @@ class _Setting:
 
     dvc_dir: str
     """Of the user's project: where the run's directory is."""
-    options: RunOptions
-    listen: Listener
+    options: RunSettings
+    mode: DataMode
+    listen: Stream
     confirm: Confirm
     executor: Executor | None
     environ: Mapping[str, str] = field(repr=False)
+    """The caller's."""
     surroundings: Surroundings
+    run_environ: Mapping[str, str] = field(default_factory=dict)
+    """What the run adds."""
     alone: bool = True
+
+
+def _mask(setting: _Setting, chosen: Plan) -> Mask:
+    """A mask of the secrets that commands of a run may get."""
+    found: list[Mapping[str, object]] = [setting.environ]
+    for settings in (step.spec.settings for step in chosen.steps):
+        found += [dict(settings.env), (settings.runtime_env or {}).get("env_vars") or {}]
+    names = setting.options.secrets
+    return Mask.of(str(values[name]) for values in found for name in names if name in values)
 
 
 def _tell_once(setting: _Setting, what: str, text: str) -> None:
@@ -379,21 +361,21 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     What is to happen with the result happens in its context: only then are the workers' own notes of it removed.
     """
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
-    from dvc_ray.driver import Driver
-    from dvc_ray.driver.resume import forget_written
-    from dvc_ray.driver.retention import Retention
+    from dvc_ray.driver.loop import Driver
+    from dvc_ray.events import log
     from dvc_ray.executors.ray import RayExecutor
 
     listen = setting.listen
     with contextlib.ExitStack() as stack:
         executor = setting.executor
         if executor is None:
-            executor = RayExecutor(setting.options.address, setting.options.jobs or 1)
+            executor = RayExecutor(setting.options.address, setting.options.jobs)
             stack.callback(executor.close)
         run_id, paths = stack.enter_context(open_run(setting.dvc_dir, alone=setting.alone, owner=setting.options.owner))
 
         @contextlib.contextmanager
         def drive(project: Project, chosen: Plan) -> Iterator[RunResult]:
+            stack.enter_context(log.keep(listen, paths.events, _mask(setting, chosen)))
             listen(Planned(run_id=run_id, plan=chosen))
             if chosen.unseen:
                 listen(Notice(text=plan.say_unseen(chosen.unseen)))
@@ -401,7 +383,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
-            key = "" if project.store is None else left_in_remote(paths.work, alone=setting.alone)
+            kept = setting.mode.results(paths.work, project.tree, alone=setting.alone)
             driver = Driver(
                 run_id=run_id,
                 paths=paths,
@@ -412,10 +394,12 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 listen=listen,
                 environ=setting.environ,
                 confirm=setting.confirm,
+                mode=setting.mode,
+                kept=kept,
+                run_environ=setting.run_environ,
                 surroundings=setting.surroundings,
-                signing_key=key,
             )
-            retention = Retention(project.store, living(setting.dvc_dir))
+            retained = setting.mode.begin_retention(living(setting.dvc_dir))
             run = ActiveRun(
                 run_id=run_id,
                 owner=setting.options.owner,
@@ -423,7 +407,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
                 directory=str(Path(setting.dvc_dir).parent),
                 stages=len(steps),
                 begun=time.time(),
-                grace=GRACE if setting.options.grace is None else setting.options.grace,
+                grace=setting.options.grace,
             )
             try:
                 with executor.announced(run):
@@ -439,7 +423,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             listen(result)
             yield result
             if result.ok or setting.alone:  # of an experiment that failed nothing else is left
-                forget_written(project, paths.work)
-            _tell_once(setting, "retention", retention.end())
+                with contextlib.suppress(StorageError):  # the next run removes them
+                    kept.clear()
+            _tell_once(setting, "retention", retained())
 
         yield drive

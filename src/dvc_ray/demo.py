@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Final
 
 from dvc_ray import api
 from dvc_ray.errors import BadArgumentError, MissingDependencyError
+from dvc_ray.events import Sink
 from dvc_ray.repo import making
 from dvc_ray.values.report import RunResult
-from dvc_ray.values.run import RunOptions
 
 _NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[train]", "pandas": "ray[train]"}
 """Modules the example imports, and the packages they come with."""
@@ -56,7 +57,7 @@ def make(directory: str | None) -> Path:
     return root
 
 
-def run(root: Path, listen: api.Listener) -> RunResult:
+def run(root: Path, sinks: Sequence[Sink]) -> RunResult:
     """Run the example.
 
     Its commands say ``python``: this interpreter is put first in PATH, whether or not its environment is active.
@@ -66,7 +67,7 @@ def run(root: Path, listen: api.Listener) -> RunResult:
     """
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.chdir(root)
-    result = api.repro(options=RunOptions(), listen=listen)
+    result = api.repro(sinks=sinks)
     if result.ok:
         making.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
     return result

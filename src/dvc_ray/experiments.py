@@ -86,7 +86,7 @@ class Trial:
         self._push()
         if lost := self._lost():
             self._tell(Notice(text=f"Not in the experiment, gone with its directory: {', '.join(lost)}"))
-        return Saved(name=self._lab.name, rev=rev, applied=not why, why=why)
+        return Saved(name=self._lab.name, rev=rev, applied=not why, why=why, temporary=self._twin is None)
 
     def _bring(self, fine: list[str], ran: list[str], run_id: str) -> str:
         """Bring its results into the workspace; why not, if not."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from dvc_ray import config
 from dvc_ray.errors import BadArgumentError, ClusterError
 from dvc_ray.executors.ray import runs
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.paths import project_root
 from dvc_ray.settings.failures import did_you_mean
-from dvc_ray.values.run import ActiveRun, RunOptions
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values.run import ActiveRun, RunRequest, RunSettings
 
 __all__ = ["list_runs", "stop_run"]
 
@@ -72,9 +72,9 @@ def stop_run(
     return True
 
 
-def _settings(address: str | None) -> RunOptions:
+def _settings(address: str | None) -> RunSettings:
     root = project_root(Path.cwd())
-    options = config.apply(config.load(str(root / ".dvc") if root else None), RunOptions(address=address))
+    options = resolve(RunRequest(address=address), str(root / ".dvc") if root else None)
     if options.address is None:
         raise BadArgumentError(
             "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",
@@ -84,7 +84,7 @@ def _settings(address: str | None) -> RunOptions:
 
 
 @contextlib.contextmanager
-def _joined(options: RunOptions) -> Iterator[None]:
+def _joined(options: RunSettings) -> Iterator[None]:
     ray = Connection(options.address)
     try:
         ray.wait()

@@ -4,6 +4,7 @@
 <project>/.dvc/tmp/ray/told-of-<what>  said once a project: what goes to a cluster, what stays in the remote
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            owned by the driver: tells a live run from a dead one
+    events.jsonl           what has happened, but for what commands printed
     logs/<stage>.<attempt>.log
     kept/                  files that a stage wrote where the user had others
     work/<n>/              stage workspaces; gone when the run ends
@@ -88,6 +89,11 @@ class RunPaths:
     def driver(self) -> Path:
         """Who drives the run."""
         return self.root / "driver.json"
+
+    @property
+    def events(self) -> Path:
+        """What has happened in the run."""
+        return self.root / "events.jsonl"
 
     @property
     def storage(self) -> Path:

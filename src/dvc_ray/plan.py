@@ -130,7 +130,9 @@ def _action(status: Status, *, moving: bool, force: bool) -> Action:
 
 
 def _reasons(status: Status, moving: list[str], untracked: tuple[str, ...], *, force: bool) -> tuple[str, ...]:
-    if status.changed or not status.judged:
+    if not status.judged:
+        return tuple(f"cannot be judged yet: {reason}" for reason in status.reasons)
+    if status.changed:
         return status.reasons
     if force:
         return ("forced",)

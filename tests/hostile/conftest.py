@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.campaign import Lab
+from tests.helpers.campaign import Lab
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.campaign import FIFO, FOLDER, GOOD, SOCKET, Case, Lab, Link, params
+from tests.helpers.campaign import BOMB, DIGITS, FIFO, FOLDER, GOOD, SOCKET, Case, Lab, Link, params
 
-DIGITS = "9" * 5000
 DEEP = 700
 """More would be slow, in the parser."""
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
-)
 
 TEXTS: dict[str, str | bytes | Any] = {
     "nothing but a tab": "\t",

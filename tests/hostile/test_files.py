@@ -8,8 +8,7 @@ import pytest
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from tests.hostile.campaign import FIFO, FOLDER, GOOD, NOTHING, SOCKET, Case, Lab, Link, Thing, params
-from tests.hostile.test_pipelines import stages
+from tests.helpers.campaign import FIFO, FOLDER, GOOD, NOTHING, SOCKET, Case, Lab, Link, Thing, params, stages
 
 
 def _dep(name: str, thing: Thing, says: str = "in.txt", *, stock: bool = True) -> Case:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import json
 import shutil
 import stat
@@ -13,14 +12,18 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dvc_ray import config, journal, processes
+from dvc_ray import journal, processes
 from dvc_ray.cli.output import plain
 from dvc_ray.errors import ConfigError
-from dvc_ray.settings import parse
+from dvc_ray.results import codec
+from dvc_ray.settings.failures import RefusedError
+from dvc_ray.settings.meta_ray import parse
+from dvc_ray.settings.schema import SETTINGS
+from dvc_ray.settings.sources import resolve
+from dvc_ray.values.run import RunRequest
 from dvc_ray.values.task import Pack, PackedFile
-from dvc_ray.workspace import letter
 from dvc_ray.workspace.pack import unpack
-from tests.hostile.campaign import GOOD, Case, Lab, snapshot
+from tests.helpers.campaign import GOOD, Case, Lab, snapshot
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 TREES = st.recursive(
@@ -41,14 +44,14 @@ def quickly(examples: int) -> settings:
 def test_ray_toml(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "ray.toml").write_bytes(data)
     with contextlib.suppress(ConfigError):
-        config.load(str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
+        resolve(RunRequest(), str(tmp_path), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 @quickly(100)
-@given(st.sampled_from(list(config._TYPES)), TREES)
+@given(st.sampled_from(list(SETTINGS)), TREES)
 def test_a_setting(tmp_path: Path, key: str, value: Any) -> None:
-    with contextlib.suppress(ConfigError):
-        config._merge(config.Config(), {key: value}, "here")
+    with contextlib.suppress(RefusedError):
+        SETTINGS[key].read(value)
 
 
 RETRIES = st.dictionaries(st.sampled_from(["max", "exit_codes", "timeout", "delay", "x"]), TREES, max_size=3)
@@ -106,26 +109,23 @@ def _beside(outer: Path) -> dict[str, str]:
 KEY = "key"
 
 
-def signed(body: bytes) -> bytes:
-    return hmac.new(KEY.encode(), body, "sha256").hexdigest().encode() + b"\n" + body
-
-
 @quickly(150)
 @given(st.binary(max_size=80) | TREES.map(lambda tree: json.dumps(tree).encode()))
-def test_a_letter(data: bytes) -> None:
+def test_a_kept_result(data: bytes) -> None:
     """Also one that is signed: by a worker of another version, or one that was broken into."""
-    assert letter.read(data, KEY) is None
-    assert letter.read(signed(data), KEY) is None
+    assert codec.signed(data, KEY) is None
+    assert codec.signed(codec.sign(data, KEY), KEY) == data
+    assert codec.decode(data) is None
 
 
 @quickly(150)
 @given(
     st.dictionaries(st.sampled_from(["outs", "path", "address", "code", "links", "attempt"]), TREES, max_size=3), TREES
 )
-def test_a_letter_with_anything_in_it(task: dict[str, Any], result: Any) -> None:
+def test_a_kept_result_with_anything_in_it(task: dict[str, Any], result: Any) -> None:
     for found in (result, {"state": "done", "changed": result}, {"state": "done", "changed": [], "parcel": result}):
-        body = json.dumps({"version": letter._VERSION, "task": task, "result": found}).encode()
-        assert letter.read(signed(body), KEY) is None
+        body = json.dumps({"version": codec.VERSION, "task": task, "result": found}).encode()
+        assert codec.decode(body) is None
 
 
 @quickly(100)

@@ -6,12 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.hostile.campaign import FIFO, FOLDER, GOOD, NOTHING, SOCKET, Case, Lab, Link, Thing, params
-from tests.hostile.test_dvcyaml import BOMB, DIGITS
-
-
-def stages(**found: str) -> str:
-    return "stages:\n" + "".join(f"  {name}: {{{text}}}\n" for name, text in found.items())
+from tests.helpers.campaign import (
+    BOMB,
+    DIGITS,
+    FIFO,
+    FOLDER,
+    GOOD,
+    NOTHING,
+    SOCKET,
+    Case,
+    Lab,
+    Link,
+    Thing,
+    params,
+    stages,
+)
 
 
 def _yaml(table: dict[str, tuple[str, str]]) -> list[Case]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests import test_inputs
-from tests.hostile.campaign import FIFO, FOLDER, GOOD, SOCKET, Case, Lab, Link, Thing, params
+from tests.helpers import inputs
+from tests.helpers.campaign import FIFO, FOLDER, GOOD, SOCKET, Case, Lab, Link, Thing, params
 
 DIGITS = "9" * 5000
 
@@ -44,7 +44,7 @@ TOML = [
             f"{key} = {value}\n",
             f"'{key}'" if len(value) < 1000 else "ray.toml",
         )
-        for key, values in test_inputs.FILES.items()
+        for key, values in inputs.FILES.items()
         for value in values[:2]
     ),
 ]
@@ -75,7 +75,7 @@ TAKES = {
 RAY = [
     *(
         _ray(f"{key} {name}", f"{{{key}: {text}}}", key)
-        for at, key in enumerate([*test_inputs.AMOUNTS, "label_selector"])
+        for at, key in enumerate([*inputs.AMOUNTS, "label_selector"])
         for name, text in list(BAD.items())[at % 3 :: 3]
         if (key, name) not in TAKES
     ),
@@ -103,7 +103,7 @@ def _variable(name: str, text: str, says: str = "") -> Case:
 VARIABLES = [
     *(
         _variable(f"DVC_RAY_{name}", text)
-        for name, values in test_inputs.VARIABLES.items()
+        for name, values in inputs.VARIABLES.items()
         for text in values[::2]
         if text.isascii()
     ),

@@ -7,9 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
-from dvc_ray.cli.output import plain, renderers, texts
+from dvc_ray.cli.output import plain, texts
+from dvc_ray.cli.output.choose import choose
 from dvc_ray.cli.output.table import View
-from dvc_ray.values.report import Notice, Output, RunEvent, RunResult, StageReport
+from dvc_ray.values.report import Notice, Output, Record, RunEvent, RunResult, StageReport
 from dvc_ray.values.stage import StageState
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x1b[1Aok\u202e\x9b2J"
@@ -31,9 +32,9 @@ OBEYED = ("\x1b]", "\x1b[2J", "\x1b[1A", "\x9b", "\x07")
 
 
 def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with renderers.choose(as_json=False) as listen:
-        for event in EVENTS:
-            listen(event)
+    with choose(as_json=False) as (sink,):
+        for number, event in enumerate(EVENTS):
+            sink(Record(seq=number, time=0.0, event=event))
     out, err = capsys.readouterr()
     assert not [found for found in (*OBEYED, "\r") if found in out + err]
     assert out.count("\x1b") == 2
@@ -46,9 +47,9 @@ def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    with renderers.choose(as_json=True) as listen:
-        for event in EVENTS:
-            listen(event)
+    with choose(as_json=True) as (sink,):
+        for number, event in enumerate(EVENTS):
+            sink(Record(seq=number, time=0.0, event=event))
     out, _ = capsys.readouterr()
     assert out.replace("\n", "").isprintable()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.campaign import FIFO, FOLDER, NOTHING, SOCKET, Case, Lab, Link, Thing, params
-from tests.hostile.test_dvcyaml import BOMB, DIGITS
+from tests.helpers.campaign import BOMB, DIGITS, FIFO, FOLDER, NOTHING, SOCKET, Case, Lab, Link, Thing, params
 
 MD5 = "f" * 32
 ENTRY = f"""schema: '2.0'

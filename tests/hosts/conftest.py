@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from tests.testbed import Host, Testbed, lacking
+from tests.helpers.cloud import Cloud
+from tests.testbed import Testbed, lacking
 from tests.testbed.ray import RayCluster
-from tests.testbed.store import Store
 
 
 @pytest.fixture(scope="package")
@@ -24,54 +21,6 @@ def testbed() -> Iterator[Testbed]:
         pytest.skip(f"no test hosts: {why}")
     with Testbed() as made:
         yield made
-
-
-SETUP = """
-git config --global user.name a
-git config --global user.email a@example.com
-git init -q
-dvc init -q
-dvc remote add -q -d cloud {url}
-{add}
-git add -A
-git commit -qm start
-dvc push -q
-rm -rf {add_path} .dvc/cache
-"""
-
-
-@dataclass
-class Cloud:
-    """A head, two workers, an S3 server."""
-
-    testbed: Testbed
-    head: Host
-    workers: tuple[Host, ...]
-    store: Store
-    ray: RayCluster
-    events: list[dict[str, Any]] = field(default_factory=list)
-    """Of the last run."""
-
-    def project(self, name: str, files: dict[str, str], add: str = "data") -> str:
-        """Make a Git and DVC project on the head, its data (``add``) in the remote."""
-        root = f"/root/{name}"
-        url = self.store.bucket(f"bucket-{name}")
-        for path, text in files.items():
-            target = self.head.root / root.lstrip("/") / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-        adding = f"dvc add -q {add}" if add else "true"
-        script = SETUP.format(url=f"{url}/{name}", add=adding, add_path=add)
-        self.head.sh(script, cwd=root, env=self.store.owner.variables())
-        return root
-
-    def run(self, root: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> dict[str, Any]:
-        """Run dvc-ray on the head; its last event."""
-        variables = {**self.ray.environment(), **(env or {})}
-        done = self.head.run(*("dvc-ray", *arguments, "--json"), cwd=root, env=variables, check=False, timeout=500)
-        self.events = events = [json.loads(line) for line in done.stdout.splitlines()]
-        assert not check or done.returncode == 0, (done.stdout[-3000:], done.stderr)
-        return events[-1] if events else {"error": done.stderr}
 
 
 @pytest.fixture(scope="package")

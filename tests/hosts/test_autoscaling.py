@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud
 from tests.testbed import Testbed
 from tests.testbed.ray import RayCluster
 

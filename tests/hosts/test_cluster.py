@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud
 
 PROJECT = "/root/project"
 PIPELINE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud
 
 pytestmark = pytest.mark.full
 

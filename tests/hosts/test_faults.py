@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud, Watched
 from tests.testbed import Host, Testbed
 from tests.testbed.ray import RayCluster
 
@@ -32,36 +32,6 @@ stages:
 
 LOOPS = "until pgrep -f '[u]ntil test -e' > /dev/null; do sleep 0.2; done"
 """Waits until the command of `second` does."""
-
-
-class Watched:
-    """A `dvc-ray repro --json`, or another command, on the head."""
-
-    def __init__(self, cloud: Cloud, root: str, *command: str, env: dict[str, str] | None = None) -> None:
-        variables = {**cloud.ray.environment(), "PYTHONUNBUFFERED": "1", **(env or {})}
-        self.process = cloud.head.spawn("dvc-ray", *(command or ("repro",)), "--json", cwd=root, env=variables)
-        self.events: list[dict[str, Any]] = []
-
-    def wait_for(self, stage: str, state: str) -> dict[str, Any]:
-        """Wait until a stage comes to a state."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-            event = self.events[-1]
-            if event.get("stage") == stage and event.get("state") == state:
-                return event
-        raise AssertionError((self.events[-3:], self.process.communicate()))
-
-    def finish(self) -> dict[str, Any]:
-        """Wait for its end; the last event."""
-        out, err = self.process.communicate(timeout=400)
-        self.events += [json.loads(line) for line in out.splitlines()]
-        ends = [event for event in self.events if event["event"] == "end"]  # after a failure, the error is last
-        assert ends, (self.events[-3:], err)
-        return ends[-1]
-
-    def notices(self) -> str:
-        return "\n".join(event.get("text", "") for event in self.events)
 
 
 Start = Callable[[str, str], Watched]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
-from tests.hosts.conftest import Cloud
+from tests.helpers import stock
+from tests.helpers.cloud import Cloud
 
 pytestmark = pytest.mark.full
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud
 from tests.testbed import Host
 from tests.testbed.host import PROJECT
 from tests.testbed.needs import find

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from tests.hosts.conftest import Cloud
+from tests.helpers.cloud import Cloud
 
 WORD = "word-8c1e77"
 PROGRAM = """

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hosts.conftest import Cloud
-from tests.hosts.test_faults import Watched
+from tests.helpers.cloud import Cloud, Watched
 from tests.testbed import Testbed
 from tests.testbed.ray import RayCluster
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import stock
+from tests.helpers import stock
 from tests.testbed import Host, Testbed
 from tests.testbed.ray import RayCluster
 

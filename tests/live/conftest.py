@@ -54,7 +54,7 @@ def short_dir() -> Iterator[Path]:
 def cluster(short_dir: Path) -> Iterator[dict[str, str]]:
     """Variables that let a program join the tests' Ray."""
     host = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("ray_host.py")), str(short_dir / "r")],
+        [sys.executable, str(Path(__file__).parents[1] / "helpers/ray_host.py"), str(short_dir / "r")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ import pytest
 import dvc_ray
 from dvc_ray import env
 from dvc_ray.errors import ClusterError, LiveError
-from dvc_ray.live import transport
+from dvc_ray.ray_api import workers
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def asked(monkeypatch, write):
         return "context"
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, is_initialized=lambda: False))
-    monkeypatch.setattr(transport, "_package_limit", lambda: 1_000_000)
+    monkeypatch.setattr(workers, "package_limit", lambda: 1_000_000)
     return calls
 
 
@@ -65,7 +65,7 @@ def test_the_callers_working_dir_is_taken_as_it_is(asked):
 
 
 def test_too_much_code_does_not_reach_ray(asked, monkeypatch):
-    monkeypatch.setattr(transport, "_package_limit", lambda: 100)
+    monkeypatch.setattr(workers, "package_limit", lambda: 100)
     with pytest.raises(LiveError, match=r"train\.py"):
         dvc_ray.init()
     assert asked == []

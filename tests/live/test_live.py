@@ -6,7 +6,6 @@ import os
 import pickle
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import dvclive
 import pytest
@@ -20,6 +19,7 @@ from dvc_ray.live import tune
 from dvc_ray.live.live import Live, _Role
 from dvc_ray.live.silent import SilentLive
 from dvc_ray.live.stage_live import StageLive
+from dvc_ray.ray_api import sessions
 
 
 def log(live) -> None:
@@ -211,19 +211,15 @@ def test_without_ray_nothing_of_ray_is_imported(monkeypatch):
 
 def test_a_trial_without_a_number_asks_the_cluster_once(monkeypatch):
     """Live asks for its role at each use."""
-    from ray.experimental import internal_kv
-    from ray.train._internal import session
-
-    asked: dict[bytes, bytes] = {}
-    calls = []
+    there, calls = {}, []
 
     def put(key, value, **_):
         calls.append(key)
-        asked.setdefault(key, value)
+        there.setdefault(key, value)
 
-    monkeypatch.setattr(session, "get_session", lambda: SimpleNamespace(experiment_name="search"))
-    monkeypatch.setattr(internal_kv, "_internal_kv_put", put)
-    monkeypatch.setattr(internal_kv, "_internal_kv_get", asked.get)
+    monkeypatch.setattr(tune.sessions, "session", lambda: sessions.Session(trial="", experiment="search"))
+    monkeypatch.setattr(tune.kv, "put", put)
+    monkeypatch.setattr(tune.kv, "get", there.get)
     tune._claim_in.cache_clear()
     assert [tune.is_first_trial(trial) for trial in ("abc", "def", "abc", "def")] == [True, False, True, False]
     assert len(calls) == 2

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import Final
 
-from tests import seaweed
+from tests.helpers import seaweed
 from tests.testbed.host import Host
 from tests.testbed.needs import script
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 
+from dvc_ray.cli import streams
 from dvc_ray.cli.parser import Arguments, make_parser
 from dvc_ray.errors import IN_CAUSE, DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.redact import public
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; DVC's own where DVC has one.
     """
     arguments = Arguments()
-    _open_streams()
+    streams.open_all()
     try:
         make_parser().parse_args(argv, namespace=arguments)
         # These end like Ctrl-C, and so does a terminal that is closed: commands are stopped, nothing is left behind.
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _end(RunInterruptedError("interrupted by the user"), arguments)
     except BrokenPipeError:
-        _flush_nowhere()
+        streams.flush_nowhere(sys.stdout)
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the edge: a disk that is full, a bug
         return _end_otherwise(error, arguments)
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: Arguments) -> int:
     """Run a parsed command line; raises what `main` turns into a message and an exit code."""
-    return arguments.func(arguments)
+    module, name = arguments.command
+    return int(getattr(import_module(f"{__name__}.{module}"), name)(arguments))
 
 
 def _end_otherwise(error: Exception, arguments: Arguments) -> int:
@@ -75,25 +77,8 @@ def _end_otherwise(error: Exception, arguments: Arguments) -> int:
         return RunInterruptedError.exit_code
     code = _end(DvcRayError(_of_system(error), _IN_PLACE), arguments, cause=error)
     if error.filename is None and error.errno in _OF_OUTPUT:
-        _flush_nowhere()
+        streams.flush_nowhere(sys.stdout)
     return code
-
-
-def _open_streams() -> None:
-    """Make what is printed harmless: to a stream that the caller has closed, or that cannot encode it.
-
-    The next file that is opened would have the number of a closed one, and be written to by whoever prints.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _check_directory() -> None:
@@ -111,11 +96,6 @@ def _of_system(error: OSError) -> str:
     return f"cannot write its output: {why}" if error.errno in _OF_OUTPUT else why
 
 
-def _flush_nowhere() -> None:
-    """Python flushes at exit: give it somewhere to flush to."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -131,8 +111,9 @@ def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = Non
             print(plain.lines(text), end="", file=sys.stderr)
         print("\n".join(filter(None, [plain.lines(f"ERROR: {error.what}"), plain.lines(hint)])), file=sys.stderr)
     if arguments.json:
-        from dvc_ray.cli.output import events
+        from dvc_ray.values import report, wire
 
+        event = report.RunError(kind=type(error).__name__, what=error.what, hint=hint, exit_code=error.exit_code)
         with contextlib.suppress(OSError):
-            print(events.error(error, hint), flush=True)
+            print(plain.dumps(wire.encode_event(event)), flush=True)
     return error.exit_code

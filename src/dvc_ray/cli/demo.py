@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from dvc_ray import demo
-from dvc_ray.cli.output import renderers, texts
+from dvc_ray.cli.output import texts
+from dvc_ray.cli.output.choose import choose
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import StageFailedError
 from dvc_ray.values.report import RunResult
@@ -25,8 +26,8 @@ def run(arguments: Arguments) -> int:
     demo.check_installed()
     root = demo.make(arguments.directory)
     print(f"The example project is in {root}", flush=True)
-    with renderers.choose(as_json=False) as listen:
-        result = demo.run(root, listen)
+    with choose(as_json=False) as sinks:
+        result = demo.run(root, sinks)
     if not result.ok:
         raise StageFailedError("the example did not run to its end", f"Look into it: cd {shlex.quote(str(root))}")
     _show(root, result)

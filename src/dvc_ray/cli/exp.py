@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dvc_ray import api
 from dvc_ray.cli import running
-from dvc_ray.cli.output import plans, renderers
+from dvc_ray.cli.output import plans
+from dvc_ray.cli.output.choose import choose
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.values.run import Experiment
 
@@ -16,7 +17,7 @@ def run(arguments: Arguments) -> int:
         StageFailedError: A stage failed; there is no experiment then.
         DvcRayError: Any other error.
     """
-    selection, options = running.selection(arguments), running.options(arguments)
+    request = running.request(arguments)
     experiment = Experiment(
         params=tuple(arguments.set_param),
         name=arguments.name,
@@ -26,10 +27,10 @@ def run(arguments: Arguments) -> int:
         hydra=not arguments.no_hydra,
     )
     if arguments.dry:
-        plans.show(api.make_exp_plan(experiment, selection, options), as_json=arguments.json)
+        plans.show(api.make_exp_plan(experiment, request), as_json=arguments.json)
         return 0
     confirm = running.confirm(arguments)
-    with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
-        result, _ = api.exp_run(experiment, selection, options, listen=listen, confirm=confirm)
+    with choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as sinks:
+        result, _ = api.exp_run(experiment, request, sinks=sinks, confirm=confirm)
     running.check(result)
     return 0

@@ -7,9 +7,10 @@ import time
 
 from dvc_ray import jobs
 from dvc_ray.cli import running
-from dvc_ray.cli.output import events, plain, texts
+from dvc_ray.cli.output import plain, texts
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError
+from dvc_ray.values import wire
 from dvc_ray.values.run import ActiveRun
 
 _DECLINED = 1
@@ -25,7 +26,7 @@ def show(arguments: Arguments) -> int:
     found = jobs.list_runs(arguments.address)
     if arguments.json:
         fields = [_fields(run) for run in found]
-        print(plain.dumps({"event": "runs", "version": events.VERSION, "runs": fields}))
+        print(plain.dumps({"event": "runs", "version": wire.VERSION, "runs": fields}))
     elif not found:
         print("Nothing of dvc-ray runs on the cluster.")
     else:
@@ -53,7 +54,7 @@ def stop(arguments: Arguments) -> int:
     if not jobs.stop_run(arguments.run, arguments.address, confirm=confirm, tell=tell):
         return _DECLINED
     if arguments.json:
-        print(plain.dumps({"event": "stopped", "version": events.VERSION, "run": arguments.run}))
+        print(plain.dumps({"event": "stopped", "version": wire.VERSION, "run": arguments.run}))
     else:
         print("It has stopped.")
     return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from dvc_ray._version import __version__
 from dvc_ray.errors import BadArgumentError, UnsupportedError
+from dvc_ray.settings.failures import RefusedError
+from dvc_ray.settings.schema import SETTINGS, Setting
 
 _NOT_HERE: Final = {
     "--queue": "Queue it with DVC: dvc exp run --queue …",
@@ -20,7 +21,8 @@ _NOT_HERE: Final = {
 class Arguments(argparse.Namespace):
     """A parsed command line."""
 
-    func: Callable[[Arguments], int]
+    command: tuple[str, str]
+    """Module of the command and its function; `run` imports it, as that module imports this one."""
     prog: str = "dvc-ray"
     """The command as it is called: ``dvc-ray exp run``."""
     verbose: bool = False
@@ -48,7 +50,6 @@ class Arguments(argparse.Namespace):
     temp: bool
     copy_paths: Sequence[str]
     no_hydra: bool
-    jobs: int | None
     address: str | None
     directory: str | None
     run: str
@@ -85,15 +86,6 @@ class _Refused(argparse.Action):
         raise UnsupportedError(f"'{option}' of `dvc exp run` is not in this version of dvc-ray.", _NOT_HERE[name])
 
 
-def _command(module: str, name: str) -> Callable[[Arguments], int]:
-    """A command whose module is imported when it runs."""
-
-    def run(arguments: Arguments) -> int:
-        return int(getattr(import_module(f"dvc_ray.cli.{module}"), name)(arguments))
-
-    return run
-
-
 def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "repro",
@@ -109,7 +101,7 @@ def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     group.add_argument("--no-commit", action="store_true", help="do not put outs into the cache")
     _add_common(parser)
-    parser.set_defaults(func=_command("repro", "run"))
+    parser.set_defaults(command=("repro", "run"))
 
 
 def _add_exp(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -151,7 +143,7 @@ def _add_exp(commands: argparse._SubParsersAction[_Parser]) -> None:
     _add_common(parser)
     for flag in _NOT_HERE:
         parser.add_argument(flag, action=_Refused, nargs=0, help=argparse.SUPPRESS)
-    parser.set_defaults(func=_command("exp", "run"))
+    parser.set_defaults(command=("exp", "run"))
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -205,23 +197,26 @@ def _add_running(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on Ray")
-    group.add_argument(
-        "-j",
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="at most N stages at the same time (default: what the cores allow)",
-    )
-    group.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="Ray cluster to run on (default: $RAY_ADDRESS, else a local Ray that is stopped at the end)",
-    )
+    for setting in SETTINGS.values():
+        if setting.flags:
+            _add_setting(group, setting, setting.help)
     group.add_argument("--json", action="store_true", help="print one JSON object an event")
     much = group.add_mutually_exclusive_group()
     much.add_argument("-q", "--quiet", action="store_true", help="print only what goes wrong")
     much.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
     parser.set_defaults(prog=parser.prog)
+
+
+def _add_setting(group: argparse._ActionsContainer, setting: Setting, text: str) -> None:
+    """Add the flag of a setting; left out it is None, and other sources say."""
+
+    def read(value: str) -> object:
+        try:
+            return setting.read(value)
+        except RefusedError as error:
+            raise BadArgumentError(f"{setting.flags[-1]} {error.what}", error.hint) from None
+
+    group.add_argument(*setting.flags, dest=setting.name, type=read, metavar=setting.metavar, help=text)
 
 
 def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -232,7 +227,7 @@ def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="List the runs on a cluster.",
         description="List the runs of dvc-ray on a cluster, everybody's.",
     )
-    listing.set_defaults(func=_command("job", "show"))
+    listing.set_defaults(command=("job", "show"))
     stopping = inner.add_parser(
         "stop",
         help="Stop a run on a cluster.",
@@ -241,9 +236,9 @@ def _add_job(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     stopping.add_argument("run", metavar="RUN", help="its id, as `dvc-ray job list` has it")
     stopping.add_argument("-f", "--force", action="store_true", help="do not ask")
-    stopping.set_defaults(func=_command("job", "stop"))
+    stopping.set_defaults(command=("job", "stop"))
     for each in (listing, stopping):
-        each.add_argument("--address", metavar="HOST:PORT", help="the Ray cluster (default: $RAY_ADDRESS)")
+        _add_setting(each, SETTINGS["address"], "the Ray cluster (default: $RAY_ADDRESS)")
         each.add_argument("--json", action="store_true", help="print JSON")
         each.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
 
@@ -259,4 +254,4 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
         "directory", nargs="?", metavar="DIR", help="where to make it; kept (default: a new temporary one)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show where an error comes from")
-    parser.set_defaults(func=_command("demo", "run"))
+    parser.set_defaults(command=("demo", "run"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dvc_ray import api
 from dvc_ray.cli import running
-from dvc_ray.cli.output import plans, renderers
+from dvc_ray.cli.output import plans
+from dvc_ray.cli.output.choose import choose
 from dvc_ray.cli.parser import Arguments
 
 
@@ -15,12 +16,12 @@ def run(arguments: Arguments) -> int:
         StageFailedError: A stage failed.
         DvcRayError: Any other error, before anything has run.
     """
-    selection, options = running.selection(arguments), running.options(arguments)
+    request = running.request(arguments)
     if arguments.dry:
-        plans.show(api.make_plan(selection, options), as_json=arguments.json)
+        plans.show(api.make_plan(request), as_json=arguments.json)
         return 0
     confirm = running.confirm(arguments)
-    with renderers.choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as listen:
-        result = api.repro(selection, options, listen=listen, confirm=confirm)
+    with choose(as_json=arguments.json, asking=arguments.interactive, quiet=arguments.quiet) as sinks:
+        result = api.repro(request, sinks=sinks, confirm=confirm)
     running.check(result)
     return 0

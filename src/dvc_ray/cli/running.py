@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dvc_ray.cli.output import plain
 from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError, StageFailedError
+from dvc_ray.settings.schema import SETTINGS
 from dvc_ray.values.report import RunResult
-from dvc_ray.values.run import OnError, RunOptions, Selection
+from dvc_ray.values.run import OnError, RunRequest
 
 
-def selection(arguments: Arguments) -> Selection:
-    """Which stages."""
-    return Selection(
+def request(arguments: Arguments) -> RunRequest:
+    """What is asked for: which stages, how, and the settings that have flags."""
+    return RunRequest(
         targets=tuple(arguments.targets),
         single_item=arguments.single_item,
         pipeline=arguments.pipeline,
@@ -22,12 +23,6 @@ def selection(arguments: Arguments) -> Selection:
         downstream=arguments.downstream,
         recursive=arguments.recursive,
         glob=arguments.glob,
-    )
-
-
-def options(arguments: Arguments) -> RunOptions:
-    """How they run."""
-    return RunOptions(
         force=arguments.force,
         force_downstream=arguments.force_downstream,
         run_cache=not arguments.no_run_cache,
@@ -35,8 +30,7 @@ def options(arguments: Arguments) -> RunOptions:
         allow_missing=arguments.allow_missing,
         commit=not arguments.no_commit,
         on_error=OnError(arguments.on_error),
-        jobs=arguments.jobs,
-        address=arguments.address,
+        **{name: getattr(arguments, name) for name, setting in SETTINGS.items() if setting.flags},
     )
 
 

@@ -47,7 +47,8 @@ class Command:
     log: str
     """File its output is appended to."""
     timeout: float | None = None
-    grace: float = 10.0
+    grace: float
+    """Seconds between SIGTERM and SIGKILL when it is stopped."""
     surroundings: Surroundings | None = None
     """None: those of this process."""
     mask: Mask = field(default_factory=Mask)

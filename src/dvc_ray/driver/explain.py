@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.driver.command_output import Sign, signs
 from dvc_ray.settings.resources import amounts
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Lost, StageResult
@@ -22,21 +22,6 @@ _TAIL_BYTES: Final = 16384
 _FULL: Final = 1 << 21
 """Bytes below which a disk is as good as full."""
 _KILLER: Final = "often that is the kernel's out-of-memory killer"
-_NO_GIT: Final = ("not a git repository", "invalidgitrepository", "git repositories", "noscm")
-"""What git, GitPython, DVC's command line and its API say where there is no repository; lower case."""
-_WRITES: Final = (
-    "a stage cannot write to git",  # our hooks
-    *(f".git/{name}.lock" for name in ("index", "head", "packed-refs")),  # git, GitPython, dulwich
-    *("index is locked", "failed to lock file"),  # libgit2
-)
-"""What they say where they cannot write; lower case."""
-_NOT_SENT: Final = re.compile(
-    r"bad (tree )?object |not a tree object|not a valid object name|(unable to|cannot) read (tree )?[0-9a-f]{40}"
-    r"|invalid object \d+ |[0-9a-f]{40} missing|could not get object info"
-)
-"""What git and GitPython say of objects that are not there; lower case."""
-_NOT_REMOVED: Final = "Cannot call rmtree on a symbolic link"
-"""What Python says (``shutil``, 3.11)."""
 _LINE: Final = 1000
 """Characters shown of such a line."""
 
@@ -51,7 +36,7 @@ def created(result: StageResult) -> str:
 
 def short(result: StageResult) -> str:
     """What went wrong, without the whole command: that stands in dvc.yaml."""
-    if result.exit_code is None or not result.error.startswith("failed to run:"):
+    if result.exit_code is None or not result.command_failed:
         return result.error
     if result.exit_code < 0:
         killed = f"; {_KILLER}" if result.exit_code == -signal.SIGKILL else ""
@@ -95,7 +80,7 @@ def missed(paths: Sequence[str]) -> str:
 
 def about_links(tail: Sequence[str]) -> str:
     """Say what a folder that Git ignores is in a workspace, to a command that has failed on it; empty to any other."""
-    if not any(_NOT_REMOVED in line for line in tail):
+    if Sign.LINKED_FOLDER not in signs(tail):
         return ""
     return (
         "\nA folder that Git ignores is a link to yours in a stage's workspace, which `shutil.rmtree` does not remove;"
@@ -112,31 +97,31 @@ def full_disk(path: str) -> str:
     return ""
 
 
-def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *, elsewhere: bool = False) -> str:
+def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *, partial: bool = False) -> str:
     """Say what a command cannot have of Git, to one that failed for want of it; empty to any other.
 
     Args:
         address: The stage.
         tail: The last lines of its output.
         written: What it has written to the copy of Git's state in its workspace.
-        elsewhere: Whether it ran where the repository is not.
+        partial: Whether that copy is of a repository that its machine does not see.
     """
-    text = "\n".join(tail).lower()
+    found = signs(tail)
     itself = f"dvc repro --single-item {address}"
-    if written or any(sign in text for sign in _WRITES):
+    if written or Sign.WRITES_TO_GIT in found:
         named = f" ({', '.join(written[:3])})" if written else ""
         return (
             f"\nIts command writes to Git{named}. A stage cannot: its workspace has a copy of the state of your"
             " repository, locked and gone afterwards, because stages run at the same time."
             f"\nLeave that to a command after the run, or run the stage with DVC itself: {itself}"
         )
-    if any(sign in text for sign in _NO_GIT):
+    if Sign.NO_REPOSITORY in found:
         return (
             "\nIts output speaks of a Git repository: a stage's workspace has none, or not all of it."
             "\nGive the stage what it asks Git for, as a param or in 'meta: {ray: {env: {...}}}', or run it with DVC"
             f" itself: {itself}"
         )
-    if elsewhere and _NOT_SENT.search(text):
+    if partial and Sign.NO_OBJECT in found:
         return (
             "\nIts command asks Git for what is not sent to other machines: contents of files that are as they were"
             " committed, and what files once were. All commits are there, and the differences."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Final
 
 from dvc_ray import env, retry
 from dvc_ray.driver import explain
-from dvc_ray.driver.cargo import Cargo
+from dvc_ray.driver.data_mode import DataMode
 from dvc_ray.driver.placing import Placing
 from dvc_ray.driver.results import Results
 from dvc_ray.driver.room import Limits, Taken, has_room
@@ -21,13 +20,13 @@ from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request, refused_by_dvc
+from dvc_ray.results import ResultStore
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
-from dvc_ray.values.run import GRACE, OnError, RunOptions
+from dvc_ray.values.run import OnError, RunSettings
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState
 from dvc_ray.values.surroundings import Surroundings
-from dvc_ray.values.task import Lost, StageResult, StageTask, Started
-from dvc_ray.worker import forget, written_result
-from dvc_ray.workspace import Environments, missed_files
+from dvc_ray.values.task import Lost, StageResult, Started
+from dvc_ray.workspace import lay_aside, missed_files
 
 _TICK: Final = 0.2
 """Seconds between looks at what cannot wake the loop."""
@@ -49,7 +48,9 @@ class Driver:
         environ: The environment of commands.
         confirm: Asked before each stage that runs.
         surroundings: What else they get from the caller.
-        signing_key: With which workers on other machines sign what they keep in the remote for the next run.
+        mode: How data travels.
+        kept: Where workers keep their results until they are taken.
+        run_environ: What the run adds to the environment of commands.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; nothing would be gained by a bag for them
@@ -60,14 +61,17 @@ class Driver:
         project: Project,
         chosen: Plan,
         executor: Executor,
-        options: RunOptions,
+        options: RunSettings,
         listen: Callable[[RunEvent], None],
         environ: Mapping[str, str],
         confirm: Callable[[str], bool],
+        mode: DataMode,
+        kept: ResultStore,
+        run_environ: Mapping[str, str] | None = None,
         surroundings: Surroundings | None = None,
-        signing_key: str = "",
     ) -> None:
-        self._signing_key = signing_key
+        self._mode = mode
+        self._kept = kept
         self._surroundings = surroundings
         self._confirm = confirm
         self._run_id = run_id
@@ -75,16 +79,15 @@ class Driver:
         self._project = project
         self._executor = executor
         self._options = options
-        self._grace = GRACE if options.grace is None else options.grace
         self._listen = listen
         self._placing = Placing(executor, project, listen)
-        self._environ = {**environ, env.STORAGE: str(paths.storage)}
+        self._environ = environ
+        self._run_environ = {**(run_environ or {}), env.STORAGE: str(paths.storage)}
         self._numbers = 0
         self._table = Table(chosen, options.on_error, listen)
-        self._results = Results(project, listen, self._table.may_run_again)
+        self._results = Results(project, listen, self._table.may_run_again, mode.fetch)
         self._turns = Turns(self._table, project.concerns)
         self._stopping = False
-        self._cargo = Cargo()
 
     def run(self) -> RunResult:
         """Run the plan to its end.
@@ -109,13 +112,13 @@ class Driver:
             run_id=self._run_id,
             reports=tuple(stage.report for stage in self._table),
             seconds=time.monotonic() - begun,
-            in_remote=self._project.store is not None,
+            in_remote=self._mode.in_remote,
             pulled=self._options.pull,
             ignores_errors=self._options.on_error is OnError.IGNORE,
         )
 
     def _pull_run_cache(self) -> None:
-        if self._options.pull and self._options.run_cache and self._project.store is None:
+        if self._options.pull and self._options.run_cache:
             with self._results.locked():
                 if told := self._project.pull_run_cache():
                     self._listen(Notice(text=told, level="warning"))
@@ -210,7 +213,7 @@ class Driver:
             self._refuse(stage, error)
             return
         if not done:
-            if told := self._executor.warm_up(self._options.jobs or 1):
+            if told := self._executor.warm_up(self._options.jobs):
                 self._listen(Notice(text=told))
             self._table.say(stage, StageState.QUEUED, reason=reasons)
             return
@@ -263,12 +266,12 @@ class Driver:
             log=str(log),
             kept=str(self._paths.kept(spec.address, stage.attempts)),
             env=self._environ,
+            run_env=self._run_environ,
             settings=settings,
             options=self._options,
-            grace=self._grace,
             git=str(self._paths.git),
             surroundings=self._surroundings,
-            signing_key=self._signing_key,
+            signing_key=self._kept.signing_key,
         )
         try:
             task = self._project.task(spec.address, request)
@@ -278,7 +281,7 @@ class Driver:
             return
         stage.report = replace(stage.report, log=explain.shown(log))
         try:
-            packs = self._cargo.of(task)
+            packs = self._mode.bundles(task)
         except OSError as error:
             self._fail(stage, f"its files cannot be sent: {error}", lost=True)
             return
@@ -299,11 +302,10 @@ class Driver:
             if isinstance(event, Started):
                 self._table.say(stage, StageState.RUNNING, node=event.node)
             elif isinstance(event, Output):
-                if stage.task.elsewhere is not None:
-                    _log(stage.task, event.text)
+                self._mode.keep_output(stage.task, event.text)
                 self._listen(event)
             else:
-                ends.append((stage, (written_result(stage.task) or event) if isinstance(event, Lost) else event))
+                ends.append((stage, (self._kept.read(stage.task) or event) if isinstance(event, Lost) else event))
         self._take(ends)
 
     def _take(self, ends: Sequence[tuple[Stage, StageResult | Lost]]) -> None:
@@ -393,8 +395,8 @@ class Driver:
     def _ended_badly(self, stage: Stage, end: StageResult | Lost) -> None:
         assert stage.task is not None  # noqa: S101
         settings = stage.step.spec.settings
-        if isinstance(end, Lost) and stage.task.elsewhere is None:
-            Environments(stage.task).mend()
+        if isinstance(end, Lost):
+            self._mode.put_right(stage.task)
         ended = isinstance(end, StageResult) and end.state is StageState.STOPPED
         if self._table.closed(stage) and (ended or (isinstance(end, Lost) and stage.state is StageState.QUEUED)):
             if isinstance(end, StageResult):  # it had started when it was taken out of Ray's queue
@@ -443,7 +445,7 @@ class Driver:
             tail = explain.last_lines(stage.task.log)
             said = "\n".join(tail)
             error += explain.missed(missed_files(stage.task, said)) + explain.about_git(
-                stage.address, tail, result.git_written, elsewhere=stage.task.elsewhere is not None
+                stage.address, tail, result.git_written, partial=stage.task.git.partial
             )
             error += explain.about_links(tail) + explain.full_disk(stage.task.tree)
         self._release(stage, keep=keep)
@@ -460,7 +462,8 @@ class Driver:
     def _release(self, stage: Stage, *, keep: bool = False) -> None:
         if stage.task is not None:
             if not keep:
-                forget(stage.task, reuse=True)
+                lay_aside(stage.task.workspace)
+                self._kept.taken(stage.task)
             self._table.end(stage)
 
     # Stopping
@@ -477,7 +480,7 @@ class Driver:
                 self._listen(Notice(text=f"Stopping {names}. Press Ctrl-C again to stop at once."))
         for stage in self._table.in_flight():
             self._executor.stop(stage.address)
-        deadline = time.monotonic() + self._grace + _STOP_PATIENCE
+        deadline = time.monotonic() + self._options.grace + _STOP_PATIENCE
         self._take_written()  # what was interrupted between an attempt's end and its merge
         while self._table.in_flight() and time.monotonic() < deadline:
             for event in self._executor.events(_TICK):
@@ -494,13 +497,13 @@ class Driver:
 
     def _take_written(self) -> None:
         for stage in self._table.in_flight():
-            if stage.task is not None and (result := written_result(stage.task)):
+            if stage.task is not None and (result := self._kept.read(stage.task)):
                 self._stopped(stage, result)
 
     def _stopped(self, stage: Stage, end: StageResult | Lost) -> None:
         """Keep what an attempt has done: all of it if it was finished, else what its command wrote."""
         assert stage.task is not None  # noqa: S101
-        result = written_result(stage.task) if isinstance(end, Lost) else end
+        result = self._kept.read(stage.task) if isinstance(end, Lost) else end
         done = result is not None and result.state is StageState.DONE
         if stage.stale or self._turns.comes_early(stage, end):
             with contextlib.suppress(DvcRayError, OSError):  # somebody holds the project
@@ -521,11 +524,3 @@ class Driver:
             return
         self._release(stage)
         self._table.say(stage, StageState.STOPPED, reason="stopped")
-
-
-def _log(task: StageTask, text: str) -> None:
-    """Keep what a command on another machine prints; with no room for it here, the whole of it is in the remote."""
-    with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(task.log), exist_ok=True)
-        with open(task.log, "a", encoding="utf-8") as log:
-            log.write(text)

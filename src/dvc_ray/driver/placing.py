@@ -9,7 +9,7 @@ from dvc_ray.errors import ClusterError, ConfigError
 from dvc_ray.executors.base import Executor
 from dvc_ray.repo import Project
 from dvc_ray.values.report import Notice
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageKind, StageSpec
 
 
@@ -29,7 +29,7 @@ class Placing:
         self._told: set[str] = set()
         self._foreseen = False
 
-    def check(self, spec: StageSpec, options: RunOptions, *, force: bool) -> None:
+    def check(self, spec: StageSpec, options: RunSettings, *, force: bool) -> None:
         """Refuse a stage that can never be placed, unless the run cache has its result; needs the project's lock.
 
         Raises:
@@ -59,11 +59,11 @@ class Placing:
                     text = f"stage '{spec.address}' will not be able to run: {error.what}"
                     self._listen(Notice(text=f"{text} Only the run cache could give its result.", level="warning"))
 
-    def _warm_up(self, spec: StageSpec, options: RunOptions) -> None:
+    def _warm_up(self, spec: StageSpec, options: RunSettings) -> None:
         """Say that Ray starts, which takes seconds; for what asks for too many CPUs it need not."""
         capacity = self._executor.capacity()
         if capacity is None or retry.largest(spec.settings).num_cpus <= capacity:
-            told = self._executor.warm_up(options.jobs or 1)
+            told = self._executor.warm_up(options.jobs)
             if told:
                 self._listen(Notice(text=told))
 

@@ -31,10 +31,15 @@ class Results:
         project: The user's project.
         listen: Told what the user should know.
         may_run_again: Whether a stage, by its address, may have begun too early.
+        fetch: Gets a file that was too large to travel with its result: key and path.
     """
 
     def __init__(
-        self, project: Project, listen: Callable[[Notice], None], may_run_again: Callable[[str], bool]
+        self,
+        project: Project,
+        listen: Callable[[Notice], None],
+        may_run_again: Callable[[str], bool],
+        fetch: Callable[[str, str], None],
     ) -> None:
         self._project = project
         self._may_run_again = may_run_again
@@ -45,7 +50,7 @@ class Results:
             project.place,
             lambda text: listen(Notice(text=text, level="warning")),
             project.is_dep,
-            project.bring_object,
+            fetch,
         )
         self._edits = Edits()
         self._outdated: dict[str, list[str]] = {}

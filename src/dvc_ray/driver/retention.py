@@ -8,7 +8,8 @@ from typing import Final
 
 from dvc_ray.errors import DeniedError, StorageError
 from dvc_ray.storage import FOLDER, Objects
-from dvc_ray.workspace import remove_old
+from dvc_ray.storage.lifecycle import RuleState, expires
+from dvc_ray.workspace import KEEP_DAYS, remove_old
 
 _WITHIN: Final = 5.0
 """Seconds that a run which has ended waits for it; what is left is for the next one."""
@@ -18,34 +19,34 @@ class Retention:
     """Removes what is old, in a thread; no run fails for it.
 
     Args:
-        store: The remote; None: there is but one machine, and what is on its disk is another's business.
+        store: The remote.
         living: Ids of runs that are alive.
     """
 
-    def __init__(self, store: Objects | None, living: Collection[str]) -> None:
+    def __init__(self, store: Objects, living: Collection[str]) -> None:
         self._store = store
         self._living = living
-        self._denied = False
-        self._thread: threading.Thread | None = None
-        if store is not None:
-            self._thread = threading.Thread(target=self._remove, args=(store,), name="dvc-ray-retention", daemon=True)
-            self._thread.start()
+        self._rule: RuleState | None = None
+        """Of the bucket, where nobody of ours may remove anything; None: they may."""
+        self._thread = threading.Thread(target=self._remove, name="dvc-ray-retention", daemon=True)
+        self._thread.start()
 
-    def _remove(self, store: Objects) -> None:
+    def _remove(self) -> None:
         try:
-            remove_old(store, self._living)
-        except DeniedError:
-            self._denied = True
+            try:
+                remove_old(self._store, self._living)
+            except DeniedError:
+                self._rule = expires(self._store, f"{FOLDER}/runs/", KEEP_DAYS)
         except (StorageError, RuntimeError):  # the next run tries again; the latter when this process ends
             return
 
     def end(self) -> str:
         """Wait a little; what the user is to do, if anything: to be said once."""
-        if self._thread is not None:
-            self._thread.join(_WITHIN)
-        if not self._denied or self._store is None:
+        self._thread.join(_WITHIN)
+        if self._rule in {None, RuleState.FOUND}:
             return ""
+        unread = " Whether it has one could not be read." if self._rule is RuleState.UNREADABLE else ""
         return (
             f"Logs of old runs stay in the remote {self._store.url}: its server denies to remove them. Have the bucket"
-            f" do it by a lifecycle rule for the prefix of '{FOLDER}/'; docs/how-to/remote.md has one."
+            f" do it by a lifecycle rule for the prefix of '{FOLDER}/'; docs/how-to/remote.md has one.{unread}"
         )

@@ -17,7 +17,7 @@ class Executor(Protocol):
     Each submitted attempt ends in exactly one `StageResult` or `Lost`, after at most one `Started`.
     """
 
-    def warm_up(self, jobs: int) -> str:
+    def warm_up(self, jobs: int | None) -> str:
         """Begin to get ready, in the background, for about ``jobs`` attempts at a time.
 
         Returns:

@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from dvc_ray.ray_api.names import ACCELERATOR
 from dvc_ray.settings import labels
 from dvc_ray.settings.failures import did_you_mean
 from dvc_ray.settings.resources import gib
 from dvc_ray.values.stage import StageSettings
 
-ACCELERATOR: Final = "accelerator_type:"
-"""Before the name of an accelerator in the name of the resource that stands for it (``ray._common.utils``, 2.60.0)."""
+CPU: Final = "CPU"
+_MEMORY: Final = "memory"
+"""Names of resources, as Ray has them."""
 
 IMAGE: Final = "image_uri"
 """Names an image in a runtime_env: the worker runs in a container."""
@@ -45,26 +47,71 @@ def is_plain(settings: StageSettings) -> bool:
     )
 
 
-def lack(settings: StageSettings, node: Node) -> str:
-    """Say what a node does not have that a stage asks for; empty if it has all."""
-    for name, amount in {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}.items():
-        if amount > node.total.get(name, 0):
-            return f"it asks for {amount:g} {name}, but this machine has {node.total.get(name, 0):g}"
-    if (settings.memory or 0) > node.total.get("memory", 0):
-        there = node.total.get("memory", 0)
-        return (
-            f"it asks for {gib(settings.memory or 0)} of memory, but Ray has {gib(there)} to give on this machine"
-            " (of what was free when it started, without its object store)"
-        )
-    there_are = accelerators(node.total)
-    if settings.accelerator_type and settings.accelerator_type not in there_are:
-        has = f"has {', '.join(there_are)}" if there_are else "has none that Ray knows"
-        return f"it asks for the accelerator '{settings.accelerator_type}', but this machine {has}"
+@dataclass(frozen=True, slots=True)
+class ResourceLack:
+    """A node has less of a resource than a stage asks for; memory is one, in bytes."""
+
+    name: str
+    """As Ray calls it."""
+    wanted: float
+    there: float
+
+    def __str__(self) -> str:
+        """As it is said of a stage and the only machine there is."""
+        if self.name == _MEMORY:
+            return (
+                f"it asks for {gib(self.wanted)} of memory, but Ray has {gib(self.there)} to give on this machine"
+                " (of what was free when it started, without its object store)"
+            )
+        return f"it asks for {self.wanted:g} {self.name}, but this machine has {self.there:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorLack:
+    """A node has other accelerators than a stage asks for."""
+
+    wanted: str
+    there: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """As it is said of a stage and the only machine there is."""
+        has = f"has {', '.join(self.there)}" if self.there else "has none that Ray knows"
+        return f"it asks for the accelerator '{self.wanted}', but this machine {has}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLack:
+    """A node has another label than a stage asks for."""
+
+    name: str
+    wanted: str
+    there: str | None
+    """None: it has no such label."""
+
+    def __str__(self) -> str:
+        """As it is said of a stage and the only machine there is."""
+        has = "has no such label" if self.there is None else f"is {self.there!r}"
+        return f"it asks for a node with label '{self.name}': '{self.wanted}', but this machine {has}"
+
+
+Lack = ResourceLack | AcceleratorLack | LabelLack
+"""What a node does not have that a stage asks for."""
+
+
+def lack(settings: StageSettings, node: Node) -> Lack | None:
+    """Find what a node does not have that a stage asks for; None if it has all."""
+    asked = {CPU: settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
+    asked[_MEMORY] = settings.memory or 0
+    for name, amount in asked.items():
+        if amount > (there := node.total.get(name, 0)):
+            return ResourceLack(name, amount, there)
+    known = accelerators(node.total)
+    if settings.accelerator_type and settings.accelerator_type not in known:
+        return AcceleratorLack(settings.accelerator_type, tuple(known))
     wanted = dict(settings.label_selector)
     if label := labels.mismatch(wanted, node.labels):
-        there_is = f"is {node.labels[label]!r}" if label in node.labels else "has no such label"
-        return f"it asks for a node with label '{label}': '{wanted[label]}', but this machine {there_is}"
-    return ""
+        return LabelLack(label, wanted[label], node.labels.get(label))
+    return None
 
 
 def accelerators(total: Mapping[str, float]) -> list[str]:

@@ -28,7 +28,7 @@ class LocalExecutor:
         self._queue: deque[tuple[StageTask, Sequence[Pack]]] = deque()
         self._stopped: set[str] = set()
 
-    def warm_up(self, jobs: int) -> str:
+    def warm_up(self, jobs: int | None) -> str:
         """Nothing to get ready."""
         return ""
 
@@ -83,10 +83,10 @@ class LocalExecutor:
         if task.address in self._stopped:
             self._stopped.discard(task.address)
             return [Lost(address=task.address, attempt=task.attempt, why="stopped")]
-        nested = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
+        cluster = {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]} if "RAY_ADDRESS" in os.environ else {}
         stopped = self._stopped
         seen.append(
-            run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, nested=nested, packs=packs)
+            run_stage(task, emit=seen.append, stopped=lambda: task.address in stopped, cluster=cluster, packs=packs)
         )
         return seen
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from dvc_ray.executors import fit
+from dvc_ray.ray_api.autoscaler import Scaling
+from dvc_ray.ray_api.names import ACCELERATOR
 from dvc_ray.settings.resources import gib, others
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Wait
 
 SET_UP = "Ray to set up its runtime_env"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scaling:
-    """What a cluster's autoscaler is at."""
-
-    impossible: tuple[Mapping[str, float], ...] = ()
-    """Resources that were asked for and that no node type has."""
-    launching: int = 0
-    """Nodes that come."""
-    failed: str = ""
-    """Why the last launch failed."""
 
 
 def wait(
@@ -56,7 +45,7 @@ def demand(settings: StageSettings) -> dict[str, float]:
     found = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, "memory": float(settings.memory or 0)}
     found |= dict(settings.resources)
     if settings.accelerator_type:
-        found[f"{fit.ACCELERATOR}{settings.accelerator_type}"] = 0.001  # as Ray asks for it
+        found[f"{ACCELERATOR}{settings.accelerator_type}"] = 0.001  # as Ray asks for it
     return {name: amount for name, amount in found.items() if amount}
 
 

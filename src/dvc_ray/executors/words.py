@@ -1,6 +1,14 @@
-"""What Ray's errors say, in one line."""
+"""What Ray's errors say, in one line; of what they tell in words only, here is all that is read (2.60)."""
 
 from __future__ import annotations
+
+from typing import Final
+
+_PRESSURE: Final = "OOM kill reason: "
+"""Before how full the node was, in the message of an ``OutOfMemoryError``."""
+_NO_MODULE: Final = ModuleNotFoundError.__name__
+"""What a worker's last line begins with whose environment lacks a package: of a function that it cannot import, Ray
+makes a ``RuntimeError`` with the traceback in its text (``ray._private.function_manager``)."""
 
 
 def first_line(error: BaseException) -> str:
@@ -17,18 +25,10 @@ def last_line(error: BaseException) -> str:
 
 def pressure(error: BaseException) -> str:
     """How full the node was, of an error that goes on for a page."""
-    lines = [line for line in str(error).splitlines() if line.startswith("OOM kill reason: ")]
-    return lines[0].removeprefix("OOM kill reason: ") if lines else first_line(error)
+    lines = [line for line in str(error).splitlines() if line.startswith(_PRESSURE)]
+    return lines[0].removeprefix(_PRESSURE) if lines else first_line(error)
 
 
-def no_environment(error: BaseException, *, setting_up: bool) -> str:
-    """What a worker's environment lacks, which another attempt would not bring; empty if that is not the reason.
-
-    Args:
-        error: Ray's.
-        setting_up: Whether it came when Ray made the environment, before there was a worker.
-    """
-    reason = last_line(error)
-    if setting_up:
-        return f"its runtime_env cannot be set up: {reason}"
-    return f"its environment lacks a package: {reason}" if reason.startswith("ModuleNotFoundError") else ""
+def lacks_package(error: BaseException) -> bool:
+    """Whether a worker's environment lacks a package of ours or Ray's, which another attempt would not bring."""
+    return last_line(error).startswith(_NO_MODULE)

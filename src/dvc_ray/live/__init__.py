@@ -1,6 +1,7 @@
 """What runs in the user's own training process: one import for a stage that uses Ray itself.
 
 session     where this process is: project root, stage directory, storage (no Ray)
+data        ``data_path``: a dep or out of the stage on this node
 code        which files are the project's code
 transport   ``init`` and ``fetch``: code and variables out to the workers, files home from storage
 live        ``Live``: DVCLive on one process of many

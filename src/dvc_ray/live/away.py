@@ -28,12 +28,11 @@ from dvc_ray.errors import LiveError
 from dvc_ray.files import replacing
 from dvc_ray.live import credentials, session
 from dvc_ray.paths import IN_USE, is_under, node_folder
+from dvc_ray.ray_api import kv
+from dvc_ray.ray_api.names import NODE_ID
 
 LARGEST: Final = 2 << 30
 """Bytes that go from the stage's node to another by Ray, in memory."""
-_BRING: Final = "dvc_ray.workspace.nested"
-"""Brings what is in a remote; a process of its own, so that DVC and a client of S3 stay out of the training."""
-_NODE_ID: Final = "ray.io/node-id"
 _PREFIX: Final = "dvc-ray/attempts/"
 
 
@@ -51,6 +50,11 @@ class Attempt:
     """Of the attempt; new in its run."""
     project: str
     """The DVC project, relative to the tree."""
+    fetcher: str
+    """Name of the module that brings what is in a remote, when it is run as a program.
+
+    A process of its own, so that DVC and a client of S3 stay out of the training; and a name, as it is above this room.
+    """
     deps: tuple[tuple[str, str, str], ...] = ()
     """Path relative to the tree, MD5 and remote of each dep that is in a remote."""
     remotes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -62,18 +66,14 @@ class Attempt:
 
     def write(self) -> str:
         """Put it into the cluster; its key, for `read`."""
-        from ray.experimental.internal_kv import _internal_kv_put
-
         key = key_of(self.run_id, self.name)
-        _internal_kv_put(key.encode(), json.dumps(dataclasses.asdict(self), default=str).encode())
+        kv.put(key, json.dumps(dataclasses.asdict(self), default=str))
         return key
 
     @classmethod
     def read(cls, key: str) -> Self | None:
         """Find it; None: the stage has ended, or the cluster is another one."""
-        from ray.experimental.internal_kv import _internal_kv_get
-
-        found = _internal_kv_get(key.encode())
+        found = kv.get(key)
         if found is None:
             return None
         fields = json.loads(found)
@@ -87,9 +87,7 @@ def key_of(run_id: str, name: str) -> str:
 
 def forget(key: str) -> None:
     """Take an attempt out of the cluster."""
-    from ray.experimental.internal_kv import _internal_kv_del
-
-    _internal_kv_del(key.encode())
+    kv.delete(key)
 
 
 def take_variables() -> None:
@@ -195,7 +193,7 @@ class Place:
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))
         done = subprocess.run(
-            [sys.executable, "-m", _BRING],
+            [sys.executable, "-m", self.attempt.fetcher],
             input=json.dumps(asked),
             capture_output=True,
             text=True,
@@ -274,7 +272,7 @@ def _on(node: str, function: Any, *arguments: Any) -> Any:
     """
     import ray
 
-    remote = ray.remote(num_cpus=0, max_retries=0)(function).options(label_selector={_NODE_ID: node})
+    remote = ray.remote(num_cpus=0, max_retries=0)(function).options(label_selector={NODE_ID: node})
     try:
         return ray.get(remote.remote(*arguments))
     except ray.exceptions.RayTaskError as error:

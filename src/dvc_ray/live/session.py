@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import tempfile
 import time
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from dvc_ray import env, paths
 from dvc_ray.errors import LiveError
+from dvc_ray.ray_api import workers
 
 
 def stage_dir() -> Path:
@@ -33,10 +33,7 @@ def known_stage_dir() -> str | None:
 
 def in_ray_worker() -> bool:
     """Whether Ray started this process; never imports Ray."""
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return False
-    return bool(ray.get_runtime_context().worker.mode == ray.WORKER_MODE)
+    return workers.in_worker()
 
 
 def project_root() -> Path | None:
@@ -48,40 +45,6 @@ def project_root() -> Path | None:
     if os.environ.get(env.CODE_LIST) and os.environ.get(env.DVC_ROOT):
         return Path(os.environ[env.DVC_ROOT])
     return paths.project_root(stage_dir().resolve())
-
-
-def data_path(path: str | os.PathLike[str]) -> str:
-    """Find a declared dependency or output of the stage on this node.
-
-    On a worker that runs on another node than the stage, it is brought there first, once: a dep from the remote,
-    through the node's cache; anything else from the stage's node, as it is when it is asked for first.
-
-    Args:
-        path: As in dvc.yaml: relative to the stage's directory.
-
-    Returns:
-        An absolute path; nested workers have another working directory, there the relative path leads
-        nowhere.
-
-    Raises:
-        LiveError: There is no such file or directory, or it cannot be brought.
-    """
-    wanted = Path(os.path.normpath(stage_dir() / path))
-    if not wanted.exists():
-        if os.environ.get(env.ATTEMPT):
-            from dvc_ray.live import away
-
-            if away.is_away():
-                return away.data_path(path)
-        hint = f"Declare it under deps of the stage in dvc.yaml: `deps: [{os.fspath(path)}]`."
-        if known_stage_dir() is None:
-            hint = "Start Ray with dvc_ray.init() in the stage's program: it tells workers where the stage is."
-        raise LiveError(
-            f"No data at {wanted} on this node (asked for: {os.fspath(path)!r}).\n"
-            f"Paths are relative to the stage's directory, not to {Path.cwd()}: workers run elsewhere.",
-            hint,
-        )
-    return str(wanted)
 
 
 def storage_path(name: str = "") -> str:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import sys
 
+from dvc_ray.ray_api import sessions
+
 
 def world_rank() -> int | None:
     """Rank of this process among the workers of a Ray Train run; None outside of one."""
     if "ray.train" not in sys.modules:
         return None  # a training worker has imported it before it runs the user's function
-    from ray.train import get_context
-    from ray.train._internal.session import get_session
-
-    session = get_session()
+    session = sessions.session()
     if session is not None:
-        # Train v1; or a Tune function, which has a session without ranks.
-        return None if session.world_rank is None else int(session.world_rank)
-    from ray.train.v2._internal.constants import is_v2_enabled
-
-    if not is_v2_enabled():
+        return session.rank  # Train v1; or a Tune function, which has a session without ranks.
+    if not sessions.is_train_v2():
         return None
+    from ray.train import get_context
+
     try:
         return int(get_context().get_world_rank())
     except RuntimeError:

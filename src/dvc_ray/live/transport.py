@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dvc_ray import env, redact
 from dvc_ray.errors import ClusterError, LiveError
 from dvc_ray.live import away, code, session
+from dvc_ray.ray_api import tokens, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +30,6 @@ ONLY_WHEN_STARTING: Final = (
     "_system_config",
 )
 """Arguments that ray.init refuses when it joins a cluster."""
-DEFAULT_PACKAGE_LIMIT: Final = 512 * 1024 * 1024
 
 
 def init(**ray_init_kwargs: Any) -> Any:
@@ -59,8 +59,7 @@ def init(**ray_init_kwargs: Any) -> Any:
 
     if ray.is_initialized():
         return ray.init(ignore_reinit_error=True, logging_level=logging.WARNING)
-    # Ray warns at each start that it has turned authentication on, which needs nothing of the reader.
-    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    tokens.be_quiet()
     options = {"include_dashboard": False, "logging_level": logging.WARNING, **ray_init_kwargs}
     if os.environ.get(env.RAY_ADDRESS, "local") != "local" and "address" not in options:
         options = {name: value for name, value in options.items() if name not in ONLY_WHEN_STARTING}
@@ -81,13 +80,13 @@ def _runtime_env(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if env.ATTEMPT in os.environ:
         # Other nodes: they may lack dvc-ray, and what they need beyond the variables is not for the dashboard.
         merged["py_modules"] = [*given.get("py_modules", []), str(Path(__file__).parents[1])]
-        merged.setdefault("worker_process_setup_hook", "dvc_ray.live.away.take_variables")
+        merged.setdefault("worker_process_setup_hook", f"{away.__name__}.{away.take_variables.__name__}")
     root = session.project_root() or session.stage_dir()
     files = [] if "working_dir" in given else code.code_files(root)
     if not files:
         yield merged
         return
-    code.check_size(root, files, _package_limit())
+    code.check_size(root, files, workers.package_limit())
     # Relative: Python makes it absolute when a worker starts, in the unpacked code.
     paths = [given.get("env_vars", {}).get("PYTHONPATH", ""), *code.import_dirs(root, files)]
     merged["env_vars"]["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -105,14 +104,6 @@ def _crossing_variables() -> dict[str, str]:
         and not redact.named(name)  # Ray's dashboard and its state API show it
     }
     return {**crossing, env.STAGE_DIR: str(session.stage_dir()), env.STORAGE: session.storage_path()}
-
-
-def _package_limit() -> int:
-    try:
-        from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
-    except ImportError:
-        return DEFAULT_PACKAGE_LIMIT
-    return int(GCS_STORAGE_MAX_SIZE)
 
 
 def fetch(

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from typing import Final
+
+from dvc_ray.ray_api import kv, sessions
 
 NUMBERED: Final = re.compile(r".+_(?P<index>\d{5,})$")
 
 
 def trial_id() -> str | None:
     """Id of the trial that this process runs now; None outside of a function trainable."""
-    if "ray.train._internal.session" not in sys.modules:
-        return None  # Tune's own session, which it imports before it runs the user's function
-    from ray.train._internal.session import get_session
-
-    session = get_session()
-    if session is None or session.world_rank is not None:
-        return None
-    return str(session.trial_id)
+    session = sessions.session()
+    return session.trial if session is not None and session.rank is None else None
 
 
 def is_first_trial(trial: str) -> bool:
@@ -35,9 +30,8 @@ def is_first_trial(trial: str) -> bool:
 
 
 def _claim(trial: str) -> bool:
-    from ray.train._internal.session import get_session
-
-    return _claim_in(str(get_session().experiment_name), trial)
+    session = sessions.session()
+    return _claim_in(session.experiment if session is not None else "", trial)
 
 
 @functools.cache
@@ -46,8 +40,6 @@ def _claim_in(experiment: str, trial: str) -> bool:
 
     Asked once: the answer stays, and `Live` asks whenever it is used, which would be two calls to the head each time.
     """
-    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
-
-    key = f"dvc-ray/live/{experiment}".encode()
-    _internal_kv_put(key, trial.encode(), overwrite=False)
-    return bool(_internal_kv_get(key) == trial.encode())
+    key = f"dvc-ray/live/{experiment}"
+    kv.put(key, trial, overwrite=False)
+    return kv.get(key) == trial

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,18 @@ class Ran:
     """Hashes of its outs that are in the cache, by path relative to the workspace."""
     run_cache: str | None
     """The stage's entry of the run cache, relative to the cache; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownHashes:
+    """Hashes of files that need not be computed again."""
+
+    state_dir: str = ""
+    """Where DVC keeps those of another place; empty: nowhere."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Files and directories of which those hold: the path there, and here."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Absolute path and MD5."""
 
 
 Execute = Callable[[Sequence[str], str, Mapping[str, str]], int]
@@ -56,17 +68,15 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
     atomic_write(dvc_dir / "config.local", written.getvalue())  # one that is there may be a link to the user's
 
 
-def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: Iterable[tuple[str, str]] = ()) -> Ran:
+def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
     """Run a stage as ``dvc repro --force --single-item`` would, in its workspace.
 
     Outs and the run-cache entry are in the cache when it returns.
 
     Args:
         task: The stage. Its dvc.yaml need not be in the workspace: it is resolved already.
-        given: Files and directories that the workspace shares with the user's tree, relative to both: what DVC knows
-            of their hashes there, holds here.
+        known: Hashes of what the workspace was given.
         execute: Runs a command of the stage.
-        known: Files of the workspace, absolute, whose MD5 is known.
 
     Raises:
         ProjectError: DVC rejects the result: a command failed, an out was not written, …
@@ -85,9 +95,8 @@ def run_stage(task: StageTask, given: Iterable[str], execute: Execute, known: It
         contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo,
         _commands_by(execute),
     ):
-        pairs = [(os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given]
-        hashes.carry(task.state_dir, repo.state, pairs)
-        hashes.know(repo.state, known)
+        hashes.carry(known.state_dir, repo.state, known.pairs)
+        hashes.know(repo.state, known.files)
         dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
         stage = StageLoader.load_stage(dvcfile, task.name, task.definition, task.legacy)
         try:

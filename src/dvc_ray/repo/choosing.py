@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dvc_ray import settings
 from dvc_ray.errors import ConfigError, ProjectError, UnsupportedError
 from dvc_ray.repo import snapshot, tasks
 from dvc_ray.repo.failures import ours
+from dvc_ray.settings import meta_ray
 from dvc_ray.settings.failures import nearest
 from dvc_ray.values.run import Selection
 from dvc_ray.values.stage import StageKind, StageSettings, StageSpec
@@ -113,7 +113,7 @@ def _settings(stage: Any) -> StageSettings:
     Raises:
         ConfigError: It is wrong.
     """
-    found = settings.parse(stage.addressing, stage.meta)
+    found = meta_ray.parse(stage.addressing, stage.meta)
     root = snapshot.tree(stage.repo)
     for path in found.include:
         if tasks.is_outside(root, os.path.join(stage.wdir, path)):

@@ -39,6 +39,22 @@ def refused_by_dvc(error: DvcRayError) -> bool:
     return isinstance(error.__cause__, DvcException) and not isinstance(error.__cause__, OutputAlreadyTrackedError)
 
 
+def is_of_command(error: ProjectError) -> bool:
+    """Whether DVC rejects the result of a stage because a command of it has failed."""
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    return isinstance(error.__cause__, StageCmdFailedError)
+
+
+def is_of_missing(error: ProjectError) -> bool:
+    """Whether DVC rejects the result of a stage because a dep or an out is not there."""
+    from dvc.dependency.base import DependencyDoesNotExistError
+    from dvc.dependency.param import MissingParamsFile
+    from dvc.output import OutputDoesNotExistError
+
+    return isinstance(error.__cause__, (OutputDoesNotExistError, DependencyDoesNotExistError, MissingParamsFile))
+
+
 @contextlib.contextmanager
 def ours() -> Iterator[None]:
     """Turn what DVC raises in the block into an error of ours, cause kept.
@@ -133,7 +149,7 @@ def _placed(error: Exception) -> str:
 
 
 def _not_imported(error: ImportError) -> tuple[str, str]:
-    if "pathspec" in str(error):
+    if (error.name or "").partition(".")[0] == "pathspec":
         text = f"this DVC does not work with the pathspec that is installed: {error}"
         return text, "DVC before 3.66 needs an older one: pip install 'pathspec<1'"
     # A remote file system that is not installed (dvc_objects.fs.Registry).

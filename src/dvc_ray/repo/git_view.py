@@ -112,7 +112,7 @@ def prepare(
             if is_copied and adding:
                 os.unlink(os.path.join(folder, _INDEX_LOCK))
             places.append((path, folder if is_copied else ""))
-    return GitTemplates(tuple(places), adding=adding)
+    return GitTemplates(tuple(places), adding=adding, partial=changing is not None)
 
 
 def _inside(changing: Callable[[str], bool], base: str) -> Callable[[str], bool]:

@@ -6,34 +6,28 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dvc_ray import settings
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import choosing, git, runcache, snapshot, status, tasks, upto
+from dvc_ray.repo import choosing, git, runcache, snapshot, tasks, upto
+from dvc_ray.repo.data_on_disk import DataOnDisk
 from dvc_ray.repo.edited import look_again
-from dvc_ray.repo.failures import message, ours, quiet
+from dvc_ray.repo.failures import ours, quiet
 from dvc_ray.repo.guarded import check_git, guarded
+from dvc_ray.repo.project_data import Parts, ProjectData
 from dvc_ray.repo.record import Merge, Record
 from dvc_ray.repo.tracked import Tracked
 from dvc_ray.repo.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.untracked import Untracked
-from dvc_ray.values.run import RunOptions, Selection
+from dvc_ray.values.run import RunSettings, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
-    from dvc_ray.repo.apart import Apart
-    from dvc_ray.storage import Objects
+    from dvc_ray.repo.data_in_remote import DataInRemote
     from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
-
-
-def _is_bare(request: tasks.Request) -> bool:
-    own = request.settings.bare_workspace
-    return request.options.bare_workspace if own is None else own
 
 
 def _nothing() -> None:
@@ -57,10 +51,15 @@ class Project:
         self._untracked = Untracked(repo)
         self._deps: set[str] | None = None
         """What stages of the project depend on, relative to `tree`; None: not asked yet."""
-        self._apart: Apart | None = None
+        self._data: ProjectData = DataOnDisk(self._parts())
         self._one_by_one = False
         self.git_added: set[str] = set()
         """Files that commands of an experiment have added to Git; relative to `tree`."""
+
+    def _parts(self) -> Parts:
+        return Parts(
+            repo=self._repo, tree=self.tree, record=self._record, undeclared=lambda: self._undeclared, copy=self._copy
+        )
 
     @cached_property
     def _undeclared(self) -> UndeclaredFiles:
@@ -195,6 +194,7 @@ class Project:
         self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
+        self._data = DataOnDisk(self._parts())
         self._one_by_one = selection.one_by_one
         self._stages = {stage.addressing: stage for stage in found}
         self._order = {address: place for place, address in enumerate(self._stages)}
@@ -220,15 +220,15 @@ class Project:
         with ours():
             return self._untracked.of(self._stages[address])
 
-    def scatter(
+    def use_remote(
         self,
-        options: RunOptions,
+        options: RunSettings,
         *,
         dry: bool = False,
         tell: Callable[[str], None] = lambda _text: None,
         reach: Reach | None = None,
-    ) -> None:
-        """Have the selected stages run on machines that share no disk with this one: see `Apart`.
+    ) -> DataInRemote:
+        """Have the selected stages run on machines that share no disk with this one: see `DataInRemote`.
 
         Args:
             options: Of the run.
@@ -237,32 +237,18 @@ class Project:
             reach: Says who sees a folder of this machine; None: nobody.
 
         Raises:
-            DvcRayError: As `Apart`.
+            DvcRayError: As `DataInRemote`.
         """
-        from dvc_ray.repo.apart import Apart
+        from dvc_ray.repo.data_in_remote import DataInRemote
         from dvc_ray.storage.shared import nobody
 
         with ours():
-            self._apart = Apart(self._repo, self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
-
-    @property
-    def store(self) -> Objects | None:
-        """The remote that carries data between machines; None: there is but one machine."""
-        return self._apart.store if self._apart else None
-
-    def bring_object(self, key: str, path: str) -> None:
-        """Get an object of the remote that carries data into a file.
-
-        Raises:
-            StorageError: It cannot be brought.
-        """
-        from dvc_ray.storage import Item, download
-
-        assert self.store is not None  # noqa: S101
-        download(self.store, [Item(key=key, path=path)])
+            made = DataInRemote(self._parts(), self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
+        self._data = made
+        return made
 
     def check_data(self, commands: Sequence[str], moving: Sequence[str]) -> None:
-        """See that what stages read is where other machines find it, or can be brought there: see `Apart`.
+        """See that what stages read is where all machines find it: see `ProjectData.check`.
 
         Args:
             commands: Addresses of those that run a command.
@@ -272,45 +258,35 @@ class Project:
             ProjectError: Some of it is nowhere.
             StorageError: A remote cannot be asked.
         """
-        assert self._apart is not None  # noqa: S101
         with ours():
-            running = [self._stages[address] for address in moving]
-            running = [stage for stage in running if self._apart.makes(stage)]
-            self._apart.check_data((self._stages[address] for address in commands), {id(stage) for stage in running})
+            self._data.check(*([self._stages[address] for address in each] for each in (commands, moving)))
 
     def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Outs of stages that ``dvc push`` would leave out, but that the remote carries from machine to machine."""
-        if self._apart is None:
-            return ()
-        outs = [out for address in addresses for out in self._stages[address].outs]
-        return tuple(str(out) for out in outs if out.use_cache and not out.can_push)
+        """Outs of stages that ``dvc push`` would leave out, but that travel through the remote."""
+        return self._data.pushed_anyway([self._stages[address] for address in addresses])
 
     def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""
         stage = self._stages[address]
-        if self._apart is not None:
-            with ours():
-                return self._apart.status(stage)
-        with ours():
+
+        def upstream() -> list[Any]:
             # `dvc repro --single-item` knows of no graph.
             alone = stage.frozen or self._one_by_one
-            upstream = list(self._repo.index.graph.successors(stage)) if allow_missing and not alone else []
-            return status.of(stage, allow_missing=allow_missing, upstream=upstream)
+            return [] if alone else list(self._repo.index.graph.successors(stage))
+
+        with ours():
+            return self._data.status(stage, allow_missing=allow_missing, upstream=upstream)
 
     def pull_run_cache(self) -> str:
-        """Bring the run cache of the default remote, as ``dvc repro --pull`` does first; needs `locked`.
+        """Bring the run cache of the default remote, as ``dvc repro --pull`` does first, where that is of use.
+
+        Needs `locked`.
 
         Returns:
             Why that cannot be; empty if it can.
         """
-        from dvc.stage.cache import RunCacheNotSupported
-
         with ours():
-            try:
-                self._repo.stage_cache.pull(None)
-            except RunCacheNotSupported as error:
-                return f"Failed to pull run cache: {message(error)}"
-        return ""
+            return self._data.pull_run_cache()
 
     def pull(self, address: str) -> bool:
         """Bring the data of a stage that is unchanged but for missing data (``Stage.reproduce``); needs `locked`.
@@ -331,7 +307,7 @@ class Project:
                 return False
         return True
 
-    def settle(self, address: str, options: RunOptions, *, force: bool) -> bool:
+    def settle(self, address: str, options: RunSettings, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
         DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
@@ -346,39 +322,10 @@ class Project:
         stage = self._stages[address]
         self._record.turn(self._order[address])
         with upto.as_before(stage) as finished:
-            done = self._settle(stage, options, force=force)
+            with ours():
+                done = self._data.settle(stage, options, force=force)
             finished(done)
         return done
-
-    def _settle(self, stage: Any, options: RunOptions, *, force: bool) -> bool:
-        if self._apart is not None and choosing.kind_of(stage) is StageKind.COMMAND:
-            return self._settle_apart(self._apart, stage, options, force=force)
-        if self._apart is not None and choosing.kind_of(stage) is StageKind.DATA:
-            with ours():
-                if self._apart.verify(stage):
-                    self._record.dump([stage])
-                    return True
-        command = choosing.kind_of(stage) is StageKind.COMMAND
-        with ours():
-            if command:
-                if options.pull:
-                    upto.pull_missing_deps(stage)
-                if not options.allow_missing:
-                    tasks.check_inputs(stage, settings.parse(stage.addressing, stage.meta))
-                tasks.check_outs(self._repo, stage)
-            try:
-                with upto.no_commands(), upto.outs_left(stage):
-                    stage.run(
-                        force=force,
-                        run_cache=options.run_cache,
-                        no_commit=not options.commit,
-                        allow_missing=options.allow_missing,
-                        pull=options.pull,
-                    )
-            except upto.WorkerNeededError:
-                return False
-            self._record.dump([stage])
-        return True
 
     def remove_outs(self, address: str) -> None:
         """Remove the outs of a stage's last run where ``Stage.run`` does so first of all; needs `locked`."""
@@ -386,18 +333,6 @@ class Project:
         if choosing.kind_of(stage) is StageKind.COMMAND:
             with ours():
                 stage.remove_outs(ignore_remove=False, force=False)
-
-    def _settle_apart(self, apart: Apart, stage: Any, options: RunOptions, *, force: bool) -> bool:
-        with ours():
-            tasks.check_outs(self._repo, stage)
-            entry = apart.settle(stage, options, force=force)
-            if entry is None:
-                return False
-            self._record.take(stage, entry)
-            if why := apart.bring_home(stage, options):
-                raise ProjectError(why, "Run the same command again.")
-            self._record.dump([stage])
-        return True
 
     def refusal(self, address: str) -> str:
         """Why a stage would fail in the workspace as it is now, before its command; empty: nothing is known of that.
@@ -407,8 +342,7 @@ class Project:
         stage = self._stages[address]
         try:
             with ours():
-                if self._apart is None:
-                    tasks.check_inputs(stage, settings.parse(address, stage.meta))
+                self._data.check_inputs(stage)
                 tasks.check_params(stage)
                 tasks.check_locks(self._repo)
                 tasks.check_outs(self._repo, stage)
@@ -416,7 +350,7 @@ class Project:
             return re.sub(r"\n +", " ", error.what)  # it stands in a line
         return ""
 
-    def restorable(self, address: str, options: RunOptions) -> bool:
+    def restorable(self, address: str, options: RunSettings) -> bool:
         """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
 
         Raises:
@@ -424,11 +358,7 @@ class Project:
         """
         stage = self._stages[address]
         with ours():
-            if self._apart is not None:
-                return self._apart.restorable(stage, options)
-            if options.pull:
-                upto.pull_missing_deps(stage)
-            return runcache.has(self._repo, stage, run_cache=options.run_cache, pull=options.pull)
+            return self._data.restorable(stage, options)
 
     def task(self, address: str, request: tasks.Request) -> StageTask:
         """Say all that a worker needs to run a stage in the workspace as it is now.
@@ -436,17 +366,7 @@ class Project:
         Raises:
             ProjectError: A dep or an include is missing.
         """
-        away = self._apart is not None
-        undeclared = self._undeclared.of_stage(bare=away or _is_bare(request), sent=away)
-        found = self._undeclared.git(request.git, bare=_is_bare(request), sent=away, adding=self._copy is not None)
-        # What is sent has few contents of files, and DVC may ask for those of a revision; but an experiment needs it.
-        undeclared = replace(undeclared, git=found, git_for_dvc=found.answers and (found.adding or not away))
-        with ours():
-            stage = self._stages[address]
-            if self._apart is None:
-                return tasks.make(self._repo, stage, undeclared, request, self._copy)
-            lenient = replace(request, options=replace(request.options, allow_missing=True))
-            return self._apart.describe(tasks.make(self._repo, stage, undeclared, lenient, self._copy), stage, request)
+        return self._data.task(self._stages[address], request)
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
         """Name what is here and stages may want to have, on machines that do not have it.
@@ -454,10 +374,13 @@ class Project:
         Raises:
             ProjectError: The tree cannot be listed.
         """
-        with ours():
-            stages = [self._stages[address] for address in addresses]
-            given = tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
-        return self._undeclared.unseen(given)
+
+        def given() -> tuple[str, ...]:
+            with ours():
+                stages = [self._stages[address] for address in addresses]
+                return tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
+
+        return self._data.unseen(given)
 
     def untracked_code(self) -> tuple[str, ...]:
         """Code that goes to other machines though Git does not track it, relative to `tree`.
@@ -465,7 +388,7 @@ class Project:
         Raises:
             ProjectError: The tree cannot be listed.
         """
-        return self._undeclared.untracked()
+        return self._data.untracked()
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
@@ -487,14 +410,11 @@ class Project:
         with ours():
             if self.tree != task.tree or tasks.definition(self._repo, stage) != task.definition:
                 return False
-            now = status.of(stage) if self._apart is None else self._apart.status(stage)
-            if not now.changed:
+            if not self._data.status(stage, allow_missing=False, upstream=list).changed:
                 return False
             tried = StageLoader.load_stage(stage.dvcfile, stage.name, task.definition)
             StageLoader.fill_from_lock(tried, entry)
-            if self._apart is not None:
-                return self._apart.would_fit(tried.deps)
-            return not any(dep.status() for dep in tried.deps)
+            return self._data.are_as_noted(tried.deps)
 
     def forget_run(self, address: str, entry: Mapping[str, Any] | None, since: float) -> None:
         """Take out of the run cache what an attempt has put there; needs `locked`.
@@ -542,11 +462,8 @@ class Project:
         Returns:
             Why they could not all be brought; empty if they are there.
         """
-        if self._apart is None or task.elsewhere is None or not task.elsewhere.pull:
-            return ""
         with ours():
-            stage = self._stages[task.address]
-            return self._apart.bring([out for out in stage.outs if out.use_cache and not out.exists])
+            return self._data.bring_outs(self._stages[task.address], task)
 
     def ignore_files(self) -> tuple[str, ...]:
         """The .gitignore files that the run has written, relative to `tree`."""
@@ -570,17 +487,11 @@ class Project:
             choosing.refuse_relative_import(stage, self.tree)
 
     def _fill(self, merge: Merge) -> None:
-        stage = self._stages[merge.task.address]
         self._record.turn(self._order[merge.task.address])
-        if self._apart is not None and merge.task.elsewhere is not None:
-            self._record.take(stage, merge.entry)
-            self._apart.take(stage, merge.task)
-        else:
-            self._record.take_here(stage, merge)
+        self._data.fill(self._stages[merge.task.address], merge)
 
     def _look_again(self, merge: Merge) -> dict[str, bool]:
         if not merge.edited:
             return {}
         stage = self._stages[merge.task.address]
-        away = {dep.fs_path for dep in stage.deps if self._apart is not None and self._apart.is_away(dep)}
-        return look_again(stage, set(merge.edited) - away)
+        return look_again(stage, self._data.here(stage, merge.edited))

@@ -12,11 +12,11 @@ from typing import Any, Final
 from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError, UnsupportedError
 from dvc_ray.redact import Mask, named, public
 from dvc_ray.repo.failures import message, ours
-from dvc_ray.storage import Objects
+from dvc_ray.storage import Objects, fsspec_errors
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.s3 import S3, can
 from dvc_ray.storage.shared import make_folder, sees
-from dvc_ray.storage.words import TRUST, UNTRUSTED, is_untrusted, short, unreachable
+from dvc_ray.storage.words import TRUST, Cause, short
 from dvc_ray.values.task import Remote
 
 _CHUNK: Final = 8 << 20
@@ -207,8 +207,9 @@ class DvcObjects:
             raise DeniedError(f"{where}: {self._mask.text(short(str(error)))}", hint) from error
         except Exception as error:
             text = str(error) or type(error).__name__
-            if is_untrusted(text):
-                raise StorageError(f"{where}: {UNTRUSTED}.", TRUST) from error
-            if why := unreachable(text):
-                raise UnreachableError(f"{where}: {why}.", hint) from error
+            cause = fsspec_errors.cause(text)
+            if cause is Cause.UNTRUSTED:
+                raise StorageError(f"{where}: {cause.value}.", TRUST) from error
+            if cause.may_heal:
+                raise UnreachableError(f"{where}: {cause.value}.", hint) from error
             raise StorageError(f"{where}: {self._mask.text(short(text))}", hint) from error

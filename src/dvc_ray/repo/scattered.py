@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +13,11 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.paths import files_under, is_under
 from dvc_ray.repo.pushing import is_cached
 from dvc_ray.repo.remotes import folder_of
+from dvc_ray.repo.tasks import Inputs
 from dvc_ray.repo.virtual import Virtual
 from dvc_ray.storage import FOLDER, Item, Objects, download, object_key
 from dvc_ray.storage.s3 import credentials, variables
-from dvc_ray.values.run import RunOptions
-from dvc_ray.values.task import Elsewhere, StageTask
+from dvc_ray.values.task import RemoteData
 
 _RUNS: Final = "runs"
 """Where run caches have their entries."""
@@ -189,49 +189,63 @@ def at_home(stage: Any, *, pull: bool) -> Iterator[Any]:
             yield out
 
 
-def describe(task: StageTask, stage: Any, data: Virtual, *, pull: bool, options: RunOptions, key: str) -> StageTask:
-    """Add to a task what a worker needs beyond it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a worker on another machine is to do beside running a stage."""
+
+    pull: bool
+    """Whether all outs come home."""
+    cache_size: int | None
+    """Bytes that the node's cache may have; None: no bound."""
+    signing_key: str = field(repr=False)
+    """Of the run, to sign what is kept in the remote for it."""
+
+
+def describe(stage: Any, tree: str, given: Inputs, data: Virtual, wanted: Wanted) -> tuple[Inputs, RemoteData]:
+    """Say what a worker gets from remotes and what the head sends.
 
     Args:
-        task: The task, as for a worker that shares the disk; deps that are not in the workspace are not in it.
-        stage: Its stage.
+        stage: The stage.
+        tree: What paths are relative to.
+        given: What its workspace is given by name, as far as that is here.
         data: The project's data.
-        pull: Whether all outs come home.
-        options: Of the run.
-        key: Of the run, to sign what is kept in the remote for it.
+        wanted: What the worker is to do beside.
+
+    Returns:
+        What its workspace is given, with what is not here; and the task's data part.
     """
     kept = [out for out in stage.outs if out.persist and not os.path.lexists(out.fs_path) and out.hash_info]
     paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"] + [out.fs_path for out in kept]
-    found = {os.path.relpath(each.path, task.tree): each for path in paths for each in data.stored(path)}
+    found = {os.path.relpath(each.path, tree): each for path in paths for each in data.stored(path)}
     fetched = {path for path in found if not is_under(os.path.dirname(path), set(found))}  # the others come with these
     stored = tuple(replace(found[path], path=path) for path in sorted(fetched))
-    shipped = {file for path in task.links for file in files_under(task.tree, path)}
-    shipped |= {file for path in task.copies for file in files_under(task.tree, path, skip=())}
+    shipped = {file for path in given.links for file in files_under(tree, path)}
+    shipped |= {file for path in given.copies for file in files_under(tree, path, skip=())}
     sent = {file for file in shipped if not is_under(file, fetched)}
-    pushes = {os.path.relpath(out.fs_path, task.tree): out.remote for out in stage.outs if out.remote}
-    wanted = {data.default, *(found.remote for found in stored), *pushes.values()}
-    return replace(
-        task,
-        links=tuple(dict.fromkeys([*task.links, *sorted(fetched)])),
-        deps=tuple(dict.fromkeys([*task.deps, *sorted(fetched)])),
-        copies=tuple(dict.fromkeys([*task.copies, *(os.path.relpath(out.fs_path, task.tree) for out in kept)])),
-        elsewhere=Elsewhere(
-            remotes=tuple(data.remote(name) for name in sorted(wanted, key=lambda name: name != data.default)),
-            deps=stored,
-            ships=tuple(sorted(sent)),
-            cache_size=options.node_cache_size,
-            store_env=tuple(variables(data.remote(data.default)).items()),
-            store_credentials=credentials(data.remote(data.default)),
-            signing_key=key,
-            pushes=tuple(pushes.items()),
-            bring=tuple(os.path.relpath(out.fs_path, task.tree) for out in at_home(stage, pull=False)),
-            pull=pull,
-        ),
+    pushes = {os.path.relpath(out.fs_path, tree): out.remote for out in stage.outs if out.remote}
+    remotes = {data.default, *(found.remote for found in stored), *pushes.values()}
+    all_given = replace(
+        given,
+        links=tuple(dict.fromkeys([*given.links, *sorted(fetched)])),
+        deps=tuple(dict.fromkeys([*given.deps, *sorted(fetched)])),
+        copies=tuple(dict.fromkeys([*given.copies, *(os.path.relpath(out.fs_path, tree) for out in kept)])),
+    )
+    return all_given, RemoteData(
+        remotes=tuple(data.remote(name) for name in sorted(remotes, key=lambda name: name != data.default)),
+        deps=stored,
+        ships=tuple(sorted(sent)),
+        cache_size=wanted.cache_size,
+        store_env=tuple(variables(data.remote(data.default)).items()),
+        store_credentials=credentials(data.remote(data.default)),
+        signing_key=wanted.signing_key,
+        pushes=tuple(pushes.items()),
+        bring=tuple(os.path.relpath(out.fs_path, tree) for out in at_home(stage, pull=False)),
+        pull=wanted.pull,
     )
 
 
-def storage(data: Virtual, run_id: str) -> tuple[tuple[str, str], ...]:
+def storage(data: Virtual, run_id: str) -> dict[str, str]:
     """The variable that says where checkpoints go: beside the data, in S3 or a folder, as Ray's storage has it."""
     remote = data.remote(data.default)
     place = remote.url if remote.url.startswith("s3://") else folder_of(remote)
-    return ((env.STORAGE, f"{place.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"),) if place else ()
+    return {env.STORAGE: f"{place.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"} if place else {}

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from dvc_ray.values.stage import Status
 
 if TYPE_CHECKING:
     from dvc_ray.repo.virtual import Virtual
+
+_DELETED: Final = "deleted"
+_MISSING: Final = frozenset({_DELETED, "not in cache"})
+"""What ``Output.status`` says of data that is gone (3.67.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One reason why a stage has changed."""
+
+    kind: str
+    """What ``status`` of the dep or out says: deleted, modified, …; without an item, the whole reason."""
+    item: Any = None
+    """The ``Dependency`` or ``Output``; None: it is about the stage itself."""
+    what: str = ""
+    """The item as DVC names it, or a param of it."""
+    is_whole: bool = False
+    """Whether it is about the item, not a param of it."""
+
+    def __str__(self) -> str:
+        """As a plan shows it."""
+        return f"{self.kind} {self.what}" if self.what else self.kind
 
 
 def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ()) -> Status:
@@ -23,9 +46,9 @@ def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ())
         upstream: The stages it depends on, for the same.
     """
     for look in (_stage, _deps, _outs):  # not called before its turn: checking an out costs, and may touch the cache
-        found = tuple(text for text in look(stage) if not (allow_missing and _merely_missing(stage, text, upstream)))
-        if found:
-            return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
+        changes = [change for change in look(stage) if not (allow_missing and _merely_missing(stage, change, upstream))]
+        if changes:
+            return _changed(stage, changes)
     return Status(changed=False)
 
 
@@ -36,28 +59,30 @@ def by_hashes(stage: Any, data: Virtual) -> Status:
         stage: A ``dvc.stage.Stage``; its repo must be locked.
         data: What is known of data that is not there.
     """
-    found = next(filter(None, _by_hashes(stage, data)), ())
-    if found:
-        return Status(changed=True, reasons=found if _known(stage) else ("not run before",))
-    return Status(changed=False)
+    found = next(filter(None, _by_hashes(stage, data)), [])
+    return _changed(stage, found) if found else Status(changed=False)
 
 
-def _by_hashes(stage: Any, data: Virtual) -> Iterator[tuple[str, ...]]:
+def _by_hashes(stage: Any, data: Virtual) -> Iterator[list[Change]]:
     """What each look finds, in DVC's order; none looks before its turn: checking an out costs."""
-    yield tuple(_stage(stage))
+    yield list(_stage(stage))
     if stage.frozen or stage.is_callback or stage.always_changed:  # that says nothing of data
-        yield tuple(_deps(stage))
+        yield list(_deps(stage))
     else:
-        yield tuple(text for dep in stage.deps for text in dep_by_hashes(dep, data))
-    yield tuple(f"{kind} {what}" for out in stage.outs for what, kind in _flat(_out(out)))
+        yield [change for dep in stage.deps for change in dep_by_hashes(dep, data)]
+    yield [change for out in stage.outs for change in _flat(out, _out(out))]
 
 
-def dep_by_hashes(dep: Any, data: Virtual) -> Iterable[str]:
+def dep_by_hashes(dep: Any, data: Virtual) -> list[Change]:
     """How a dep has changed, whose data need not be in the workspace; empty if it has not."""
     if not data.is_away(dep):
-        return [f"{kind} {what}" for what, kind in _flat(dep.status())]
+        return list(_flat(dep, dep.status()))
     kind = data.changed(dep)
-    return [f"{kind} {dep}"] if kind else []
+    return [Change(kind, dep, str(dep), is_whole=True)] if kind else []
+
+
+def _changed(stage: Any, changes: Iterable[Change]) -> Status:
+    return Status(changed=True, reasons=tuple(map(str, changes)) if _known(stage) else ("not run before",))
 
 
 def _out(out: Any) -> dict[str, Any]:
@@ -76,37 +101,41 @@ def _known(stage: Any) -> bool:
     return stage.name in (stage.dvcfile.lockfile_contents.get("stages") or {})
 
 
-def _stage(stage: Any) -> Iterable[str]:
-    return [("command changed" if stage.cmd else "file changed")] if stage.changed_stage() else []
+def _stage(stage: Any) -> Iterable[Change]:
+    return [Change("command changed" if stage.cmd else "file changed")] if stage.changed_stage() else []
 
 
-def _deps(stage: Any) -> Iterable[str]:
+def _deps(stage: Any) -> Iterable[Change]:
     if stage.frozen:
         return []
     if stage.is_callback:
-        return ["no deps: always runs"]
+        return [Change("no deps: always runs")]
     if stage.always_changed:
-        return ["always changed"]
-    return [f"{kind} {what}" for dep in stage.deps for what, kind in _flat(dep.status())]
+        return [Change("always changed")]
+    return [change for dep in stage.deps for change in _flat(dep, dep.status())]
 
 
-def _outs(stage: Any) -> Iterable[str]:
-    return [f"{kind} {what}" for out in stage.outs for what, kind in _flat(out.status())]
+def _outs(stage: Any) -> Iterable[Change]:
+    return [change for out in stage.outs for change in _flat(out, out.status())]
 
 
-def _merely_missing(stage: Any, text: str, upstream: Iterable[Any]) -> bool:
+def _merely_missing(stage: Any, change: Change, upstream: Iterable[Any]) -> bool:
     """Whether a change is only that data is gone (``Stage._changed_deps``, ``changed_outs``)."""
-    if any(text in (f"deleted {out}", f"not in cache {out}") for out in stage.outs):
+    if not change.is_whole or change.kind not in _MISSING:
+        return False
+    if any(change.item is out for out in stage.outs):
         return True
-    dep = next((dep for dep in stage.deps if text == f"deleted {dep}"), None)
     outs = [out for other in upstream for out in other.outs]
-    return dep is not None and not any(dep.fs_path == out.fs_path and dep.hash_info != out.hash_info for out in outs)
+    dep = change.item
+    return change.kind == _DELETED and not any(
+        dep.fs_path == out.fs_path and dep.hash_info != out.hash_info for out in outs
+    )
 
 
-def _flat(status: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """``{"params.yaml": {"lr": "modified"}, "a.csv": "deleted"}`` as ``("params.yaml:lr", "modified"), …``."""
+def _flat(item: Any, status: dict[str, Any]) -> Iterable[Change]:
+    """``{"params.yaml": {"lr": "modified"}, "a.csv": "deleted"}`` as changes of ``params.yaml:lr`` and ``a.csv``."""
     for path, kind in status.items():
         if isinstance(kind, dict):
-            yield from ((f"{path}:{key}", str(value)) for key, value in kind.items())
+            yield from (Change(str(value), item, f"{path}:{key}") for key, value in kind.items())
         else:
-            yield path, str(kind)
+            yield Change(str(kind), item, path, is_whole=True)

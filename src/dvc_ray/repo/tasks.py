@@ -11,22 +11,23 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dvc_ray.env import TO_OTHER_MACHINES, without_git
+from dvc_ray import environment
+from dvc_ray.environment import Sources
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_dvcs_own, outside
 from dvc_ray.repo import hashes
 from dvc_ray.repo.guarded import irregular
 from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
-from dvc_ray.settings import parse
+from dvc_ray.settings.meta_ray import parse
 from dvc_ray.values.git import GitTemplates
-from dvc_ray.values.run import RunOptions
+from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
     from dvc_ray.repo import managers
     from dvc_ray.repo.snapshot import Listing
     from dvc_ray.values.surroundings import Surroundings
-    from dvc_ray.values.task import StageTask
+    from dvc_ray.values.task import RemoteData, SharedData, StageTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +40,23 @@ class Request:
     log: str
     kept: str
     env: Mapping[str, str] = field(repr=False)
-    """The caller's environment, with what the run adds."""
+    """The caller's environment."""
+    run_env: Mapping[str, str] = field(repr=False)
+    """What the run adds to it."""
     settings: StageSettings
-    options: RunOptions
-    grace: float
+    options: RunSettings
     git: str
     """Where what is Git's of workspaces is kept during the run."""
     surroundings: Surroundings | None = None
     """Likewise the caller's."""
     signing_key: str = field(default="", repr=False)
     """Of the run, to sign what is kept in a remote for it."""
+
+
+def is_bare(request: Request) -> bool:
+    """Whether a workspace is to have nothing of what Git ignores."""
+    own = request.settings.bare_workspace
+    return request.options.bare_workspace if own is None else own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,39 +88,86 @@ class Undeclared:
     """Whether DVC asks Git there, too."""
 
 
-def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: Copy | None = None) -> StageTask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a stage's workspace is given by name, and its outs; relative to the tree."""
+
+    outs: tuple[str, ...]
+    links: tuple[str, ...]
+    """Deps and includes, and what they lead to."""
+    deps: tuple[str, ...]
+    copies: tuple[str, ...]
+    """Outs that persist, and are there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayOfData:
+    """What of a task depends on where its data is."""
+
+    data: SharedData | RemoteData
+    env: Mapping[str, str] = field(repr=False)
+    """The environment of its command, as far as the head makes it."""
+    surroundings: Surroundings | None = None
+    """Of the caller; None: those of the machine that it runs on."""
+    legacy: dict[str, Any] = field(default_factory=dict)
+    """See `legacy`."""
+
+
+def inputs(repo: Any, stage: Any, request: Request, copy: Copy | None, *, allow_missing: bool) -> Inputs:
+    """Find what a stage's workspace is given by name, and its outs.
+
+    Args:
+        repo: The project's ``dvc.repo.Repo``.
+        stage: The ``dvc.stage.PipelineStage``.
+        request: What the driver decides.
+        copy: What an experiment's copy of a project is of; None: this is the user's own.
+        allow_missing: Whether deps may be missing here.
+
+    Raises:
+        ProjectError: A dep or an include is missing.
+    """
+    from dvc_ray.repo.snapshot import tree
+
+    root = tree(repo)
+    persisted = _relative(root, (out.fs_path for out in stage.outs if out.persist))
+    deps = tuple(_deps(stage, allow_missing=allow_missing))
+    named = (*deps, *_includes(stage, request.settings), *(copy.paths if copy else ()))
+    return Inputs(
+        outs=tuple(_relative(root, (out.fs_path for out in stage.outs))),
+        links=tuple(_resolved(root, named)),
+        deps=tuple(_relative(root, deps)),
+        copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
+    )
+
+
+def make(  # noqa: PLR0913  the parts that a task is made of
+    repo: Any,
+    stage: Any,
+    request: Request,
+    copy: Copy | None,
+    *,
+    given: Inputs,
+    undeclared: Undeclared,
+    way: WayOfData,
+) -> StageTask:
     """Describe one attempt of a stage.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
-        undeclared: What its workspace has beside what it declares.
         request: What the driver decides.
         copy: What an experiment's copy of a project is of; None: this is the user's own.
-
-    Raises:
-        ProjectError: A dep or an include is missing.
+        given: What its workspace is given by name.
+        undeclared: What its workspace has beside that.
+        way: What depends on where its data is.
     """
     from dvc_ray.repo.snapshot import tree
     from dvc_ray.values.task import StageTask
 
     root = tree(repo)
     home = copy.of if copy else root
-    outs = tuple(_relative(root, (out.fs_path for out in stage.outs)))
-    persisted = tuple(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
-    removed = set(outs) - set(persisted)
-    links = tuple(
-        _resolved(
-            root,
-            (
-                *_deps(stage, allow_missing=request.options.allow_missing),
-                *_includes(stage, request.settings),
-                *(copy.paths if copy else ()),
-            ),
-        )
-    )
-    ground = _ground(stage, undeclared.markers, outs, root if copy and copy.listing is None else home)
-    ignored = without(undeclared.ignored, (*outs, *links))
+    persisted = set(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
+    ignored = without(undeclared.ignored, (*given.outs, *given.links))
     if makes_environment(commands(stage)):
         ignored = opened(home, ignored)
     return StageTask(
@@ -127,17 +182,16 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         temporary=copy is not None and copy.listing is None,
         project=os.path.relpath(repo.root_dir, root),
         cwd=os.path.relpath(os.getcwd(), root),
-        code=outside(undeclared.code, removed),
-        links=links,
-        deps=tuple(_relative(root, _deps(stage, allow_missing=request.options.allow_missing))),
-        copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
+        code=outside(undeclared.code, set(given.outs) - persisted),
+        links=given.links,
+        deps=given.deps,
+        copies=given.copies,
         ignored=ignored.links,
         folders=ignored.folders,
-        outs=outs,
+        outs=given.outs,
         config=_config(repo, request.workspace, with_git=undeclared.git_for_dvc),
         git=undeclared.git,
-        state_dir=repo.site_cache_dir,
-        env=_environment((root, home), request, ground, undeclared.ask),
+        env=tuple(way.env.items()),
         secrets=request.options.secrets,
         env_from_ray=("CUDA_VISIBLE_DEVICES",) if request.settings.num_gpus else (),
         workspace=request.workspace,
@@ -145,22 +199,18 @@ def make(repo: Any, stage: Any, undeclared: Undeclared, request: Request, copy: 
         kept=request.kept,
         prefix=sys.prefix,
         timeout=request.settings.timeout,
-        grace=request.grace,
+        grace=request.options.grace,
         commit=request.options.commit,
         allow_missing=request.options.allow_missing,
-        surroundings=request.surroundings,
-        legacy=_legacy(stage),
+        surroundings=way.surroundings,
+        legacy=way.legacy,
+        data=way.data,
     )
 
 
-def declared(request: Request) -> tuple[tuple[str, str], ...]:
-    """The environment of a command on another machine: what is declared, and DVC's own; the rest is that machine's."""
-    known = request.env
-    crossing = {name: text for name, text in known.items() if name.startswith(TO_OTHER_MACHINES)}
-    secret = {name: known[name] for name in request.options.secrets if name in known}
-    shell = {"SHELL": known["SHELL"]} if known.get("SHELL") else {}
-    from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
-    return tuple({**shell, **crossing, **secret, **from_runtime_env, **dict(request.settings.env)}.items())
+def declared(request: Request) -> dict[str, str]:
+    """The variables that a stage declares: those of its ``runtime_env``, then its own."""
+    return {**((request.settings.runtime_env or {}).get("env_vars") or {}), **dict(request.settings.env)}
 
 
 def commands(stage: Any) -> tuple[str, ...]:
@@ -273,7 +323,7 @@ def definition(repo: Any, stage: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def _legacy(stage: Any) -> dict[str, Any]:
+def legacy(stage: Any) -> dict[str, Any]:
     """The entry of dvc.lock that the stage was loaded from, if it has hashes in DVC 2's form: without ``hash: md5``.
 
     DVC keeps that form for what has not changed (``Output.update_legacy_hash_name``, 3.67.1).
@@ -401,27 +451,42 @@ def _config(repo: Any, workspace: str, *, with_git: bool) -> dict[str, dict[str,
     return {"core": core, "cache": cache}
 
 
-def _environment(
-    trees: tuple[str, ...], request: Request, ground: managers.Ground, ask: managers.Ask | None
-) -> tuple[tuple[str, str], ...]:
+def environment_of(
+    repo: Any, stage: Any, request: Request, copy: Copy | None, given: Inputs, undeclared: Undeclared
+) -> dict[str, str]:
+    """The environment of a command that shares the user's disk.
+
+    Args:
+        repo: The project's ``dvc.repo.Repo``.
+        stage: The stage.
+        request: What the driver decides.
+        copy: What an experiment's copy of a project is of.
+        given: What its workspace is given by name.
+        undeclared: What its workspace has beside that.
+    """
     from dvc.utils import fix_env
 
     from dvc_ray.repo import imports, managers
+    from dvc_ray.repo.snapshot import tree
 
-    environ = without_git(fix_env(dict(request.env)))  # a workspace is in no repository, whoever calls
-    from_runtime_env = (request.settings.runtime_env or {}).get("env_vars") or {}
-    declared = {**from_runtime_env, **dict(request.settings.env)}
+    root = tree(repo)
+    home = copy.of if copy else root
+    sources = Sources(
+        caller=environment.of_caller(fix_env(dict(request.env))), declared=declared(request), run=request.run_env
+    )
+    added: dict[str, str] = {}
     used: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
-    if ask is not None:
-        ground = replace(ground, environ={**environ, **declared})
-        if added := managers.variables(ground, ask):
-            environ |= added
+    if undeclared.ask is not None:
+        ground = _ground(stage, undeclared.markers, given.outs, root if copy and copy.listing is None else home)
+        ground = replace(ground, environ=environment.merge(sources))
+        if added := dict(managers.variables(ground, undeclared.ask)):
             projects = managers.projects(ground)
-        used = imports.environments(managers.folders(ground), {**environ, **declared})
-    if path := imports.python_path(trees, request.workspace, environ, used, projects):
-        environ["PYTHONPATH"] = path
-    return tuple({**environ, **declared}.items())
+        used = imports.environments(managers.folders(ground), environment.merge(replace(sources, managers=added)))
+    so_far = {**sources.caller, **added}
+    if path := imports.python_path((root, home), request.workspace, so_far, used, projects):
+        added["PYTHONPATH"] = path
+    return environment.merge(replace(sources, managers=added))
 
 
 def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) -> managers.Ground:

@@ -54,9 +54,8 @@ def did_you_mean(word: str, words: Iterable[str], *, any_case: bool = False) -> 
 def unknown_key(key: object, where: str, allowed: Iterable[str]) -> RefusedError:
     """A key that is none, with the nearest one that is."""
     allowed = list(allowed)
-    return RefusedError(
-        f"unknown key '{key}' in '{where}'.{did_you_mean(str(key), allowed)}", f"Allowed keys: {', '.join(allowed)}."
-    )
+    what = f"unknown key '{key}' in '{where}'.{did_you_mean(str(key), allowed)}"
+    return RefusedError(what, f"Allowed keys: {', '.join(allowed)}.")
 
 
 def wrong_value(key: str, expected: str, value: object) -> RefusedError:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from dvc_ray.ray_api.names import NODE_ID
 from dvc_ray.settings.failures import RefusedError
 
-_NODE_ID: Final = "ray.io/node-id"
 _WORD: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _PREFIX: Final = rf"(?:{_WORD})?(?:\.(?:{_WORD})?)*"
 _SELECTOR: Final = re.compile(rf"(!?)(?:({_WORD})|in\(\s*({_WORD}(?:\s*,\s*{_WORD})*)\s*\))")
@@ -56,7 +56,7 @@ def _choice(key: object, value: object) -> str:
         raise RefusedError(f"'meta.ray.label_selector.{key}' cannot be {value!r}", _HINT)
     values = [match[2]] if match[2] else re.split(r"\s*,\s*", match[3])
     # Ray 2.60 aborts the whole process for a node id that is none (accessor.cc: !node_id.IsNil()).
-    if key == _NODE_ID and not match[1] and not all(re.fullmatch("[0-9a-f]{56}", item) for item in values):
+    if key == NODE_ID and not match[1] and not all(re.fullmatch("[0-9a-f]{56}", item) for item in values):
         raise RefusedError(
             f"'meta.ray.label_selector.{key}' cannot be {value!r}: that is no id of a node",
             "Node ids have 56 hexadecimal digits; see them with `ray list nodes`.",

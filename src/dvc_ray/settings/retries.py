@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from dvc_ray.settings.amounts import boolean, duration, growing, whole
 from dvc_ray.settings.failures import RefusedError, unknown_key, wrong_value
+from dvc_ray.settings.readers import Reader, boolean, duration, growing, whole
 from dvc_ray.values.stage import Retries
 
 _WHERE: Final = "meta.ray.retries"
@@ -37,11 +37,11 @@ def _known(key: object) -> str:
 
 
 def _part(key: str, value: object) -> Any:
-    expected, reader = _PARTS[key]
+    reader = _PARTS[key]
     try:
-        return reader(value)
+        return reader.read(value)
     except (TypeError, ValueError):
-        raise wrong_value(f"{_WHERE}.{key}", expected, value) from None
+        raise wrong_value(f"{_WHERE}.{key}", reader.takes, value) from None
 
 
 def _exit_codes(value: object) -> tuple[int, ...]:
@@ -53,9 +53,9 @@ def _exit_codes(value: object) -> tuple[int, ...]:
     return tuple(codes)
 
 
-_PARTS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
-    "max": ("a whole number of at least 0", whole),
-    "exit_codes": ("an exit code (1 to 255, or -9 for a signal) or a list of them", _exit_codes),
-    "timeout": ("true or false", boolean),
-    "delay": ("a duration such as 10s, or one that grows: 10s * attempt", growing(duration)),
+_PARTS: Final[dict[str, Reader]] = {
+    "max": Reader("a whole number of at least 0", whole),
+    "exit_codes": Reader("an exit code (1 to 255, or -9 for a signal) or a list of them", _exit_codes),
+    "timeout": Reader("true or false", boolean),
+    "delay": Reader("a duration such as 10s, or one that grows: 10s * attempt", growing(duration)),
 }

@@ -6,8 +6,9 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +54,38 @@ def opened(remote: Remote, patience: Patience) -> Any:
     )
 
 
+def client(remote: Remote, patience: Patience) -> Any:
+    """Open boto3's client for a remote in S3: for requests that obstore does not have.
+
+    Args:
+        remote: Where, and DVC's options.
+        patience: How long to wait.
+
+    Raises:
+        StorageError: The options make no sense.
+    """
+    import botocore
+    from botocore.config import Config
+
+    options = dict(remote.options)
+    unverified = str(options.get("ssl_verify")).lower() == "false"
+    with _corrected(remote):
+        session = _session(_core(options), options)
+        return session.client(
+            "s3",
+            region_name=Place.find(session, urlsplit(remote.url).netloc, options, patience).region,
+            endpoint_url=options.get("endpointurl"),
+            use_ssl=truth(options.get("use_ssl", True)),
+            verify=False if unverified else _named(options.get("ssl_verify")),
+            config=Config(
+                signature_version=botocore.UNSIGNED if truth(options.get("allow_anonymous_login", False)) else None,
+                connect_timeout=patience.connect,
+                read_timeout=patience.silence,
+                retries={"total_max_attempts": 1 + min(patience.retries, 5)},
+            ),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What the machine's own configuration says: environment, ~/.aws, role."""
@@ -64,30 +97,13 @@ class _Found:
 
     @classmethod
     def by(cls, remote: Remote, options: Mapping[str, Any], patience: Patience) -> _Found:
-        import boto3
-        import botocore.session
-        from botocore.exceptions import BotoCoreError
-
-        core = botocore.session.Session(profile=options.get("profile"))
-        for variable, option in (("config_file", "configpath"), ("credentials_file", "credentialpath")):
-            if path := options.get(option):
-                core.set_config_variable(variable, path)
-        try:
-            session = boto3.session.Session(
-                aws_access_key_id=options.get("access_key_id"),
-                aws_secret_access_key=options.get("secret_access_key"),
-                aws_session_token=options.get("session_token"),
-                region_name=options.get("region"),
-                botocore_session=core,
-            )
+        with _corrected(remote):
+            core = _core(options)
+            session = _session(core, options)
             certificates = _certificates(core, remote, options.get("ssl_verify"))
             place = Place.find(session, urlsplit(remote.url).netloc, options, patience)
             anonymous = truth(options.get("allow_anonymous_login", False))
             credentials = None if anonymous else session.get_credentials()
-        except (BotoCoreError, ValueError) as error:
-            raise StorageError(
-                f"cannot use remote '{remote.name}' ({remote.url}): {error}", "Correct it with `dvc remote modify`."
-            ) from error
         if credentials is None and not anonymous:
             raise StorageError(
                 f"no AWS credentials for remote '{remote.name}' ({remote.url}).",
@@ -95,6 +111,43 @@ class _Found:
                 f" profile: dvc remote modify --local {remote.name} profile NAME",
             )
         return cls(place, _provider(credentials), certificates)
+
+
+@contextlib.contextmanager
+def _corrected(remote: Remote) -> Iterator[None]:
+    """Say whose options botocore makes nothing of."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except (BotoCoreError, ValueError) as error:
+        raise StorageError(
+            f"cannot use remote '{remote.name}' ({remote.url}): {error}", "Correct it with `dvc remote modify`."
+        ) from error
+
+
+def _core(options: Mapping[str, Any]) -> Any:
+    """The ``botocore.session.Session`` with the files and the profile that DVC's options name."""
+    import botocore.session
+
+    core = botocore.session.Session(profile=options.get("profile"))
+    for variable, option in (("config_file", "configpath"), ("credentials_file", "credentialpath")):
+        if path := options.get(option):
+            core.set_config_variable(variable, path)
+    return core
+
+
+def _session(core: Any, options: Mapping[str, Any]) -> Any:
+    """The ``boto3.session.Session`` with the keys and the region that DVC's options name."""
+    import boto3
+
+    return boto3.session.Session(
+        aws_access_key_id=options.get("access_key_id"),
+        aws_secret_access_key=options.get("secret_access_key"),
+        aws_session_token=options.get("session_token"),
+        region_name=options.get("region"),
+        botocore_session=core,
+    )
 
 
 def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
@@ -105,8 +158,7 @@ def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
     """
     from botocore.httpsession import get_cert_path
 
-    named = verify if isinstance(verify, str) and verify.lower() not in {"true", "false"} else None
-    chosen = named or core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    chosen = _named(verify) or core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     try:
         return Path(chosen or get_cert_path(verify=True)).read_bytes()
     except OSError as error:
@@ -115,6 +167,11 @@ def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
             "Correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle in ~/.aws/config, or:"
             f" dvc remote modify {remote.name} ssl_verify PATH",
         ) from error
+
+
+def _named(verify: object) -> str | None:
+    """The file with certificates that the option ``ssl_verify`` names."""
+    return verify if isinstance(verify, str) and verify.lower() not in {"true", "false"} else None
 
 
 def _provider(credentials: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.redact import public
+from dvc_ray.storage import obstore_errors
 from dvc_ray.storage.access import opened
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.words import explained
@@ -26,8 +27,6 @@ PART: Final = 8 << 20
 _READ: Final = 16 << 20
 """Bytes of a part that is read; larger ones are read in parts."""
 _PARTS_AT_A_TIME: Final = 6
-_NO_PART: Final = ("416 Range Not Satisfiable", "non-partial response")
-"""Said of a part of an empty object: it has none; some servers send what there is, as the whole."""
 _PIECE: Final = 256 << 10
 """Bytes that come, are written and are checked at a time: while they are in the processor's cache."""
 _HONOURED: Final = frozenset(
@@ -107,6 +106,11 @@ class S3:
         self._parts = ThreadPoolExecutor(_PARTS_AT_A_TIME, thread_name_prefix="dvc-ray-s3")
 
     @property
+    def remote(self) -> Remote:
+        """Where, and DVC's options."""
+        return self._remote
+
+    @property
     def url(self) -> str:
         """What the user knows the store by."""
         return public(self._remote.url)
@@ -158,7 +162,7 @@ class S3:
         try:
             return self._range(key, 0, _READ)
         except GenericError as error:
-            if not any(text in str(error) for text in _NO_PART):
+            if not obstore_errors.has_no_part(error):
                 raise
             return obstore.get(self._store, key)
 
@@ -256,7 +260,7 @@ class S3:
         try:
             yield
         except (BaseError, FileNotFoundError, ValueError) as error:  # the last for a key that it does not take
-            raise explained(str(error), self.url, missing=isinstance(error, FileNotFoundError)) from error
+            raise explained(obstore_errors.failure(error), self.url) from error
 
 
 def _written(found: Any, file: FileIO) -> Iterator[memoryview]:

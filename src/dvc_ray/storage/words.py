@@ -1,91 +1,95 @@
-"""Failures of a store in the user's words."""
+"""Failures of a store in the user's words.
+
+What has failed, a client's messages tell: `obstore_errors` and `fsspec_errors` read them, each those of one library.
+"""
 
 from __future__ import annotations
 
-import re
 import socket
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError
 
-_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
-_DENIED: Final = "AccessDenied"
-_REASONS: Final = {
-    "NoSuchBucket": (
-        "its bucket does not exist",
-        "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
-    ),
-    "SignatureDoesNotMatch": (
-        "its server does not accept the secret key",
-        "Correct AWS_SECRET_ACCESS_KEY, or the profile or keys of the remote (`dvc remote list`, `.dvc/config.local`).",
-    ),
-    "InvalidAccessKeyId": (
-        "its server does not know the access key",
-        "Correct AWS_ACCESS_KEY_ID, or the profile or keys of the remote; is it the right endpoint?",
-    ),
-    "ExpiredToken": ("the credentials have expired", "Log in again (aws sso login, aws sts …) and run it again."),
-    "RequestTimeTooSkewed": ("the clock of this machine is wrong", "Set the clock (chrony, ntpd) and run it again."),
-    _DENIED: (
-        "its server denies access",
-        "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
-    ),
-}
-UNTRUSTED: Final = "its server's certificate is not of an authority that is trusted there"
+
+class Cause(Enum):
+    """Why a store has not done what it was asked to; the values are how that is said."""
+
+    NO_BUCKET = "its bucket does not exist"
+    WRONG_SECRET = "its server does not accept the secret key"  # noqa: S105  a text
+    UNKNOWN_KEY = "its server does not know the access key"
+    EXPIRED = "the credentials have expired"
+    WRONG_CLOCK = "the clock of this machine is wrong"
+    DENIED = "its server denies access"
+    MISSING = "an object is missing"
+    UNTRUSTED = "its server's certificate is not of an authority that is trusted there"
+    NO_HOST = "its host name cannot be resolved"
+    REFUSED = "its server refuses the connection"
+    NO_ROUTE = "there is no route to its server"
+    SILENT = "its server does not answer"
+    UNREACHABLE = "its server cannot be reached"
+    FAILED = "its server has failed"
+    OTHER = "something else"
+
+    @property
+    def may_heal(self) -> bool:
+        """Whether the same may work later or from another machine: the store was not reached, or is in trouble."""
+        return self in _MAY_HEAL
+
+
+_MAY_HEAL: Final = frozenset(
+    {Cause.NO_HOST, Cause.REFUSED, Cause.NO_ROUTE, Cause.SILENT, Cause.UNREACHABLE, Cause.FAILED}
+)
 TRUST: Final = (
     "Name the file with the authority's certificate: AWS_CA_BUNDLE, ca_bundle in ~/.aws/config, or"
     " `dvc remote modify NAME ssl_verify PATH`."
 )
-"""What to do about it."""
-_UNREACHABLE: Final = {
-    "dns error": "its host name cannot be resolved",
-    "refused": "its server refuses the connection",
-    "unreachable": "there is no route to its server",
-    "timed out": "its server does not answer",
-    "timeout": "its server does not answer",
-    "error sending request": "its server cannot be reached",
-    "cannot connect to host": "its server cannot be reached",
-    "could not connect": "its server cannot be reached",
-    "connect call failed": "its server cannot be reached",
+"""What to do about a certificate that is not trusted."""
+_HINTS: Final = {
+    Cause.NO_BUCKET: "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
+    Cause.WRONG_SECRET: "Correct AWS_SECRET_ACCESS_KEY, or the profile or keys of the remote (`dvc remote list`,"
+    " `.dvc/config.local`).",
+    Cause.UNKNOWN_KEY: "Correct AWS_ACCESS_KEY_ID, or the profile or keys of the remote; is it the right endpoint?",
+    Cause.EXPIRED: "Log in again (aws sso login, aws sts …) and run it again.",
+    Cause.WRONG_CLOCK: "Set the clock (chrony, ntpd) and run it again.",
+    Cause.DENIED: "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
+    Cause.UNTRUSTED: TRUST,
+    Cause.FAILED: "Run it again later, or look at its server.",
 }
+_NOT_REACHED: Final = (
+    "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
+    " there: security group, VPC endpoint, proxy."
+)
 
 
-def explained(text: str, url: str, *, missing: bool = False) -> StorageError:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a client has said."""
+
+    cause: Cause
+    text: str
+    """All of it."""
+    code: str = ""
+    """The server's own name or number for it."""
+
+
+def explained(failure: Failure, url: str) -> StorageError:
     """The error to raise for one of the store's.
 
     Args:
-        text: What the client said.
+        failure: What the client said.
         url: Of the store.
-        missing: Whether it said that an object is not there.
     """
-    code = next(iter(_CODE.findall(text)), "")
-    where = f"{url}, seen from {socket.gethostname()}"
-    if reason := _REASONS.get(code):
-        kind = DeniedError if code == _DENIED else StorageError
-        return kind(f"remote {where}: {reason[0]} ({code}).", reason[1])
-    if missing:
-        return ObjectMissingError(f"remote {where}: an object is missing: {short(text)}", "See `dvc status --cloud`.")
-    if "403 Forbidden" in text:  # the number alone may be that of a port
-        return DeniedError(f"remote {where}: {_REASONS[_DENIED][0]} (403).", _REASONS[_DENIED][1])
-    if is_untrusted(text):
-        return StorageError(f"remote {where}: {UNTRUSTED}.", TRUST)
-    if why := unreachable(text):
-        return UnreachableError(
-            f"remote {where}: {why}.",
-            "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
-            " there: security group, VPC endpoint, proxy.",
-        )
-    return StorageError(f"remote {where}: {short(text)}", "Run the same command with -v for all of it.")
-
-
-def is_untrusted(text: str) -> bool:
-    """Whether a client has refused the server's certificate."""
-    return "InvalidCertificate(" in text or "CERTIFICATE_VERIFY_FAILED" in text
-
-
-def unreachable(text: str) -> str:
-    """Why a store cannot be reached, if that is what its client said; else empty."""
-    lower = text.lower()
-    return next((reason for mark, reason in _UNREACHABLE.items() if mark in lower), "")
+    where, cause = f"remote {url}, seen from {socket.gethostname()}", failure.cause
+    if cause is Cause.MISSING:
+        return ObjectMissingError(f"{where}: {cause.value}: {short(failure.text)}", "See `dvc status --cloud`.")
+    if cause is Cause.OTHER:
+        return StorageError(f"{where}: {short(failure.text)}", "Run the same command with -v for all of it.")
+    what = f"{where}: {cause.value}{f' ({failure.code})' if failure.code else ''}."
+    if cause.may_heal:
+        return UnreachableError(what, _HINTS.get(cause, _NOT_REACHED))
+    return DeniedError(what, _HINTS[cause]) if cause is Cause.DENIED else StorageError(what, _HINTS[cause])
 
 
 def short(text: str) -> str:

@@ -15,6 +15,9 @@ class GitTemplates:
     adding: bool = False
     """Whether commands may add files to the index; what they add goes into the experiment."""
 
+    partial: bool = False
+    """Whether contents of files are left out, as it is sent to machines that do not see the repository."""
+
     @property
     def answers(self) -> bool:
         """Whether Git answers in a workspace."""

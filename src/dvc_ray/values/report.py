@@ -103,6 +103,31 @@ class Saved:
     """Whether its results are in the workspace."""
     why: str = ""
     """Why they are not."""
+    temporary: bool = False
+    """Whether they were not to be (``--temp``)."""
 
 
-RunEvent = Planned | StageReport | Output | Notice | RunResult | Saved
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunError:
+    """What has ended a run, or the command that made it."""
+
+    kind: str
+    """Name of its class, one of `dvc_ray.errors`."""
+    what: str
+    hint: str = ""
+    """What to run next."""
+    exit_code: int
+
+
+RunEvent = Planned | StageReport | Output | Notice | RunResult | Saved | RunError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An event in its place in the stream of a run."""
+
+    seq: int
+    """Its number, from 0."""
+    time: float
+    """When it happened, in seconds since the epoch."""
+    event: RunEvent

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
-
-GRACE: Final = 10.0
-"""Seconds between SIGTERM and SIGKILL when a command is stopped, if nobody says otherwise."""
+from typing import Any
 
 
 class OnError(Enum):
@@ -25,13 +23,20 @@ class OnError(Enum):
 class Selection:
     """Which stages a run is about: the flags of ``dvc repro`` that choose."""
 
-    targets: tuple[str, ...] = ()
+    targets: Sequence[str] = ()
+    """Names of stages, paths to a dvc.yaml or .dvc file, or ``path/dvc.yaml:name``; empty: the stages of ./dvc.yaml."""
     single_item: bool = False
+    """Stages by themselves, without what they depend on."""
     pipeline: bool = False
+    """The whole pipelines that the targets belong to."""
     all_pipelines: bool = False
+    """All pipelines of the project."""
     downstream: bool = False
+    """The targets and what depends on them."""
     recursive: bool = False
+    """All stages in the directories that the targets name."""
     glob: bool = False
+    """Whether targets may hold shell-style wildcards."""
 
     @property
     def one_by_one(self) -> bool:
@@ -40,35 +45,73 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a run goes on."""
+class RunFlags(Selection):
+    """How a run treats the stages: the other flags of ``dvc repro``, with DVC's defaults.
+
+    A run is asked for one at a time, so no file of settings has them.
+    """
 
     force: bool = False
-    run_cache: bool = True
-    on_error: OnError = OnError.FAIL
-    jobs: int | None = None
-    """Stages at the same time; None: as many as the resources allow."""
-    address: str | None = None
-    """Ray cluster to join; None: a local Ray that is stopped at the end."""
-    grace: float | None = None
-    """Seconds between SIGTERM and SIGKILL when a command is stopped; None: as the settings say, else `GRACE`."""
+    """Run stages that have not changed, too."""
     force_downstream: bool = False
     """Run all that depends on a stage that has run, changed or not."""
+    run_cache: bool = True
+    """Restore from the run cache what it has."""
+    on_error: OnError = OnError.FAIL
+    """What happens to the rest of the run when a stage fails."""
     pull: bool = False
     """Bring missing data from the remote."""
     allow_missing: bool = False
     """Take a stage whose data is missing, but is unchanged otherwise, as unchanged."""
     commit: bool = True
     """Put outs into the cache."""
-    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest(RunFlags):
+    """What a user asks of a run, on the command line or in Python.
+
+    A setting that is None is as variables and files of settings have it, else it has its default
+    (`dvc_ray.settings.schema`).
+    """
+
+    jobs: int | None = None
+    """Stages at the same time."""
+    address: str | None = None
+    """Ray cluster to run on; ``local``: a local Ray, whatever variables and files say."""
+    grace: float | str | None = None
+    """Time between SIGTERM and SIGKILL when a command is stopped: seconds, or a text such as ``1m30s``."""
+    node_cache_size: int | str | None = None
+    """What the cache of a node that shares no disk with the head may have: bytes, or a text such as ``100GiB``."""
+    secrets: Sequence[str] | None = None
     """Names of variables that stages on other machines get from the caller's environment."""
-    node_cache_size: int | None = None
-    """Bytes that the cache of a node that shares no disk with the head may have; None: no bound."""
-    bare_workspace: bool = False
+    bare_workspace: bool | None = None
     """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
-    owner: str = ""
+    owner: str | None = None
     """Whose run it is; a part of its id."""
-    runtime_env: dict[str, Any] = field(default_factory=dict, repr=False)
+    runtime_env: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Ray's, for all stages; what a stage's own says, wins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings(RunFlags):
+    """What a run goes by: a `RunRequest` with nothing left open, made by `dvc_ray.settings.sources.resolve`."""
+
+    jobs: int | None
+    """Stages at the same time; None: as many as the resources allow."""
+    address: str | None
+    """Ray cluster to join; None: a local Ray that is stopped at the end."""
+    grace: float
+    """Seconds between SIGTERM and SIGKILL when a command is stopped."""
+    node_cache_size: int | None
+    """Bytes that the cache of a node that shares no disk with the head may have; None: no bound."""
+    secrets: tuple[str, ...]
+    """Names of variables that stages on other machines get from the caller's environment."""
+    bare_workspace: bool
+    """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
+    owner: str
+    """Whose run it is; a part of its id."""
+    runtime_env: Mapping[str, Any] = field(repr=False)
     """Ray's, for all stages; what a stage's own says, wins."""
 
 
@@ -105,7 +148,7 @@ class ActiveRun:
     """How many it has to run."""
     begun: float
     """Seconds since the epoch."""
-    grace: float = GRACE
+    grace: float
     """Seconds its commands have to end when it is stopped."""
     stopped_by: str = ""
     """Who has asked it to stop; empty: nobody."""

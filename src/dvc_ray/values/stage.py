@@ -105,7 +105,7 @@ class Status:
     changed: bool
     reasons: tuple[str, ...] = ()
     judged: bool = True
-    """False: it cannot be said in the workspace as it is; ``reasons`` say why."""
+    """False: it cannot be said in the workspace as it is; ``reasons`` say why, in the words of an error."""
 
     def __post_init__(self) -> None:
         """A reason may name an import by its URL, which may have a password."""

@@ -9,7 +9,6 @@ from typing import Any
 from dvc_ray.redact import public
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Output
-from dvc_ray.values.run import GRACE
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
 
@@ -68,8 +67,21 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
-    """What a worker needs beyond its task if it shares no disk with the head."""
+class SharedData:
+    """The data part of a task whose worker shares the head's disk: it is all there."""
+
+    state_dir: str = ""
+    """Where DVC keeps the hashes it has computed for the user's tree."""
+
+    @property
+    def deps(self) -> tuple[Stored, ...]:
+        """Deps that a node has to fetch, and may have: none."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteData:
+    """The data part of a task whose worker shares no disk with the head."""
 
     remotes: tuple[Remote, ...]
     """Those its deps come from and its outs go to; the first is the default one."""
@@ -133,8 +145,6 @@ class StageTask:
     """DVC configuration of the stage workspace."""
     git: GitTemplates = field(default_factory=GitTemplates)
     """What the workspace's ``.git`` is made of; nothing: it has none."""
-    state_dir: str
-    """Where DVC keeps the hashes it has computed for the user's tree."""
     env: tuple[tuple[str, str], ...] = field(repr=False)
     """The environment of the command, before DVC adds its own."""
     secrets: tuple[str, ...] = ()
@@ -150,15 +160,16 @@ class StageTask:
     prefix: str
     """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
     timeout: float | None = None
-    grace: float = GRACE
+    grace: float
+    """Seconds between SIGTERM and SIGKILL when the command is stopped."""
     commit: bool = True
     """Whether outs and a run-cache entry go into the cache."""
     allow_missing: bool = False
     """Whether deps and outs may be missing."""
     legacy: dict[str, Any] = field(default_factory=dict)
     """The stage's entry of dvc.lock if DVC 2 wrote hashes of it, which stay as they are where they still hold."""
-    elsewhere: Elsewhere | None = None
-    """None: the worker shares the head's disk."""
+    data: SharedData | RemoteData
+    """Where its data is, and how the worker gets at it."""
     surroundings: Surroundings | None = None
     """The caller's; None: those of the machine that it runs on."""
 
@@ -220,6 +231,8 @@ class StageResult:
     """What else is wrong with its machine; begins with what separates it from the error."""
     parcel: Pack | None = None
     """What comes home from a worker that shares no disk with the head."""
+    command_failed: bool = False
+    """Whether it failed because its command ended with another exit code than 0; ``error`` holds all of the command."""
 
     def __post_init__(self) -> None:
         """It is kept, here or in a remote: no password of a URL in it."""

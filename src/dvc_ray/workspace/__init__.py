@@ -12,23 +12,22 @@ from dvc_ray.workspace.home import Home
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
-from dvc_ray.workspace.retention import remove_old
+from dvc_ray.workspace.retention import KEEP_DAYS, remove_old
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.shares import Followed, own
-from dvc_ray.workspace.site import Site, forget_results, kept_result, kept_results, set_aside
 from dvc_ray.workspace.twin import Twin, stamps_of
 from dvc_ray.workspace.undo import Undo
 from dvc_ray.workspace.upkeep import at_work
 
 __all__ = [
     "CODE_LIST",
+    "KEEP_DAYS",
     "Changes",
     "Content",
     "Environments",
     "Followed",
     "Home",
     "Materialised",
-    "Site",
     "Twin",
     "Undo",
     "added_to_git",
@@ -36,10 +35,7 @@ __all__ = [
     "detach",
     "discard",
     "find_changes",
-    "forget_results",
     "is_inside",
-    "kept_result",
-    "kept_results",
     "lay_aside",
     "look",
     "materialise",
@@ -48,7 +44,6 @@ __all__ = [
     "own",
     "pack",
     "remove_old",
-    "set_aside",
     "stale_outs",
     "stamps_of",
     "stamps_of_pack",

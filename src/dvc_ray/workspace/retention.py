@@ -18,8 +18,10 @@ _RUN: Final = re.compile(r"(\d{8}-\d{6})-(?:(\w+)-)?[0-9a-f]{4}")
 """When a run began, and its owner (`journal.open_run`)."""
 _WEEK: Final = 7 * 86400.0
 """Seconds for which logs stay in any case: a run of another machine may still be alive."""
-_MONTH: Final = 30 * 86400.0
-"""The same, of what was found as a result and is none."""
+KEEP_DAYS: Final = 30
+"""Days after which a rule of the bucket is to have removed logs, where no run may remove anything."""
+_MONTH: Final = KEEP_DAYS * 86400.0
+"""Seconds for which stays what was found as a result and is none."""
 _AT_A_TIME: Final = 16
 _AT_MOST: Final = 100
 """Runs that are looked at in one run."""

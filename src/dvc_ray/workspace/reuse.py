@@ -6,11 +6,11 @@ To make a file costs a hundred times what it costs to see that it is as it was, 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import pickle
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 from dvc_ray.files import Stamp, Version
@@ -39,23 +39,37 @@ def record(workspace: str, paths: Iterable[str]) -> None:
     for path in paths:
         found = _look(os.path.join(workspace, path))
         if found is not None and found.st_nlink == 1:
-            copies[path] = _stamp(found)
-    made = _Record(stat.S_IMODE(os.stat(workspace).st_mode), copies)
-    with open(workspace + _RECORD, "wb") as file:
-        pickle.dump(made, file)
+            copies[path] = astuple(_stamp(found))
+    made = {"folder_mode": stat.S_IMODE(os.stat(workspace).st_mode), "copies": copies}
+    with open(workspace + _RECORD, "w", encoding="ascii") as file:
+        json.dump(made, file)
+
+
+def _noted(path: str) -> _Record:
+    """Read what was noted.
+
+    Raises:
+        ValueError: It is half of a note, or of another version.
+        OSError: It cannot be read.
+    """
+    with open(path, encoding="ascii") as file:
+        found = json.load(file)
+    try:
+        copies = {str(path): Stamp(*map(int, stamp)) for path, stamp in found["copies"].items()}
+        return _Record(int(found["folder_mode"]), copies)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(path) from error
 
 
 def lay_aside(workspace: str) -> None:
     """Keep a workspace whose attempt is over for another one; only what was copied into it, and is as it was, stays."""
     idle = os.path.join(os.path.dirname(workspace), _IDLE, os.path.basename(workspace))
     try:
-        with open(workspace + _RECORD, "rb") as file:
-            made = pickle.load(file)  # noqa: S301  written by ourselves
-        _tidy(workspace, made)
+        _tidy(workspace, _noted(workspace + _RECORD))
         os.makedirs(os.path.dirname(idle), exist_ok=True)
         os.rename(workspace + _RECORD, idle + _RECORD)
         os.rename(workspace, idle)  # last: whoever sees it finds the record too
-    except (OSError, EOFError, pickle.UnpicklingError):
+    except (OSError, ValueError):
         discard(workspace)
 
 
@@ -89,15 +103,14 @@ def claim(workspace: str, tree: str, wanted: Collection[str]) -> bool:
 
 def _refresh(workspace: str, noted: str, tree: str, wanted: set[str]) -> bool:
     try:
-        with open(noted, "rb") as file:
-            made = pickle.load(file)  # noqa: S301  written by ourselves
+        made = _noted(noted)
         os.unlink(noted)
         for path in made.copies:
             source = _look(os.path.join(tree, path)) if path in wanted else None
             if source is None or _copied(_stamp(source)) != _copied(made.copies[path]):
                 with contextlib.suppress(FileNotFoundError):  # the command before has changed it
                     os.unlink(os.path.join(workspace, path))
-    except (OSError, EOFError, pickle.UnpicklingError):
+    except (OSError, ValueError):
         discard(workspace)
         return False
     return True

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dvc_ray import plan as planning
-from dvc_ray.cli.output import events, plain, texts
+from dvc_ray.cli.output import plain, texts
 from dvc_ray.redact import public
+from dvc_ray.values import wire
 from dvc_ray.values.stage import Action, Plan, Step
 
 
 def show(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
-        print(plain.dumps({"event": "plan", "version": events.VERSION, **events.plan_fields(plan)}))
+        print(plain.dumps({"event": "plan", "version": wire.VERSION, **wire.plan_fields(plan)}))
         return
     if plan.nothing_to_do:
         print("Data and pipelines are up to date.")

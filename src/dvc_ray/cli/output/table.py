@@ -7,10 +7,11 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
-from dvc_ray.cli.output import plain, renderers, texts
-from dvc_ray.values.report import Notice, Output, Planned, RunEvent, Saved, StageReport
+from dvc_ray.cli.output import lines, plain, texts
+from dvc_ray.events import Sink
+from dvc_ray.values.report import Notice, Output, Planned, Record, RunError, RunResult, Saved, StageReport
 from dvc_ray.values.stage import StageState
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _STYLES: Final = {
 
 
 @contextmanager
-def live_table() -> Iterator[renderers.Listen]:
-    """A listener that draws on the terminal until the block ends."""
+def live_table() -> Iterator[Sink]:
+    """A sink that draws on the terminal until the block ends."""
     from rich.console import Console
     from rich.live import Live
 
@@ -49,21 +50,26 @@ class Screen:
         self._view = view
         self._live = live
 
-    def __call__(self, event: RunEvent) -> None:
+    def __call__(self, record: Record) -> None:
         """Show an event."""
-        if isinstance(event, (Planned, StageReport, Output)):
-            self._view.take(event)
-        elif isinstance(event, Notice):
-            text = plain.lines(event.text)
-            self._live.console.print(f"WARNING: {text}" if event.level == "warning" else text, markup=False)
-        elif isinstance(event, Saved):
-            renderers.show_saved(event)
-        else:
-            self._view.end()
-            self._live.refresh()
-            self._live.stop()
-            sys.stdout.flush()
-            renderers.show_end(event)
+        match record.event:
+            case (StageReport() | Output()) as event:
+                self._view.take(event)
+            case Notice() as event:
+                text = plain.lines(event.text)
+                self._live.console.print(f"WARNING: {text}" if event.level == "warning" else text, markup=False)
+            case Saved() as event:
+                lines.show_saved(event)
+            case RunResult() as event:
+                self._view.end()
+                self._live.refresh()
+                self._live.stop()
+                sys.stdout.flush()
+                lines.show_end(event)
+            case Planned() | RunError():  # the stages say it one by one; the command line prints the error itself
+                pass
+            case _ as never:
+                assert_never(never)
 
 
 class View:
@@ -75,15 +81,15 @@ class View:
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._ended = False
 
-    def take(self, event: Planned | StageReport | Output) -> None:
+    def take(self, event: StageReport | Output) -> None:
         """Take an event in."""
         if isinstance(event, StageReport):
             self._reports[event.address] = event
             if event.state is StageState.RUNNING or (event.state is StageState.QUEUED and not event.waiting_for):
                 self._begun[event.address] = time.monotonic()
-        elif isinstance(event, Output):
-            lines = [plain.output(line) for line in event.text.rstrip().split("\n")]
-            self._tail.extend(f"{plain.one_line(event.address)} | {line}" for line in lines if line.strip())
+        else:
+            printed = [plain.output(line) for line in event.text.rstrip().split("\n")]
+            self._tail.extend(f"{plain.one_line(event.address)} | {line}" for line in printed if line.strip())
 
     def end(self) -> None:
         """Draw all stages, and no tail, from now on."""

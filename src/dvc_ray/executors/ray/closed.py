@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.ray_api import tokens
+
 AUTH_MODE: Final = "RAY_AUTH_MODE"
 TOKEN: Final = "RAY_AUTH_TOKEN"  # noqa: S105  the variable
 TOKEN_PATH: Final = "RAY_AUTH_TOKEN_PATH"  # noqa: S105
@@ -28,7 +30,7 @@ def close_to_others() -> Callable[[], None]:
     before = {name: os.environ.get(name) for name in VARIABLES}
     if os.environ.setdefault(AUTH_MODE, "token").lower() == "token" and not has_token():
         _make_token(_file())
-    _reread()
+    tokens.reread()
 
     def put_back() -> None:
         for name, text in before.items():
@@ -36,7 +38,7 @@ def close_to_others() -> Callable[[], None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = text
-        _reread()
+        tokens.reread()
 
     return put_back
 
@@ -53,7 +55,7 @@ def use_token() -> bool:
     if AUTH_MODE in os.environ or not has_token():
         return False
     os.environ[AUTH_MODE] = "token"
-    _reread()
+    tokens.reread()
     return True
 
 
@@ -79,11 +81,3 @@ def _make_token(file: Path) -> None:
 
 def _file() -> Path:
     return Path(os.environ.get(TOKEN_PATH) or "~/.ray/auth_token").expanduser()
-
-
-def _reread() -> None:
-    """Have Ray look at the environment again: it has done so when it was imported, and when it asked for a token."""
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()

@@ -16,19 +16,16 @@ from dvc_ray.errors import IN_CAUSE, ClusterError
 from dvc_ray.executors.ray.closed import close_to_others, has_token, use_token
 from dvc_ray.executors.ray.starting import (
     check_loopback,
-    forget_ray,
     local_cpus,
-    patience,
     probe,
     start_janitor,
     take_back_sigterm,
-    vital_processes,
 )
 from dvc_ray.executors.ray.turn import Turn
 from dvc_ray.executors.words import first_line
+from dvc_ray.ray_api import local_ray
+from dvc_ray.ray_api.names import HEAD
 
-_HEAD: Final = "node:__internal_head__"
-"""Resource that the head node has (Ray 2.60)."""
 _START_PATIENCE: Final = 10.0
 """Seconds to wait for Ray's start to end when the run is over before that."""
 _QUIET: Final = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
@@ -42,7 +39,7 @@ class Connection:
         jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
     """
 
-    def __init__(self, address: str | None, jobs: int = 1) -> None:
+    def __init__(self, address: str | None, jobs: int | None = None) -> None:
         self.address = address
         self.head = ""
         """Id of the cluster's head node; empty for a local Ray."""
@@ -60,7 +57,7 @@ class Connection:
         self._answers = False
         self._put_back = contextlib.ExitStack()
 
-    def begin(self, jobs: int) -> str:
+    def begin(self, jobs: int | None) -> str:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages.
 
         Returns:
@@ -110,7 +107,7 @@ class Connection:
         if gone is None or self._dead:
             return ""
         self._dead = True
-        forget_ray()
+        local_ray.forget()
         if self._janitor is not None and self._janitor.stdin is not None:
             self._janitor.stdin.close()
             self._janitor.wait()
@@ -154,7 +151,7 @@ class Connection:
         check_loopback()
         try:
             self._turn.wait(self._leave)
-            with patience(self._leave):
+            with local_ray.patience(self._leave):
                 self._start()
         except BaseException:
             if self._janitor is not None:  # what has started must not be in the way of who comes next
@@ -178,15 +175,10 @@ class Connection:
             address="local",
             num_cpus=local_cpus(self._jobs),
             include_dashboard=False,
-            _temp_dir=os.path.join(directory, "ray"),
-            _system_config={
-                "worker_niceness": 0,
-                # Ray starts as many workers at a time as there are cores, and each mostly waits: all at once.
-                "worker_maximum_startup_concurrency": local_cpus(self._jobs),
-            },
+            **local_ray.start_options(os.path.join(directory, "ray"), workers_at_once=local_cpus(self._jobs)),
             **_QUIET,
         )
-        self._vital = vital_processes()
+        self._vital = local_ray.vital_processes()
 
     def _join(self, address: str) -> None:
         import ray
@@ -202,7 +194,7 @@ class Connection:
             if not use_token():
                 raise
             ray.init(address=address, runtime_env=ours, **_QUIET)
-        self.head = next((node["NodeID"] for node in ray.nodes() if _HEAD in node["Resources"]), "")
+        self.head = next((node["NodeID"] for node in ray.nodes() if HEAD in node["Resources"]), "")
 
 
 def _why_not_started() -> str:

@@ -18,15 +18,17 @@ from typing import Any, Final
 from dvc_ray.errors import ClusterError, ConfigError, RayDiedError
 from dvc_ray.executors import fit
 from dvc_ray.executors.locations import Locations, of_entry
-from dvc_ray.executors.ray import nodes, runs, scaling
+from dvc_ray.executors.ray import nodes, runs
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.executors.ray.remote import Placed, attempt_name, look, run
-from dvc_ray.executors.waits import SET_UP, Scaling, wait
-from dvc_ray.executors.words import first_line, last_line, no_environment, pressure
+from dvc_ray.executors.waits import SET_UP, wait
+from dvc_ray.executors.words import first_line, lacks_package, last_line, pressure
 from dvc_ray.live.away import forget, key_of
+from dvc_ray.ray_api import autoscaler, scheduling
+from dvc_ray.ray_api.names import NODE_ID, accelerators
 from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings, StageState
-from dvc_ray.values.task import Elsewhere, Lost, Pack, StageResult, StageTask, Wait, WorkerEvent
+from dvc_ray.values.task import Lost, Pack, StageResult, StageTask, Stored, Wait, WorkerEvent
 
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
@@ -61,7 +63,7 @@ class RayExecutor:
         remembered: File with what runs before have left on the cluster's nodes, and this one will; None: neither.
     """
 
-    def __init__(self, address: str | None, jobs: int = 1, remembered: Path | None = None) -> None:
+    def __init__(self, address: str | None, jobs: int | None = None, remembered: Path | None = None) -> None:
         self._ray = Connection(address, jobs)
         self._remembered = remembered
         self._local: fit.Node | None = None
@@ -84,7 +86,7 @@ class RayExecutor:
         self._wishes_due = 0.0
         """When to look again whether it is to stop."""
 
-    def warm_up(self, jobs: int) -> str:
+    def warm_up(self, jobs: int | None) -> str:
         """Start or join Ray in the background."""
         return self._ray.begin(jobs)
 
@@ -120,11 +122,12 @@ class RayExecutor:
         return doubt
 
     def _refuse(self, settings: StageSettings, node: fit.Node | None, doubt: str = "") -> None:
-        lack = fit.lack(settings, node) if node is not None else ""
-        if lack:
+        lack = fit.lack(settings, node) if node is not None else None
+        if lack is not None:
+            of_cpus = isinstance(lack, fit.ResourceLack) and lack.name == fit.CPU
             raise ClusterError(
                 f"{lack}: it could never start.{f' {doubt}' if doubt else ''}",
-                f"Change it under 'meta: ray:' of the stage{', or raise --jobs' if ' CPU,' in lack else ''},"
+                f"Change it under 'meta: ray:' of the stage{', or raise --jobs' if of_cpus else ''},"
                 " or run on a cluster with --address.",
             )
 
@@ -148,10 +151,8 @@ class RayExecutor:
     def _doubt(self, accelerator: str) -> str:
         """Name an accelerator that is likely misspelt: on a cluster that may scale up it would be waited for."""
         import ray
-        from ray.util.accelerators import accelerators
 
-        known = [name for key, name in vars(accelerators).items() if key[0].isupper() and isinstance(name, str)]
-        return fit.doubt(accelerator, [*known, *fit.accelerators(ray.cluster_resources())])
+        return fit.doubt(accelerator, [*accelerators(), *fit.accelerators(ray.cluster_resources())])
 
     def shares_disk(self) -> bool:
         """Whether Ray has, and will have, no node but this machine."""
@@ -204,29 +205,23 @@ class RayExecutor:
             if packed.lasting and packed.id not in self._sent:
                 self._sent[packed.id] = ray.put(packed)
         sent = [self._sent[packed.id] if packed.lasting else packed for packed in packs]
-        near = self._near(task.elsewhere) if task.elsewhere is not None else None
-        remote = self._prepared(task.address, settings, elsewhere=task.elsewhere is not None, near=near)
-        head = look() if task.elsewhere else None
+        remote = self._prepared(task.address, settings, near=self._near(task.data.deps))
+        head = None if self.shares_disk() else look()
         self._flights[task.address] = _Flight(task, settings, remote.remote(task, head, *sent), time.monotonic())
 
-    def _near(self, elsewhere: Elsewhere) -> Any | None:
+    def _near(self, deps: Sequence[Stored]) -> Any | None:
         """Ray's word for the node that has most of what an attempt reads, unless it would have to wait there."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+        if not deps:
+            return None
         self._known = self._known or {node["NodeID"] for node in nodes.alive()}
-        node = self._locations.best(elsewhere.deps, self._known)
-        # The last is not public, though long there (2.54, 2.60): without it a task waits for a node that is busy.
-        return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True) if node else None
+        node = self._locations.best(deps, self._known)
+        return scheduling.prefer(node) if node else None
 
-    def _prepared(self, address: str, settings: StageSettings, *, elsewhere: bool = False, near: Any = None) -> Any:
+    def _prepared(self, address: str, settings: StageSettings, *, near: Any = None) -> Any:
         """The remote function with a stage's options, which Ray checks."""
         import ray
 
-        labels = dict(settings.label_selector)
-        if self._shares_disk:
-            labels[nodes.NODE_ID] = self._here
-        elif elsewhere and nodes.NODE_ID not in labels:
-            labels[nodes.NODE_ID] = f"!{self._ray.head}"
+        labels = self._placed(dict(settings.label_selector))
         try:
             self._function = self._function or ray.remote(max_retries=0, num_returns="streaming")(run)
             return self._function.options(
@@ -244,6 +239,14 @@ class RayExecutor:
             raise ConfigError(
                 f"Ray refuses its settings: {first_line(error)}", f"Correct 'meta: ray:' of stage '{address}'."
             ) from error
+
+    def _placed(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Keep attempts on this node where it is the only one, and off the head where there are others."""
+        if self._ray.address is None:
+            return dict(labels)
+        if self.shares_disk():
+            return {**labels, NODE_ID: self._here}
+        return {NODE_ID: f"!{self._ray.head}", **labels}
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for the next events of any attempt."""
@@ -284,11 +287,11 @@ class RayExecutor:
         return {address: text for address, text in told.items() if text is not None}
 
     @staticmethod
-    def _scaling() -> Scaling | None:
+    def _scaling() -> autoscaler.Scaling | None:
         import ray
 
         try:
-            return scaling.look(ray.get_runtime_context().gcs_address)
+            return autoscaler.look(ray.get_runtime_context().gcs_address)
         except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
             return None
 
@@ -318,22 +321,30 @@ class RayExecutor:
             event: WorkerEvent | Placed = ray.get(next(flight.stream))
         except StopIteration:
             return self._end(flight, "its worker ended without a result")
-        except ray.exceptions.OutOfMemoryError as error:
-            return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
         except ray.exceptions.RayError as error:
-            setting_up = isinstance(error, ray.exceptions.RuntimeEnvSetupError)
-            if lack := no_environment(error, setting_up=setting_up):
-                return self._end(flight, lack, no_environment=True)
-            return self._end(flight, "stopped" if flight.stopping else last_line(error))
+            return self._end_by(flight, error)
         if isinstance(event, Placed):
             flight.node = event.node
             return []
         if isinstance(event, StageResult):
-            if event.state is StageState.DONE and task.elsewhere is not None:
+            if event.state is StageState.DONE and not self.shares_disk():
                 self._locations.note(flight.node, of_entry(event.entry))
-                self._locations.note(flight.node, ((dep.oid, dep.size) for dep in task.elsewhere.deps))
+                self._locations.note(flight.node, ((dep.oid, dep.size) for dep in task.data.deps))
             self._forget(task)
         return [event]
+
+    def _end_by(self, flight: _Flight, error: Exception) -> list[WorkerEvent]:
+        """Give up an attempt that ended by one of Ray's errors."""
+        import ray
+
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            return self._end(flight, f"Ray's memory monitor ended its worker: {pressure(error)}", out_of_memory=True)
+        reason = last_line(error)
+        if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+            return self._end(flight, f"its runtime_env cannot be set up: {reason}", no_environment=True)
+        if lacks_package(error):
+            return self._end(flight, f"its environment lacks a package: {reason}", no_environment=True)
+        return self._end(flight, "stopped" if flight.stopping else reason)
 
     def _check_nodes(self) -> None:
         """Give up attempts on nodes that Ray has found dead.
@@ -380,7 +391,7 @@ class RayExecutor:
 
     def _forget(self, task: StageTask) -> None:
         del self._flights[task.address]
-        if task.elsewhere is not None:  # a worker that was killed has not done it
+        if not self.shares_disk():  # a worker that was killed has not done it
             with contextlib.suppress(Exception):  # a cluster that is gone has forgotten it, too
                 forget(key_of(task.run_id, attempt_name(task)))
 

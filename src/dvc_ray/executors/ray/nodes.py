@@ -10,10 +10,9 @@ from dvc_ray.errors import ClusterError
 from dvc_ray.executors import versions
 from dvc_ray.executors.ray.remote import look
 from dvc_ray.executors.words import last_line
+from dvc_ray.ray_api.names import NODE_ID
 from dvc_ray.storage.shared import answer, is_answered
 
-NODE_ID: Final = "ray.io/node-id"
-"""Label that every node has (Ray 2.60)."""
 _PATIENCE: Final = 30.0
 """Seconds for all nodes to say what they have."""
 

@@ -9,8 +9,8 @@ import platform
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib import metadata
 
 from dvc_ray import env
@@ -19,9 +19,12 @@ from dvc_ray.executors import fit, versions
 from dvc_ray.executors.ray import closed
 from dvc_ray.live.away import Attempt, forget
 from dvc_ray.paths import NODE_DIR
+from dvc_ray.ray_api import workers
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Elsewhere, Pack, StageResult, StageTask, WorkerEvent
+from dvc_ray.values.surroundings import Surroundings
+from dvc_ray.values.task import Pack, RemoteData, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
+from dvc_ray.workspace import nested
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
     context = ray.get_runtime_context()
     node = context.get_node_id()
     yield Placed(node)
-    task = _surrounded(task)
+    around = _surroundings(task)
     if {fit.IMAGE, fit.CONTAINER} & {*context.runtime_env}:
         os.environ.setdefault(NODE_DIR, _beside_ray())
     if head is not None and (text := versions.fatal(head, [look()])):
@@ -68,11 +71,18 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
 
     events: queue.SimpleQueue[WorkerEvent | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
-    nested = {env.RAY_ADDRESS: context.gcs_address}
-    nested |= {name: os.environ[name] for name in closed.VARIABLES if name in os.environ}
-    if task.elsewhere is not None:
-        nested[env.ATTEMPT] = _attempt(task, task.elsewhere, node).write()
-    thread = threading.Thread(target=_run_in_thread, args=(task, packs, events, stop, nested), name="stage")
+    cluster = _cluster(task, context.gcs_address, node)
+
+    def work() -> None:
+        try:
+            ends = run_stage(
+                task, emit=events.put, stopped=stop.is_set, cluster=cluster, surroundings=around, packs=packs
+            )
+            events.put(ends)
+        except BaseException as error:  # noqa: BLE001  raised again where Ray sees it
+            events.put(error)
+
+    thread = threading.Thread(target=work, name="stage")
     thread.start()
     try:
         while True:
@@ -87,28 +97,36 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
     finally:
         stop.set()  # on ray.cancel: the command is ended before the task is
         thread.join()
-        if env.ATTEMPT in nested:
-            forget(nested[env.ATTEMPT])
+        if env.ATTEMPT in cluster:
+            forget(cluster[env.ATTEMPT])
 
 
-def _surrounded(task: StageTask) -> StageTask:
-    """Have the command be what Ray's own processes are on this machine, if no caller says what it is to be.
+def _cluster(task: StageTask, address: str, node: str) -> dict[str, str]:
+    """Variables with which a Ray driver of the stage's own joins the cluster, and its workers find what is its."""
+    found = {env.RAY_ADDRESS: address}
+    found |= {name: os.environ[name] for name in closed.VARIABLES if name in os.environ}
+    if isinstance(task.data, RemoteData):  # its own workers may be where nothing of it is
+        found[env.ATTEMPT] = _attempt(task, task.data, node).write()
+    return found
+
+
+def _surroundings(task: StageTask) -> Surroundings | None:
+    """What the command gets beside its environment; of no caller, what Ray's own processes have on this machine.
 
     Ray makes workers nicer than itself, and those that the kernel ends first when memory runs out (2.60).
     """
-    if task.surroundings is None:
-        with contextlib.suppress(KeyError, ValueError):
-            task = replace(task, surroundings=surroundings.of_process(int(os.environ["RAY_RAYLET_PID"])))
-    if task.surroundings is not None:
-        surroundings.take_oom_score(task.surroundings)
-    return task
+    found = task.surroundings
+    if found is None:
+        raylet = workers.raylet_pid()
+        found = None if raylet is None else surroundings.of_process(raylet)
+    if found is not None:
+        surroundings.take_oom_score(found)
+    return found
 
 
 def _beside_ray() -> str:
     """A folder of the node that a container has, too: of all that is the node's, Ray gives it its own only."""
-    from ray._private import worker  # ray.get_runtime_context().get_temp_dir() is not there in 2.54
-
-    found = os.path.join(worker.global_worker.node.get_temp_dir_path(), f"dvc-ray-{os.geteuid()}")
+    found = os.path.join(workers.temp_dir(), f"dvc-ray-{os.geteuid()}")
     os.makedirs(found, mode=0o700, exist_ok=True)
     if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write beside it
         raise PermissionError(
@@ -135,7 +153,7 @@ def attempt_name(task: StageTask) -> str:
     return f"{task.address}.{task.attempt}"
 
 
-def _attempt(task: StageTask, elsewhere: Elsewhere, node: str) -> Attempt:
+def _attempt(task: StageTask, data: RemoteData, node: str) -> Attempt:
     """What workers of the stage on other nodes need of it."""
     secret = {name: text for name, text in task.env if name in task.secrets}
     return Attempt(
@@ -143,10 +161,11 @@ def _attempt(task: StageTask, elsewhere: Elsewhere, node: str) -> Attempt:
         run_id=task.run_id,
         name=attempt_name(task),
         project=task.project,
-        deps=tuple((dep.path, dep.oid, dep.remote) for dep in elsewhere.deps),
-        remotes=tuple(asdict(remote) for remote in elsewhere.remotes),
-        variables={**dict(elsewhere.store_env), **secret},
-        keys=elsewhere.store_credentials,
+        fetcher=nested.__name__,
+        deps=tuple((dep.path, dep.oid, dep.remote) for dep in data.deps),
+        remotes=tuple(asdict(remote) for remote in data.remotes),
+        variables={**dict(data.store_env), **secret},
+        keys=data.store_credentials,
     )
 
 
@@ -155,16 +174,3 @@ def _take(events: queue.SimpleQueue[WorkerEvent | BaseException]) -> WorkerEvent
     with contextlib.suppress(queue.Empty):
         return events.get(timeout=0.1)
     return None
-
-
-def _run_in_thread(
-    task: StageTask,
-    packs: Sequence[Pack],
-    events: queue.SimpleQueue[WorkerEvent | BaseException],
-    stop: threading.Event,
-    nested: Mapping[str, str],
-) -> None:
-    try:
-        events.put(run_stage(task, emit=events.put, stopped=stop.is_set, nested=nested, packs=packs))
-    except BaseException as error:  # noqa: BLE001  raised again where Ray sees it
-        events.put(error)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from dvc_ray.ray_api import drivers, kv
 from dvc_ray.values.run import ActiveRun
 
 _RUNS: Final = "dvc-ray/runs/"
@@ -34,9 +35,7 @@ def announced(run: ActiveRun) -> Iterator[None]:
 
 def active() -> list[ActiveRun]:
     """All runs of the cluster, the oldest first; those whose driver is dead are taken out."""
-    from ray._private.state import jobs  # what `ray list jobs` shows needs a dashboard
-
-    alive = {job["JobID"] for job in jobs() if not job["IsDead"]}
+    alive = drivers.living_jobs()
     found = []
     for run_id in _names(_RUNS):
         fields = _get(_RUNS + run_id)
@@ -67,27 +66,19 @@ def who_stops(run_id: str) -> str:
 
 
 def _names(prefix: str) -> list[str]:
-    from ray.experimental.internal_kv import _internal_kv_list
-
-    return [key.decode().removeprefix(prefix) for key in _internal_kv_list(prefix.encode())]
+    return [key.removeprefix(prefix) for key in kv.keys(prefix)]
 
 
 def _put(key: str, fields: dict[str, Any]) -> None:
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(key.encode(), json.dumps(fields).encode())
+    kv.put(key, json.dumps(fields))
 
 
 def _get(key: str) -> dict[str, Any] | None:
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    found = _internal_kv_get(key.encode())
+    found = kv.get(key)
     return None if found is None else json.loads(found)
 
 
 def forget(run_id: str) -> None:
     """Take a run that has ended out of the cluster."""
-    from ray.experimental.internal_kv import _internal_kv_del
-
     for prefix in (_RUNS, _STOPS):
-        _internal_kv_del((prefix + run_id).encode())
+        kv.delete(prefix + run_id)

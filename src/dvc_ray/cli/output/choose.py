@@ -1,0 +1,67 @@
+"""Chooses how a run looks: a table on a terminal, lines of text, lines of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dvc_ray.cli import streams
+from dvc_ray.cli.output import lines, plain
+from dvc_ray.events import ReaderGoneError, Sink
+from dvc_ray.values.report import Record
+
+
+@contextmanager
+def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Iterator[tuple[Sink, ...]]:
+    """The sink that shows a run: JSON if asked for, a live table on a terminal, else one line an event.
+
+    Args:
+        as_json: Print JSON.
+        quiet: Print only what goes wrong.
+        asking: Questions are asked meanwhile, which a table would draw over.
+    """
+    output = sys.stdout  # the contexts may put something else in its place
+    with _chosen(as_json=as_json, asking=asking, quiet=quiet) as sink:
+
+        def show(record: Record) -> None:
+            try:
+                sink(record)
+            except BrokenPipeError as error:
+                raise ReaderGoneError(*error.args) from error
+            except Exception as error:
+                _give_up(error)
+                if isinstance(error, OSError):
+                    with contextlib.suppress(OSError):
+                        streams.flush_nowhere(output)
+                raise
+
+        yield (show,)
+
+
+@contextmanager
+def _chosen(*, as_json: bool, asking: bool, quiet: bool) -> Iterator[Sink]:
+    if as_json:
+        from dvc_ray.cli.output import json_lines  # most runs need neither it nor the wire format
+
+        with json_lines.printer() as sink:
+            yield sink
+    elif quiet:
+        yield lines.show_trouble
+    elif sys.stdout.isatty() and not asking:
+        from dvc_ray.cli.output.table import live_table
+
+        with live_table() as sink:
+            yield sink
+    else:
+        with lines.printer() as sink:
+            yield sink
+
+
+def _give_up(error: Exception) -> None:
+    """Say that nothing more is shown of the run, where it may still be read: a table has its own `sys.stderr`."""
+    why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    text = f"WARNING: nothing more of this run can be shown here: {why}; it goes on"
+    with contextlib.suppress(OSError):
+        print(plain.lines(text), file=sys.__stderr__ or sys.stderr)

@@ -1,0 +1,106 @@
+"""Whether the machines of a run share the head's disk: asked once, and what follows from it on the head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from dvc_ray.driver.shared_disk import SharedDisk
+from dvc_ray.values.report import Notice
+
+if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
+    from dvc_ray.executors.base import Executor
+    from dvc_ray.repo import Project
+    from dvc_ray.results import ResultStore
+    from dvc_ray.values.run import RunSettings
+    from dvc_ray.values.task import Pack, StageTask
+
+
+class DataMode(Protocol):
+    """How data and results get from the head to workers and back. What DVC finds of it is the project's part."""
+
+    in_remote: bool
+    """Whether what stages have made is in a remote afterwards."""
+
+    def look_over(self) -> str:
+        """Compare the machines with this one before anything is planned on them; how they differ, in sentences.
+
+        Raises:
+            ClusterError: One lacks what stages need.
+        """
+
+    def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
+        """Have a project whose stages are selected find its data where it is.
+
+        Args:
+            project: The project.
+            options: Of the run.
+            dry: Nothing will run.
+
+        Raises:
+            DvcRayError: The project's data cannot be carried that way.
+        """
+
+    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
+        """Where workers of this run keep their results until they are taken.
+
+        Args:
+            work: The run's folder of workspaces.
+            tree: Root of what results are brought to.
+            alone: Whether the run writes to the user's workspace; else it is an experiment.
+        """
+
+    def dead_results(self, work: Path, tree: str) -> AbstractContextManager[Sequence[ResultStore]]:
+        """What workers of a run that is dead have kept; no other process takes it meanwhile."""
+
+    def fetch(self, key: str, path: str) -> None:
+        """Get a file that was too large to travel with its result.
+
+        Raises:
+            StorageError: It cannot be brought.
+        """
+
+    def bundles(self, task: StageTask) -> tuple[Pack, ...]:
+        """Files that travel with a task.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+
+    def keep_output(self, task: StageTask, text: str) -> None:
+        """Keep what a command has printed in its log on the head."""
+
+    def put_right(self, task: StageTask) -> None:
+        """Put right what an attempt may have left half done whose worker was lost."""
+
+    def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
+        """Begin to remove logs of old runs, beside the run.
+
+        Args:
+            living: Ids of runs that are alive.
+
+        Returns:
+            What waits for the end of it, and says what the user is to do; mostly nothing.
+        """
+
+    def close(self) -> None:
+        """Remove what was left on machines to find out what they see."""
+
+
+def choose(executor: Executor | None, listen: Callable[[Notice], None]) -> DataMode:
+    """Choose the data mode of a run.
+
+    Args:
+        executor: Where attempts run; None: on a Ray of this machine that is yet to be started.
+        listen: Told what the head does for other machines, and what the user should look at.
+
+    Raises:
+        ClusterError: The cluster cannot be started or reached.
+    """
+    if executor is None or executor.shares_disk():
+        return SharedDisk()
+    from dvc_ray.driver.via_remote import ViaRemote
+
+    return ViaRemote(executor, listen)

@@ -1,0 +1,133 @@
+"""The head's part where machines do not share its disk: what it sends to them, and what they keep in the remote."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dvc_ray.driver.retention import Retention
+from dvc_ray.executors.base import Executor
+from dvc_ray.executors.seeing import seeing
+from dvc_ray.files import Stamp, Version
+from dvc_ray.journal import left_in_remote, nothing_in_remote, results_in_remote
+from dvc_ray.repo import Project
+from dvc_ray.repo.data_in_remote import DataInRemote
+from dvc_ray.results import LocalResults, RemoteResults, ResultStore
+from dvc_ray.storage import Item, download
+from dvc_ray.values.git import GitTemplates
+from dvc_ray.values.report import Notice
+from dvc_ray.values.run import RunSettings
+from dvc_ray.values.task import Pack, RemoteData, StageTask
+from dvc_ray.workspace import pack, stamps_of_pack
+
+
+class ViaRemote:
+    """A `DataMode` in which data travels through a remote, and code with the task.
+
+    Args:
+        executor: Where attempts run.
+        listen: Told what the head does for other machines, and what the user should look at.
+    """
+
+    in_remote = True
+
+    def __init__(self, executor: Executor, listen: Callable[[Notice], None]) -> None:
+        self._executor = executor
+        self._listen = listen
+        self._held = contextlib.ExitStack()
+        self._reach = self._held.enter_context(seeing(executor))
+        self._data: DataInRemote | None = None
+        self._snapshot: Pack | None = None
+        self._git: Pack | None = None
+        self._stamps: dict[str, Version] = {}
+
+    def look_over(self) -> str:
+        """Ask the executor, which asks them."""
+        return self._executor.look_over()
+
+    def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
+        """Have the remote carry the data."""
+        self._data = project.use_remote(
+            options, dry=dry, tell=lambda text: self._listen(Notice(text=text)), reach=self._reach
+        )
+
+    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
+        """In the remote, signed; that there may be some is noted for the next run."""
+        return self._results(work, tree, left_in_remote(work, alone=alone))
+
+    @contextlib.contextmanager
+    def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:
+        """Also those of a run on this machine; those in the remote, if some are noted and nobody else takes them."""
+        with results_in_remote(work) as signing_key:
+            remote = [] if signing_key is None else [self._results(work, tree, signing_key)]
+            yield [LocalResults(work), *remote]
+
+    def _results(self, work: Path, tree: str, signing_key: str) -> RemoteResults:
+        return RemoteResults(
+            lambda: self._opened().store,
+            work.parent.name,
+            signing_key,
+            work=work,
+            tree=tree,
+            open_quickly=self._opened().open_quickly,
+            warn=lambda text: self._listen(Notice(text=text, level="warning")),
+            cleared=lambda: nothing_in_remote(work),
+        )
+
+    def _opened(self) -> DataInRemote:
+        if self._data is None:
+            raise RuntimeError("the project's data has not been opened")
+        return self._data
+
+    def fetch(self, key: str, path: str) -> None:
+        """Get it from the remote."""
+        download(self._opened().store, [Item(key=key, path=path)])
+
+    def bundles(self, task: StageTask) -> tuple[Pack, ...]:
+        """The snapshot and Git's state, taken up once in a run, and what differs from the first for each attempt."""
+        assert isinstance(task.data, RemoteData)  # noqa: S101  the project's data has made it
+        if self._snapshot is None:
+            self._snapshot = replace(pack(task.tree, task.code), lasting=True)
+            self._stamps = dict(stamps_of_pack(self._snapshot))
+        changed = [path for path in task.code if self._has_changed(task.tree, path)]
+        return (
+            self._snapshot,
+            *self._of_git(task.git),
+            pack(task.tree, [*changed, *task.data.ships], whole=task.links),
+        )
+
+    def _of_git(self, git: GitTemplates) -> tuple[Pack, ...]:
+        folders = [folder for _, folder in git.places if folder]
+        if not folders:
+            return ()
+        if self._git is None:  # it is the same for all of a run that have any
+            self._git = replace(pack(os.path.dirname(folders[0]), map(os.path.basename, folders)), lasting=True)
+        return (self._git,)
+
+    def _has_changed(self, tree: str, path: str) -> bool:
+        try:
+            found = os.lstat(os.path.join(tree, path))
+        except FileNotFoundError:
+            return False
+        return self._stamps.get(path) not in {Stamp.of(found).version, (0, found.st_size)}  # no link has a time there
+
+    def keep_output(self, task: StageTask, text: str) -> None:
+        """Append it to the log; with no room for it here, the whole of it is in the remote."""
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(task.log), exist_ok=True)
+            with open(task.log, "a", encoding="utf-8") as log:
+                log.write(text)
+
+    def put_right(self, task: StageTask) -> None:
+        """Nothing of the user's is on that machine."""
+
+    def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
+        """Those in the remote."""
+        return Retention(self._opened().store, living).end
+
+    def close(self) -> None:
+        """Remove the marks in shared folders."""
+        self._held.close()

@@ -1,0 +1,93 @@
+"""The events of a run as one stream, and what reads it: a table, lines, ``--json``, the file that is kept."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Protocol
+
+from dvc_ray.values.report import Notice, Record, RunEvent
+
+__all__ = ["Listener", "ReaderGoneError", "Sink", "Stream"]
+
+Listener = Callable[[RunEvent], None]
+"""What the parts of a run tell their events."""
+
+
+class Sink(Protocol):
+    """Reads the events of a run.
+
+    It is called in order, in the thread that drives the run, so it must not wait for anything. If it raises, it is
+    called no more and the run goes on.
+    """
+
+    def __call__(self, record: Record, /) -> object:
+        """Take an event.
+
+        Raises:
+            ReaderGoneError: Nobody reads what the sink writes, and the run is to end for that.
+        """
+
+
+class ReaderGoneError(BrokenPipeError):
+    """Nobody reads the output of the command any more: it ends, as other programs do by SIGPIPE."""
+
+    exit_code: ClassVar[int] = 128 + signal.SIGPIPE
+
+
+class Stream:
+    """Numbers the events of a run and hands them to sinks.
+
+    Args:
+        sinks: Called with each event. One that raises is called no more, and the others are told so.
+    """
+
+    def __init__(self, sinks: Iterable[Sink]) -> None:
+        self._sinks = list(sinks)
+        self._count = 0
+        self._early: list[Record] | None = []
+        """Events so far, until the sink comes that is there only when the run has begun."""
+
+    def __call__(self, event: RunEvent, *, only: Sink | None = None) -> None:
+        """Hand an event to all sinks.
+
+        Args:
+            event: What has happened.
+            only: The one sink to hand it to, if it is still called.
+
+        Raises:
+            ReaderGoneError: As one of them.
+        """
+        record = Record(seq=self._count, time=time.time(), event=event)
+        self._count += 1
+        if self._early is not None:
+            self._early.append(record)
+        self._hand([record], [sink for sink in self._sinks if only is None or sink is only])
+
+    def add(self, sink: Sink) -> None:
+        """Take in the last sink, which gets all events from the first on."""
+        early, self._early = self._early or [], None
+        self._sinks.append(sink)
+        self._hand(early, [sink])
+
+    def remove(self, sink: Sink) -> None:
+        """Call a sink no more."""
+        self._sinks = [each for each in self._sinks if each is not sink]
+
+    def _hand(self, records: Iterable[Record], sinks: Iterable[Sink]) -> None:
+        failed = []
+        for sink in sinks:
+            try:
+                for record in records:
+                    sink(record)
+            except ReaderGoneError:
+                self.remove(sink)  # what is still told while the run ends must not fail for the same reason
+                raise
+            except Exception as error:  # noqa: BLE001  whatever is wrong with one reader is no reason to end a run
+                self.remove(sink)
+                failed.append(error)
+        for each in failed:  # when all have had the event before
+            why = f"{type(each).__name__}: {each}"
+            text = f"an output of this run failed and is not written any more; the run goes on: {why}"
+            self(Notice(text=text, level="warning"))

@@ -1,0 +1,252 @@
+"""Data in a remote, through which it travels between machines that share no disk: hashes decide, here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dvc_ray import environment
+from dvc_ray.environment import Sources
+from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
+from dvc_ray.repo import choosing, remotes, scattered, status, tasks
+from dvc_ray.repo.data_on_disk import DataOnDisk
+from dvc_ray.repo.failures import ours
+from dvc_ray.repo.project_data import Parts
+from dvc_ray.repo.pushing import Remotes, needs
+from dvc_ray.repo.record import Merge
+from dvc_ray.repo.virtual import Virtual
+from dvc_ray.settings import meta_ray
+from dvc_ray.storage import Objects, probe
+from dvc_ray.storage.patience import QUICK
+from dvc_ray.storage.shared import Reach
+from dvc_ray.values.run import RunSettings
+from dvc_ray.values.stage import StageKind, Status, Unseen
+from dvc_ray.values.task import RemoteData, SharedData, StageTask
+
+
+class DataInRemote:
+    """A `ProjectData` in which data need not be in the workspace. To be made within ``ours()``.
+
+    Args:
+        parts: The project.
+        stages: Those selected, by address.
+        options: Of the run.
+        dry: Nothing will run: the remote is only asked, not written to.
+        tell: Told what the head pushes.
+        reach: Says who sees a folder of this machine.
+
+    Raises:
+        UnsupportedError: The options keep data on the machines, or a remote is one that not all of them can use.
+        ProjectError: There is no remote to carry data.
+        StorageError: It does not work from here.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        stages: Mapping[str, Any],
+        options: RunSettings,
+        *,
+        dry: bool,
+        tell: Callable[[str], None],
+        reach: Reach,
+    ) -> None:
+        if not options.commit:
+            raise UnsupportedError(
+                "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it.",
+                "Leave it out, or run on one machine: --address local",
+            )
+        self._parts = parts
+        self._data = Virtual(parts.repo, stages, reach, dry=dry)
+        for name in {out.remote for stage in stages.values() for out in stage.outs if out.remote}:
+            self._data.remote(name)  # one that other machines cannot use is refused here
+        self._default = self._data.remote(self._data.default)
+        probe(remotes.open_remote(self._default, QUICK), write=not dry)
+        self.store: Objects = remotes.open_remote(self._default)
+        self._remotes = Remotes(self._data, self.store, tell)
+
+    def open_quickly(self) -> Objects:
+        """Open the remote so that it is known within seconds that it cannot be reached.
+
+        Raises:
+            StorageError: There are no credentials, or its options make no sense.
+        """
+        return remotes.open_remote(self._default, QUICK)
+
+    def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
+        """What stages read is in a remote, or can be pushed from here."""
+        running = {id(stage) for stage in moving if self._makes(stage)}
+        self._remotes.check(needs(list(commands), running, self._data))
+
+    def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:
+        """Ignored files, environments and what is called like a secret stay here."""
+        return self._parts.undeclared().unseen(given())
+
+    def untracked(self) -> tuple[str, ...]:
+        """All code goes, but for secrets."""
+        return self._parts.undeclared().untracked()
+
+    def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:
+        """``push: false`` would keep an out on the machine where it was made."""
+        outs = [out for stage in stages for out in stage.outs]
+        return tuple(str(out) for out in outs if out.use_cache and not out.can_push)
+
+    def status(self, stage: Any, *, allow_missing: bool, upstream: Callable[[], Iterable[Any]]) -> Status:  # noqa: ARG002
+        """By hashes, to which missing data is no change."""
+        return status.by_hashes(stage, self._data)
+
+    def check_inputs(self, stage: Any) -> None:
+        """What is not here is looked for by hash: see `settle`."""
+
+    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+        """Look for a result in the run caches of the head and of the remote; else push what the stage reads."""
+        kind = choosing.kind_of(stage)
+        if kind is StageKind.COMMAND:
+            return self._settle_command(stage, options, force=force)
+        if kind is StageKind.DATA and self._verify(stage):
+            self._parts.record.dump([stage])
+            return True
+        return DataOnDisk(self._parts).settle(stage, options, force=force)  # all of it is here, or comes here
+
+    def _settle_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+        tasks.check_outs(self._parts.repo, stage)
+        entry = self._found(stage, options, force=force)
+        if entry is None:
+            return False
+        self._parts.record.take(stage, entry)
+        if why := self._bring(list(scattered.at_home(stage, pull=_pulls(stage, options)))):
+            raise ProjectError(why, "Run the same command again.")
+        self._parts.record.dump([stage])
+        return True
+
+    def restorable(self, stage: Any, options: RunSettings) -> bool:
+        """Ask the run caches of the head and of the remote."""
+        scattered.fill_deps(stage, self._data)
+        return self._cached(stage, options) is not None
+
+    def pull_run_cache(self) -> str:
+        """The remote's is asked for each stage."""
+        return ""
+
+    def task(self, stage: Any, request: tasks.Request) -> StageTask:
+        """Name deps by hash; the environment is the node's, but for what is declared."""
+        parts, copy = self._parts, self._parts.copy
+        undeclared = parts.undeclared().of_stage(bare=True, sent=True)
+        git = parts.undeclared().git(request.git, bare=tasks.is_bare(request), sent=True, adding=copy is not None)
+        # What is sent has few contents of files, and DVC may ask for those of a revision; but an experiment needs it.
+        undeclared = replace(undeclared, git=git, git_for_dvc=git.answers and git.adding)
+        wanted = scattered.Wanted(
+            pull=_pulls(stage, request.options),
+            cache_size=request.options.node_cache_size,
+            signing_key=request.signing_key,
+        )
+        with ours():
+            here = tasks.inputs(parts.repo, stage, request, copy, allow_missing=True)  # what is not is fetched
+            given, data = scattered.describe(stage, parts.tree, here, self._data, wanted)
+            sources = Sources(
+                caller=environment.crossing(request.env, request.options.secrets),
+                declared=tasks.declared(request),
+                run={**request.run_env, **scattered.storage(self._data, request.run_id)},
+            )
+            # What travels has hashes of today's form only, so that nothing is taken from an entry of DVC 2's.
+            way = tasks.WayOfData(data=data, env=environment.merge(sources))
+            return tasks.make(parts.repo, stage, request, copy, given=given, undeclared=undeclared, way=way)
+
+    def fill(self, stage: Any, merge: Merge) -> None:
+        """Settle outs whose hashes a worker has sent.
+
+        What came home is put into the cache, the version before goes.
+        """
+        if isinstance(merge.task.data, SharedData):  # taken over from a run on this machine
+            self._parts.record.take_here(stage, merge)
+            return
+        self._parts.record.take(stage, merge.entry)
+        came = set(merge.task.data.bring)
+        for out in stage.outs:
+            if not out.use_cache:
+                continue
+            self._remotes.note(out)
+            if not out.exists:
+                continue
+            if os.path.relpath(out.fs_path, merge.task.tree) in came:
+                out.commit()
+            elif out.workspace_status():
+                out.remove(ignore_remove=False)
+
+    def are_as_noted(self, deps: Iterable[Any]) -> bool:
+        """By hashes."""
+        return not any(status.dep_by_hashes(dep, self._data) for dep in deps)
+
+    def here(self, stage: Any, paths: Collection[str]) -> set[str]:
+        """Not those that are in a remote only."""
+        return set(paths) - {dep.fs_path for dep in stage.deps if self._data.is_away(dep)}
+
+    def bring_outs(self, stage: Any, task: StageTask) -> str:
+        """Bring what the task says; it may take long."""
+        if not isinstance(task.data, RemoteData) or not task.data.pull:
+            return ""
+        return self._bring([out for out in stage.outs if out.use_cache and not out.exists])
+
+    def _makes(self, stage: Any) -> bool:
+        """Whether a stage of the run makes its outs, or brings them; or what DVC takes for them is here, or known."""
+        if choosing.kind_of(stage) is not StageKind.DATA:
+            return True
+        return all(out.hash_info or os.path.lexists(out.fs_path) for out in stage.outs)
+
+    def _verify(self, stage: Any) -> bool:
+        """Take what lies in the workspace of a stage without a command, as ``Stage.run`` does, if not all is here.
+
+        Returns:
+            Whether that is done; else all of it is here, and DVC can do it.
+        """
+        missing = [out for out in stage.outs if not os.path.lexists(out.fs_path)]
+        if not self._makes(stage):
+            return False
+        if stage.is_import or not stage.deps:
+            return bool(missing)
+        if not missing and not any(self._data.is_away(dep) for dep in stage.deps):
+            return False
+        scattered.fill_deps(stage, self._data)
+        stage.save_outs(allow_missing=True)
+        stage.commit(allow_missing=True)
+        return True
+
+    def _found(self, stage: Any, options: RunSettings, *, force: bool) -> Mapping[str, Any] | None:
+        """Find a stage's result, whose outs replace those of its last run; else push what it reads.
+
+        Raises:
+            ProjectError: A dep is missing, here or in the remote.
+            StorageError: A remote refuses, or cannot be reached.
+        """
+        scattered.fill_deps(stage, self._data)
+        found = None if force else self._cached(stage, options)
+        if found is None:
+            self._remotes.push(needs([stage], (), self._data, hashed=True))
+            return None
+        self._remotes.give({out.def_path: out for out in stage.outs}, found.entry, found.key)
+        stage.remove_outs(ignore_remove=False, force=False)
+        return found.entry
+
+    def _cached(self, stage: Any, options: RunSettings) -> scattered.Found | None:
+        return scattered.cached(stage, self._parts.repo, self.store, self._remotes.has, run_cache=options.run_cache)
+
+    def _bring(self, outs: Sequence[Any]) -> str:
+        """Bring outs from their remotes into the workspace.
+
+        Returns:
+            Why some could not be; empty if all are there.
+        """
+        for out in outs:
+            try:
+                scattered.bring(out, self._remotes.of(out))
+            except (StorageError, OSError) as error:
+                return f"'{out}' cannot be brought home: {error} It is in the remote: dvc pull {out}"
+        return ""
+
+
+def _pulls(stage: Any, options: RunSettings) -> bool:
+    """Whether a stage's outs come home."""
+    chosen = meta_ray.parse(stage.addressing, stage.meta).pull
+    return options.pull if chosen is None else chosen

@@ -1,0 +1,122 @@
+"""Data on a disk that all machines of a run share: one machine, mostly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dvc_ray.repo import choosing, runcache, status, tasks, upto
+from dvc_ray.repo.failures import message, ours
+from dvc_ray.repo.project_data import Parts
+from dvc_ray.repo.record import Merge
+from dvc_ray.settings import meta_ray
+from dvc_ray.values.run import RunSettings
+from dvc_ray.values.stage import StageKind, Status, Unseen
+
+if TYPE_CHECKING:
+    from dvc_ray.values.task import StageTask
+
+
+class DataOnDisk:
+    """A `ProjectData` in which all data is in the workspace or in DVC's cache."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
+        """What is here is where all find it."""
+
+    def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:  # noqa: ARG002  all is seen
+        """Nothing is."""
+        return ()
+
+    def untracked(self) -> tuple[str, ...]:
+        """Nothing goes anywhere."""
+        return ()
+
+    def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:  # noqa: ARG002
+        """Likewise."""
+        return ()
+
+    def status(self, stage: Any, *, allow_missing: bool, upstream: Callable[[], Iterable[Any]]) -> Status:
+        """As DVC decides."""
+        return status.of(stage, allow_missing=allow_missing, upstream=upstream() if allow_missing else ())
+
+    def check_inputs(self, stage: Any) -> None:
+        """They must be in the workspace."""
+        tasks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
+
+    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+        """Let DVC's own ``Stage.run`` go up to the point where it would run the command."""
+        repo = self._parts.repo
+        if choosing.kind_of(stage) is StageKind.COMMAND:
+            if options.pull:
+                upto.pull_missing_deps(stage)
+            if not options.allow_missing:
+                self.check_inputs(stage)
+            tasks.check_outs(repo, stage)
+        try:
+            with upto.no_commands(), upto.outs_left(stage):
+                stage.run(
+                    force=force,
+                    run_cache=options.run_cache,
+                    no_commit=not options.commit,
+                    allow_missing=options.allow_missing,
+                    pull=options.pull,
+                )
+        except upto.WorkerNeededError:
+            return False
+        self._parts.record.dump([stage])
+        return True
+
+    def restorable(self, stage: Any, options: RunSettings) -> bool:
+        """Ask DVC's run cache."""
+        if options.pull:
+            upto.pull_missing_deps(stage)
+        return runcache.has(self._parts.repo, stage, run_cache=options.run_cache, pull=options.pull)
+
+    def pull_run_cache(self) -> str:
+        """As ``dvc repro --pull`` does first."""
+        from dvc.stage.cache import RunCacheNotSupported
+
+        try:
+            self._parts.repo.stage_cache.pull(None)
+        except RunCacheNotSupported as error:
+            return f"Failed to pull run cache: {message(error)}"
+        return ""
+
+    def task(self, stage: Any, request: tasks.Request) -> StageTask:
+        """Give the command what it would see under ``dvc repro``."""
+        from dvc_ray.values.task import SharedData
+
+        parts, copy = self._parts, self._parts.copy
+        bare = tasks.is_bare(request)
+        undeclared = parts.undeclared().of_stage(bare=bare, sent=False)
+        git = parts.undeclared().git(request.git, bare=bare, sent=False, adding=copy is not None)
+        undeclared = replace(undeclared, git=git, git_for_dvc=git.answers)
+        with ours():
+            given = tasks.inputs(parts.repo, stage, request, copy, allow_missing=request.options.allow_missing)
+            way = tasks.WayOfData(
+                data=SharedData(state_dir=parts.repo.site_cache_dir),
+                env=tasks.environment_of(parts.repo, stage, request, copy, given, undeclared),
+                surroundings=request.surroundings,
+                legacy=tasks.legacy(stage),
+            )
+            return tasks.make(parts.repo, stage, request, copy, given=given, undeclared=undeclared, way=way)
+
+    def fill(self, stage: Any, merge: Merge) -> None:
+        """Its outs are in the workspace."""
+        self._parts.record.take_here(stage, merge)
+
+    def are_as_noted(self, deps: Iterable[Any]) -> bool:
+        """Ask DVC, which hashes what has changed."""
+        return not any(dep.status() for dep in deps)
+
+    def here(self, stage: Any, paths: Collection[str]) -> set[str]:  # noqa: ARG002
+        """All of them."""
+        return set(paths)
+
+    def bring_outs(self, stage: Any, task: StageTask) -> str:  # noqa: ARG002
+        """They are there."""
+        return ""

@@ -1,0 +1,245 @@
+"""One attempt: its workspace, DVC's real ``Stage.run`` in it, and what the command did beyond its outs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from dvc_ray import command, env, environment
+from dvc_ray.environment import Python, Sources
+from dvc_ray.errors import ProjectError, StorageError
+from dvc_ray.redact import Mask
+from dvc_ray.repo import bare, damage, failures
+from dvc_ray.values.report import Output
+from dvc_ray.values.stage import StageState
+from dvc_ray.values.surroundings import Surroundings
+from dvc_ray.values.task import Started
+from dvc_ray.worker.data_access import DataAccess
+from dvc_ray.worker.diagnose import about_missing_out, damaged
+from dvc_ray.workspace import (
+    CODE_LIST,
+    Changes,
+    Content,
+    Followed,
+    Materialised,
+    added_to_git,
+    detach,
+    discard,
+    find_changes,
+    look,
+    materialise,
+    own,
+    stale_outs,
+    written_in_place,
+    written_to_git,
+)
+
+
+class Attempt:
+    """An attempt of a stage in this process.
+
+    Args:
+        access: Its data, and its task on this machine.
+        emit: Told when it starts and what it prints.
+        stopped: Asked several times a second whether to end the command.
+        cluster: Variables with which the command's own Ray driver joins the cluster.
+        surroundings: What the command gets from its caller beside the environment, where the task does not say.
+    """
+
+    def __init__(
+        self,
+        access: DataAccess,
+        emit: Callable[[Started | Output], None],
+        stopped: Callable[[], bool],
+        *,
+        cluster: Mapping[str, str],
+        surroundings: Surroundings | None,
+    ) -> None:
+        task = self.task = access.task
+        self.access = access
+        self.surroundings = task.surroundings or surroundings
+        self.emit = emit
+        self.stopped = stopped
+        self.cluster = cluster
+        self.made: Materialised | None = None
+        self.followed = Followed(task)
+        self.copied: set[str] = set()
+        self.code: int | None = None
+        self.why = command.End.EXIT
+        self.command_failed = False
+        self.git_written: tuple[str, ...] = ()
+        self.git_added: tuple[str, ...] = ()
+        self.mask = Mask.of(text for name, text in access.environ.items() if name in task.secrets)
+        """Of what may be shown nowhere, neither in the command's output nor in an error."""
+
+    def run(self) -> tuple[StageState, dict[str, object] | None, str]:
+        """Run the stage: its end, its entry of dvc.lock, an error."""
+        task = self.task
+        _leave_what_is_gone()
+        try:
+            Path(task.log).parent.mkdir(parents=True, exist_ok=True)
+            with _dvc_variables(self.access.environ):
+                self.made = materialise(task, self.access.fill, self.access.covered())
+                self.followed.follow()
+                with _in_directory(os.path.join(task.workspace, task.cwd)):
+                    ran = bare.run_stage(task, self.access.hashes(self.made.given), self.execute)
+                if task.commit:
+                    self.access.push(ran)
+        except ProjectError as error:
+            return self._failed(error)
+        except StorageError as error:
+            return StageState.FAILED, None, str(error)
+        except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
+            if self.made is None:  # half of a workspace: nothing of it may come home
+                discard(task.workspace)
+            return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
+        return StageState.DONE, ran.entry, ""
+
+    def execute(self, argv: Sequence[str], cwd: str, dvc_env: Mapping[str, str]) -> int:
+        """Run one command of the stage.
+
+        Raises:
+            ProjectError: It has written to an object of DVC's cache.
+        """
+        before = look(self.task.workspace, self.task.links)
+        with self.access.environments():
+            done = command.run(
+                command.Command(
+                    argv=argv,
+                    cwd=cwd,
+                    env=self._environment(cwd, dvc_env),
+                    log=self.task.log,
+                    timeout=self.task.timeout,
+                    grace=self.task.grace,
+                    surroundings=self.surroundings,
+                    mask=self.mask,
+                ),
+                heard=lambda text: self.emit(Output(address=self.task.address, attempt=self.task.attempt, text=text)),
+                stopped=self.stopped,
+            )
+        self.why, self.code = done.why, done.code
+        self._check_cache(before)
+        self._check_git()
+        self._own_outs()
+        # A command that ends well on SIGTERM was stopped all the same.
+        return done.code if done.why is command.End.EXIT else done.code or 1
+
+    def has_lost_its_workspace(self) -> bool:
+        """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""
+        return self.made is not None and not all(map(os.path.exists, self._marks()))
+
+    def _marks(self) -> tuple[str, str]:
+        """Files of ours that a command has no reason to remove."""
+        project = os.path.join(self.task.workspace, self.task.project)
+        return os.path.join(project, CODE_LIST), os.path.join(project, ".dvc", "config.local")
+
+    def changes(self) -> Changes:
+        """What the command did beyond its outs."""
+        none = Changes(changed=(), deleted=(), created=())
+        found = none if self.made is None else find_changes(self.task, self.made, self.followed, self.copied)
+        # Asked last: what is being removed by somebody else meanwhile must not look removed by the command.
+        return none if self.has_lost_its_workspace() else found
+
+    def stale(self) -> tuple[str, ...]:
+        """Outs of the last run that are to go from the user's tree, as DVC removes them before it runs a command."""
+        if self.code is None or self.has_lost_its_workspace():
+            return ()  # as long as no command has run, nothing of the user's is touched
+        return stale_outs(self.task)
+
+    def _own_outs(self) -> None:
+        """Have outs that are links to folders of the user's be copies before DVC hashes and protects them."""
+        try:
+            self.copied |= own(self.task, self.task.outs)
+        except OSError as error:
+            raise ProjectError(f"its outs cannot be copied from what Git ignores: {error}") from error
+
+    def _check_git(self) -> None:
+        """Refuse the result of a command that has written to Git past all that keeps it from that: it is lost."""
+        self.git_added = added_to_git(self.task.git, self.task.workspace)
+        self.git_written = written_to_git(self.task.git, self.task.workspace)
+        if self.git_written and self.code == 0:
+            raise ProjectError("its command wrote to Git, which a stage cannot")
+
+    def _check_cache(self, before: Mapping[str, Content]) -> None:
+        """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""
+        written = written_in_place(self.task.workspace, before)
+        project = os.path.join(self.task.workspace, self.task.project)
+        damaged_objects = damage.find(project, set(written.values())) if written else {}
+        if paths := [path for path, file in written.items() if file in damaged_objects]:
+            for path in paths:
+                detach(self.task.workspace, path)
+            for cached in damaged_objects.values():
+                os.unlink(cached)
+            raise ProjectError(damaged(paths))
+
+    def _failed(self, rejected: ProjectError) -> tuple[StageState, None, str]:
+        if self.why is command.End.STOP:
+            return StageState.STOPPED, None, "stopped"
+        if self.why is command.End.TIMEOUT:
+            return StageState.FAILED, None, f"timed out after {self.task.timeout:g} s (meta.ray.timeout)"
+        self.command_failed = failures.is_of_command(rejected)
+        error = rejected.what
+        if failures.is_of_missing(rejected):
+            error += about_missing_out(self.task) or self.access.about_missing()
+        return StageState.FAILED, None, error.replace(self.task.workspace, self.task.home)
+
+    def _environment(self, cwd: str, dvc_env: Mapping[str, str]) -> dict[str, str]:
+        """The caller's environment, not the worker's: Ray changes what it finds (OMP_NUM_THREADS, RAY_*)."""
+        task, so_far = self.task, self.access.environ
+        python = Python(prefix=sys.prefix, base_prefix=sys.base_prefix, environ=os.environ)
+        project = os.path.normpath(os.path.join(task.workspace, task.project))
+        return environment.merge(
+            Sources(
+                head=so_far,
+                python=environment.of_python(python, task.prefix, so_far),
+                ray={name: os.environ[name] for name in task.env_from_ray if name in os.environ},
+                cluster=self.cluster,
+                stage={
+                    env.DVC_ROOT: project,
+                    env.DVC_STAGE: dvc_env[env.DVC_STAGE],
+                    env.RUN_ID: task.run_id,
+                    env.STAGE_DIR: cwd,
+                    env.CODE_LIST: os.path.join(project, CODE_LIST),
+                },
+            )
+        )
+
+
+def _leave_what_is_gone() -> None:
+    """A warm worker may have begun in a project that is gone by now: DVC asks for the working directory."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        os.chdir(os.path.sep)
+
+
+@contextlib.contextmanager
+def _in_directory(path: str) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _dvc_variables(caller: Mapping[str, str]) -> Iterator[None]:
+    """Let DVC in this process find the variables that matter to it as they should be.
+
+    The caller's SHELL decides what interprets a command (``dvc.stage.run.get_executable``); a DVC_SITE_CACHE_DIR would
+    take the workspace's hashes out of the workspace (``dvc.dirs.site_cache_dir``).
+    """
+    wanted = {"SHELL": caller.get("SHELL"), "DVC_SITE_CACHE_DIR": None}
+    before = {name: os.environ.pop(name, None) for name in wanted}
+    os.environ.update({name: value for name, value in wanted.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

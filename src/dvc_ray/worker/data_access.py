@@ -1,0 +1,74 @@
+"""How an attempt gets at data: on a disk that it shares with the head, or through a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from dvc_ray.repo.bare import KnownHashes, Ran
+from dvc_ray.values.task import Pack, SharedData, StageResult, StageTask
+from dvc_ray.worker.shared_disk import SharedDiskAccess
+from dvc_ray.worker.via_remote import RemoteAccess
+
+
+class DataAccess(Protocol):
+    """The worker's side of a data mode, for one attempt."""
+
+    task: StageTask
+    """The task as this machine runs it."""
+    environ: dict[str, str]
+    """The command's environment, but for what the worker adds."""
+
+    def fill(self, root: str) -> None:
+        """Put into a workspace what does not come from the tree.
+
+        Raises:
+            StorageError: A dep cannot be fetched.
+            OSError: The disk is full.
+        """
+
+    def covered(self) -> frozenset[str]:
+        """Files that `fill` puts there, relative to the workspace."""
+
+    def hashes(self, given: Iterable[str]) -> KnownHashes:
+        """What is known of files that need not be hashed.
+
+        Args:
+            given: What the workspace shares with the tree; relative to both.
+        """
+
+    def environments(self) -> AbstractContextManager[object]:
+        """Keep the user's Python environments in order while a command runs."""
+
+    def push(self, ran: Ran) -> None:
+        """Store what the stage has made, where others find it.
+
+        Raises:
+            StorageError: A remote cannot be reached, or refuses.
+        """
+
+    def about_missing(self) -> str:
+        """What else may be the reason that an out does not exist; begins with what separates it from the error."""
+
+    def finish(self, result: StageResult) -> StageResult:
+        """Write down what became of the attempt, and what of it goes to the head."""
+
+    def close(self) -> None:
+        """Release what the attempt has held."""
+
+
+def open_access(task: StageTask, packs: Sequence[Pack]) -> DataAccess:
+    """Open the data of an attempt: the one place where a worker asks which way it goes.
+
+    Args:
+        task: As the head describes it.
+        packs: Files of the head's tree, for a machine that does not see it.
+
+    Raises:
+        StorageError: A remote cannot be used.
+        OSError: The disk is full, or not ours to write to.
+    """
+    if isinstance(task.data, SharedData):
+        return SharedDiskAccess(task, task.data)
+    return RemoteAccess.open(task, task.data, packs)

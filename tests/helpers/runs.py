@@ -1,0 +1,93 @@
+"""`dvc-ray` as tests run it: in this process, in one of its own, on Ray or without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dvc_ray import api
+from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved
+from dvc_ray.values.run import Experiment, RunRequest
+from tests.helpers import stock
+from tests.helpers.listening import telling
+from tests.helpers.running import Running
+
+
+class Repro:
+    """`dvc-ray repro` in this process, on the shared Ray."""
+
+    def __init__(self, executor: RayExecutor) -> None:
+        self.executor = executor
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            return api.repro(request, sinks=telling(self.events.append), executor=self.executor)
+
+
+class Locally:
+    """`dvc-ray repro` without Ray: what is tested here is not where attempts run."""
+
+    def __init__(self) -> None:
+        self.events: list[RunEvent] = []
+
+    def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            return api.repro(request, sinks=telling(self.events.append), executor=LocalExecutor())
+
+    @property
+    def warnings(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Notice) and event.level == "warning")
+
+
+class Cli:
+    """The command line as a user runs it, in a process of its own."""
+
+    def __call__(
+        self, root: Path, *arguments: str, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc_ray", *arguments],
+            cwd=root,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+
+class Apart:
+    """`dvc-ray repro` as on a cluster: the node's disk is a folder that the head never looks into."""
+
+    def __init__(self, node: Path) -> None:
+        self.node = node
+        self.events: list[RunEvent] = []
+        self.executor: LocalExecutor | None = None
+
+    def __call__(self, root: Path, request: RunRequest | None = None) -> RunResult:
+        self.events = []
+        with stock.in_directory(root):
+            executor = self.executor or LocalExecutor(apart=True)
+            return api.repro(request, sinks=telling(self.events.append), executor=executor)
+
+    def exp_run(self, root: Path, experiment: Experiment) -> tuple[RunResult, Saved | None]:
+        """`dvc-ray exp run`, as that."""
+        self.events = []
+        with stock.in_directory(root):
+            executor = LocalExecutor(apart=True)
+            return api.exp_run(experiment, sinks=telling(self.events.append), executor=executor)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Notice))
+
+
+Start = Callable[[Path], Running]
