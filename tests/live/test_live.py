@@ -19,7 +19,7 @@ from dvc_ray.live import tune
 from dvc_ray.live.live import Live, _Role
 from dvc_ray.live.silent import SilentLive
 from dvc_ray.live.stage_live import StageLive
-from dvc_ray.ray_api import sessions
+from dvc_ray.ray_api import kv, sessions
 
 
 def log(live) -> None:
@@ -211,15 +211,16 @@ def test_without_ray_nothing_of_ray_is_imported(monkeypatch):
 
 def test_a_trial_without_a_number_asks_the_cluster_once(monkeypatch):
     """Live asks for its role at each use."""
-    there, calls = {}, []
+    there: dict[str, str] = {}
+    calls = []
 
     def put(key, value, **_):
         calls.append(key)
         there.setdefault(key, value)
 
-    monkeypatch.setattr(tune.sessions, "session", lambda: sessions.Session(trial="", experiment="search"))
-    monkeypatch.setattr(tune.kv, "put", put)
-    monkeypatch.setattr(tune.kv, "get", there.get)
+    monkeypatch.setattr(sessions, "session", lambda: sessions.Session(trial="", experiment="search"))
+    monkeypatch.setattr(kv, "put", put)
+    monkeypatch.setattr(kv, "get", there.get)
     tune._claim_in.cache_clear()
     assert [tune.is_first_trial(trial) for trial in ("abc", "def", "abc", "def")] == [True, False, True, False]
     assert len(calls) == 2
