@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from dvc_ray import journal
 from dvc_ray.errors import DvcRayError, ProjectError
+from dvc_ray.files import Version
 from dvc_ray.paths import RunPaths, is_under, runs_dir
 from dvc_ray.repo import Project
 from dvc_ray.repo.experiments import Lab, open_lab
@@ -43,7 +44,7 @@ class Trial:
         self._tell = tell
         self._seen = seen
         self._outs: tuple[str, ...] = ()
-        self._stamps: tuple[tuple[str, tuple[int, int]], ...] = ()
+        self._stamps: tuple[tuple[str, Version], ...] = ()
 
     @property
     def project(self) -> Project:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from typing import Final
 from dvc_ray.errors import BadArgumentError, ClusterError
 from dvc_ray.executors.ray import runs
 from dvc_ray.executors.ray.connection import Connection
+from dvc_ray.paths import project_root
+from dvc_ray.settings.failures import did_you_mean
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values.run import ActiveRun, RunRequest, RunSettings
 
@@ -72,9 +73,8 @@ def stop_run(
 
 
 def _settings(address: str | None) -> RunSettings:
-    here = Path.cwd()
-    dvc_dir = next((str(folder / ".dvc") for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
-    options = resolve(RunRequest(address=address), dvc_dir)
+    root = project_root(Path.cwd())
+    options = resolve(RunRequest(address=address), str(root / ".dvc") if root else None)
     if options.address is None:
         raise BadArgumentError(
             "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",
@@ -97,8 +97,7 @@ def _find(run_id: str, there: list[ActiveRun]) -> ActiveRun:
     for run in there:
         if run.run_id == run_id:
             return run
-    near = difflib.get_close_matches(run_id, [run.run_id for run in there], n=1)
-    meant = f" Did you mean '{near[0]}'?" if near else ""
+    meant = did_you_mean(run_id, (run.run_id for run in there))
     raise BadArgumentError(f"there is no run '{run_id}' on the cluster.{meant}", "See what there is: dvc-ray job list")
 
 

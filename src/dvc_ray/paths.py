@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from dvc_ray.files import walk_files
+
 RESULT: Final = ".result"
 """Ending of the file beside a workspace in which the worker writes its result down."""
 IN_USE: Final = ".in-use"
@@ -47,6 +49,14 @@ KEEP_RUNS: Final = 20
 def runs_dir(dvc_dir: str) -> Path:
     """Directory of all runs of a project, under its ``.dvc``."""
     return Path(dvc_dir, "tmp", "ray", "runs")
+
+
+def project_root(start: Path) -> Path | None:
+    """The innermost DVC project that a folder is in; None outside of one.
+
+    As ``Repo.find_root`` (3.67.1), but for mount points: there it looks no further.
+    """
+    return next((folder for folder in (start, *start.parents) if (folder / ".dvc").is_dir()), None)
 
 
 def locations(dvc_dir: str) -> Path:
@@ -166,25 +176,16 @@ def files_under(tree: str, path: str, skip: Collection[str] = INTERNAL) -> Itera
     if not os.path.isdir(full) or os.path.islink(full):
         yield path
         return
-    for folder, names, files in os.walk(full):
-        part = os.path.relpath(folder, tree)
-        left_out = {*skip, *(_DVCS_OWN if skip and os.path.basename(part) == ".dvc" else ())}
-        names[:] = [name for name in names if name not in left_out]
-        yield from (os.path.join(part, name) for name in files if name not in left_out)
-        yield from (os.path.join(part, name) for name in names if os.path.islink(os.path.join(folder, name)))
-        if not files and not names:
-            yield part
-
-
-def write_anew(path: Path, data: bytes) -> None:
-    """Write a file that is ours alone: not into one that is there, which may be a link to the user's.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    remove(str(path))
-    with path.open("xb") as file:
-        file.write(data)
+    top = os.path.relpath(full, tree)
+    if skip and os.path.basename(top) == ".dvc":
+        names: set[str] = set()
+        with contextlib.suppress(OSError):  # as for a folder further down
+            names.update(os.listdir(full))
+        for name in sorted(names - {*skip} - _DVCS_OWN):
+            yield from files_under(tree, os.path.join(top, name), skip)
+        return
+    found = walk_files(tree, top, skip=skip, empty=True)
+    yield from (file for file in found if os.path.basename(file) not in skip)
 
 
 def with_folders(paths: Iterable[str]) -> set[str]:

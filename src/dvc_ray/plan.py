@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step, Unseen
 
+_NAMED: Final = 5
+"""Paths that are named; of more, how many there are."""
+
 
 def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:
     """Make the plan of a run.
@@ -118,10 +121,6 @@ def say_untracked(paths: Sequence[str]) -> str:
 def _some(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return ", ".join(f"'{path}'" for path in paths[:_NAMED]) + more
-
-
-_NAMED: Final = 5
-"""Paths that are named; of more, how many there are."""
 
 
 def _action(status: Status, *, moving: bool, force: bool) -> Action:

@@ -28,6 +28,7 @@ def owned(path: Path, facts: Mapping[str, Any] | None = None) -> Iterator[Write]
     Yields:
         What replaces the facts.
     """
+    # Not `atomic_write`: what is locked is this open file, which is to be the one that others see.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

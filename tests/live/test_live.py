@@ -19,6 +19,7 @@ from dvc_ray.live import tune
 from dvc_ray.live.live import Live, _Role
 from dvc_ray.live.silent import SilentLive
 from dvc_ray.live.stage_live import StageLive
+from dvc_ray.ray_api import kv, sessions
 
 
 def log(live) -> None:
@@ -206,3 +207,21 @@ def test_without_ray_nothing_of_ray_is_imported(monkeypatch):
     assert live_module._role() == _Role("program", logs=True)
     assert "ray" not in sys.modules
     assert os.environ.get(env.STAGE_DIR) is None
+
+
+def test_a_trial_without_a_number_asks_the_cluster_once(monkeypatch):
+    """Live asks for its role at each use."""
+    there: dict[str, str] = {}
+    calls = []
+
+    def put(key, value, **_):
+        calls.append(key)
+        there.setdefault(key, value)
+
+    monkeypatch.setattr(sessions, "session", lambda: sessions.Session(trial="", experiment="search"))
+    monkeypatch.setattr(kv, "put", put)
+    monkeypatch.setattr(kv, "get", there.get)
+    tune._claim_in.cache_clear()
+    assert [tune.is_first_trial(trial) for trial in ("abc", "def", "abc", "def")] == [True, False, True, False]
+    assert len(calls) == 2
+    tune._claim_in.cache_clear()

@@ -7,11 +7,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
+from dvc_ray.files import Stamp
 from dvc_ray.paths import with_folders
 from dvc_ray.values.task import StageResult, StageTask
-
-_Stamp = tuple[str, int, int, int]
-"""Path, inode, modification time (ns) and size."""
 
 
 class Edits:
@@ -58,15 +56,15 @@ def _deps(task: StageTask) -> Iterator[str]:
 
 
 def _state(path: str) -> int:
-    return hash(tuple(sorted(_stamps(path))))
+    return hash(frozenset(_stamps(path)))
 
 
-def _stamps(path: str) -> Iterator[_Stamp]:
+def _stamps(path: str) -> Iterator[tuple[str, Stamp]]:
     """Stamp a file, or all that is in a directory; nothing where there is neither."""
     with contextlib.suppress(OSError):
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
-            yield path, found.st_ino, found.st_mtime_ns, found.st_size
+            yield path, Stamp.of(found)
             return
         with os.scandir(path) as entries:
             for entry in entries:
@@ -74,5 +72,4 @@ def _stamps(path: str) -> Iterator[_Stamp]:
                     yield from _stamps(entry.path)
                     continue
                 with contextlib.suppress(OSError):  # a link that leads nowhere, or what has gone
-                    found = entry.stat()
-                    yield entry.path, found.st_ino, found.st_mtime_ns, found.st_size
+                    yield entry.path, Stamp.of(entry.stat())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.driver.command_output import Sign, signs
+from dvc_ray.settings.resources import amounts
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Lost, StageResult
 from dvc_ray.workspace import is_inside
@@ -47,12 +48,7 @@ def short(result: StageResult) -> str:
 def trying_again(end: StageResult | Lost, settings: StageSettings, delay: float) -> str:
     """Say that there is another attempt: why, when, and what it asks for if that grows."""
     why = end.why if isinstance(end, Lost) else short(end)
-    amounts = {
-        "num_cpus": f"{settings.num_cpus:g} CPU",
-        "num_gpus": f"{settings.num_gpus:g} GPU",
-        "memory": f"{(settings.memory or 0) / 2**30:.1f} GiB",
-    }
-    grown = ", ".join(amounts[name] for name in settings.grows)
+    grown = ", ".join(amounts(settings)[name] for name in settings.grows)
     return (
         f"stage '{end.address}', attempt {end.attempt}: {why}; trying again"
         f"{f' in {delay:g} s' if delay else ''}{f' with {grown}' if grown else ''}"

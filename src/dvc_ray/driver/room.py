@@ -102,7 +102,10 @@ def together(claims: Iterable[Claim]) -> int:
     """How many of these start at the same time where nothing else is short."""
     taken = Taken()
     for claim in claims:
-        (taken.start if taken.leaves_free(claim) else taken.reserve)(claim)
+        if taken.leaves_free(claim):
+            taken.start(claim)
+        else:
+            taken.reserve(claim)
     return taken.attempts
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from dvc_ray.driver.retention import Retention
 from dvc_ray.executors.base import Cluster
 from dvc_ray.executors.seeing import seeing
+from dvc_ray.files import Stamp, Version
 from dvc_ray.journal import left_in_remote, nothing_in_remote, results_in_remote
 from dvc_ray.repo import Project
 from dvc_ray.repo.data_in_remote import DataInRemote
@@ -41,7 +42,7 @@ class ViaRemote:
         self._data: DataInRemote | None = None
         self._snapshot: Pack | None = None
         self._git: Pack | None = None
-        self._stamps: dict[str, tuple[int, int]] = {}
+        self._stamps: dict[str, Version] = {}
 
     def look_over(self) -> str:
         """Ask them."""
@@ -111,7 +112,7 @@ class ViaRemote:
             found = os.lstat(os.path.join(tree, path))
         except FileNotFoundError:
             return False
-        return self._stamps.get(path) not in {(found.st_mtime_ns, found.st_size), (0, found.st_size)}
+        return self._stamps.get(path) not in {Stamp.of(found).version, (0, found.st_size)}  # no link has a time there
 
     def keep_output(self, task: StageTask, text: str) -> None:
         """Append it to the log; with no room for it here, the whole of it is in the remote."""

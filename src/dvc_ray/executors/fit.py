@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from dvc_ray.ray_api.names import ACCELERATOR
 from dvc_ray.settings import labels
+from dvc_ray.settings.failures import did_you_mean
+from dvc_ray.settings.resources import gib
 from dvc_ray.values.stage import StageSettings
 
-_GIB: Final = 2**30
 CPU: Final = "CPU"
 _MEMORY: Final = "memory"
 """Names of resources, as Ray has them."""
@@ -60,7 +60,7 @@ class ResourceLack:
         """As it is said of a stage and the only machine there is."""
         if self.name == _MEMORY:
             return (
-                f"it asks for {_gib(self.wanted)} of memory, but Ray has {_gib(self.there)} to give on this machine"
+                f"it asks for {gib(self.wanted)} of memory, but Ray has {gib(self.there)} to give on this machine"
                 " (of what was free when it started, without its object store)"
             )
         return f"it asks for {self.wanted:g} {self.name}, but this machine has {self.there:g}"
@@ -123,10 +123,4 @@ def doubt(name: str, known: Collection[str]) -> str:
     """What to say of an accelerator that neither Ray nor the cluster knows; empty for one that is known."""
     if name in known:
         return ""
-    near = difflib.get_close_matches(name.upper(), {each.upper(): each for each in known}, n=1)
-    meant = next((f" Did you mean '{each}'?" for each in known if near and each.upper() == near[0]), "")
-    return f"Ray knows no accelerator '{name}' ('meta.ray.accelerator_type').{meant}"
-
-
-def _gib(amount: float) -> str:
-    return f"{amount / _GIB:.1f} GiB"
+    return f"Ray knows no accelerator '{name}' ('meta.ray.accelerator_type').{did_you_mean(name, known, any_case=True)}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.files import atomic_write
 from dvc_ray.values.task import Stored
 
 _WORTH: Final = 1 << 20
@@ -42,11 +42,9 @@ class Locations:
         there = set(alive)
         worth = [(size, oid, sorted(self._nodes[oid] & there)) for oid, size in self._sizes.items() if size >= _WORTH]
         kept = sorted((each for each in worth if each[2]), reverse=True)[:_REMEMBERED]
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({oid: [size, nodes] for size, oid, nodes in kept}), encoding="utf-8")
-            temporary.replace(path)
+            atomic_write(path, json.dumps({oid: [size, nodes] for size, oid, nodes in kept}).encode())
 
     def note(self, node: str, found: Iterable[tuple[str, int]]) -> None:
         """Take down that a node has objects.

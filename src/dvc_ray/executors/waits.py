@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dvc_ray.executors import fit
 from dvc_ray.ray_api.autoscaler import Scaling
 from dvc_ray.ray_api.names import ACCELERATOR
+from dvc_ray.settings.resources import gib, others
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Wait
 
-_GIB = 2**30
 SET_UP = "Ray to set up its runtime_env"
 
 
@@ -52,13 +52,8 @@ def demand(settings: StageSettings) -> dict[str, float]:
 def amounts(settings: StageSettings) -> str:
     """What an attempt asks for: ``4 CPUs, 1 GPU, 2.0 GiB of memory``."""
     parts = [_counted(settings.num_cpus, "CPU"), _counted(settings.num_gpus, "GPU")]
-    if settings.memory:
-        parts.append(f"{settings.memory / _GIB:.1f} GiB of memory")
-    parts += [f"{amount:g} {name}" for name, amount in settings.resources]
-    if settings.accelerator_type:
-        parts.append(f"accelerator {settings.accelerator_type}")
-    parts += [f"{label}={choice}" for label, choice in settings.label_selector]
-    return ", ".join(filter(None, parts)) or "room for a process"
+    memory = f"{gib(settings.memory)} of memory" if settings.memory else ""
+    return ", ".join(filter(None, (*parts, memory, *others(settings)))) or "room for a process"
 
 
 def _counted(number: float, name: str) -> str:

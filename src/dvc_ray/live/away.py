@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any, Final, Self
 
 from dvc_ray import env
 from dvc_ray.errors import LiveError
+from dvc_ray.files import replacing
 from dvc_ray.live import credentials, session
 from dvc_ray.paths import IN_USE, is_under, node_folder
 from dvc_ray.ray_api import kv
@@ -228,6 +228,9 @@ class Place:
 def pack(root: str, insides: Iterable[str]) -> bytes:
     """Take files and folders up, as an archive; what does not exist is left out.
 
+    Not `workspace.pack`, which keeps links, leaves secrets out and may put what is large into a remote: this goes
+    through Ray from node to node of one stage, and links become what they lead to, as that may be on one of them only.
+
     Raises:
         LiveError: It is too much for memory.
     """
@@ -255,10 +258,8 @@ def unpack(root: str, data: bytes, deleted: Iterable[str]) -> None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-            with temporary.open("wb") as file:
+            with replacing(str(target)) as temporary, open(temporary, "xb") as file:
                 shutil.copyfileobj(content, file)
-            temporary.replace(target)
     for inside in deleted:
         Path(root, inside).unlink(missing_ok=True)
 

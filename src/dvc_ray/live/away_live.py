@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import env
+from dvc_ray.files import Stamp, walk_files
 from dvc_ray.live import session
 from dvc_ray.live.away import Place
 from dvc_ray.live.stage_live import StageLive
 
 _EVERY: Final = 1.0
 """Seconds from one transfer to the next while it logs."""
-
-_Stamp = tuple[int, int]
 
 
 class Mirror:
@@ -71,16 +70,11 @@ class Mirror:
             self._known = found
             self._due = time.monotonic() + _EVERY
 
-    def _look(self) -> dict[str, _Stamp]:
+    def _look(self) -> dict[str, Stamp]:
         root = str(self._place.root)
-        found = {}
-        for folder, names, files in os.walk(root):
-            names[:] = [name for name in names if name != ".dvc"]
-            for name in files:
-                path = os.path.join(folder, name)
-                state = os.stat(path)
-                found[os.path.relpath(path, root)] = (state.st_mtime_ns, state.st_size)
-        return found
+        paths = [path for path in walk_files(root, skip={".dvc"}) if not os.path.isdir(os.path.join(root, path))]
+        stamps = {path: Stamp.at(os.path.join(root, path)) for path in paths}
+        return {path: stamp for path, stamp in stamps.items() if stamp is not None}  # else it has just gone
 
 
 class AwayLive(StageLive):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvc_ray import env
 from dvc_ray.errors import LiveError
+from dvc_ray.files import walk_files
 from dvc_ray.redact import named_file
 
 if TYPE_CHECKING:
@@ -72,13 +73,10 @@ def _listed(root: Path, *which: str) -> list[str]:
 
 
 def _guessed_files(root: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name not in NOT_CODE | GUESSED_NOT_CODE]
-        for name in names:
-            path = Path(folder, name)
-            part = path.relative_to(root).as_posix()
-            if not named_file(part) and path.is_file() and path.stat().st_size <= LARGEST_GUESSED_FILE:
-                yield part
+    for part in walk_files(str(root), skip=NOT_CODE | GUESSED_NOT_CODE):
+        path = root / part
+        if not named_file(part) and path.is_file() and path.stat().st_size <= LARGEST_GUESSED_FILE:
+            yield part
 
 
 def check_size(root: Path, files: Sequence[str], limit: int) -> None:

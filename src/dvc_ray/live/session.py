@@ -14,7 +14,7 @@ import time
 import uuid
 from pathlib import Path, PurePosixPath
 
-from dvc_ray import env
+from dvc_ray import env, paths
 from dvc_ray.errors import LiveError
 from dvc_ray.ray_api import workers
 
@@ -44,8 +44,7 @@ def project_root() -> Path | None:
     """
     if os.environ.get(env.CODE_LIST) and os.environ.get(env.DVC_ROOT):
         return Path(os.environ[env.DVC_ROOT])
-    start = stage_dir().resolve()
-    return next((folder for folder in (start, *start.parents) if (folder / ".dvc").is_dir()), None)
+    return paths.project_root(stage_dir().resolve())
 
 
 def storage_path(name: str = "") -> str:

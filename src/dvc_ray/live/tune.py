@@ -8,6 +8,7 @@ in the cluster and stays it.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -29,8 +30,16 @@ def is_first_trial(trial: str) -> bool:
 
 
 def _claim(trial: str) -> bool:
-    """Be the first of the experiment to ask, or find that this trial already was."""
     session = sessions.session()
-    key = f"dvc-ray/live/{session.experiment if session is not None else ''}"
+    return _claim_in(session.experiment if session is not None else "", trial)
+
+
+@functools.cache
+def _claim_in(experiment: str, trial: str) -> bool:
+    """Be the first of the experiment to ask, or find that this trial already was.
+
+    Asked once: the answer stays, and `Live` asks whenever it is used, which would be two calls to the head each time.
+    """
+    key = f"dvc-ray/live/{experiment}"
     kv.put(key, trial, overwrite=False)
     return kv.get(key) == trial

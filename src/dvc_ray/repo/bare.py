@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.paths import write_anew
+from dvc_ray.files import atomic_write
 from dvc_ray.repo import hashes
 from dvc_ray.repo.failures import culprit, message
 from dvc_ray.repo.guarded import guarded
@@ -65,7 +65,7 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
     ConfigObj(
         {section: dict(options) for section, options in config.items()}, list_values=True, encoding="utf-8"
     ).write(written)
-    write_anew(dvc_dir / "config.local", written.getvalue())
+    atomic_write(dvc_dir / "config.local", written.getvalue())  # one that is there may be a link to the user's
 
 
 def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:

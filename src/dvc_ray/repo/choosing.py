@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from dvc_ray.errors import ConfigError, ProjectError, UnsupportedError
 from dvc_ray.repo import snapshot, tasks
 from dvc_ray.repo.failures import ours
 from dvc_ray.settings import meta_ray
+from dvc_ray.settings.failures import nearest
 from dvc_ray.values.run import Selection
 from dvc_ray.values.stage import StageKind, StageSettings, StageSpec
 
@@ -71,7 +71,7 @@ def with_nearest(repo: Any, error: ProjectError, targets: Sequence[str]) -> Proj
         return error
     with ours():
         names = [stage.addressing for stage in repo.index.stages]
-    near = [name for target in targets for name in difflib.get_close_matches(target, names, n=3)]
+    near = [name for target in targets for name in nearest(target, names, most=3)]
     meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""
     return ProjectError(error.what, f"{meant}{error.hint or 'See the stages with `dvc stage list --all`.'}")
 

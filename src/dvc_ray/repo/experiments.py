@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from dvc_ray import processes
 from dvc_ray.errors import UnsupportedError
+from dvc_ray.files import Version
 from dvc_ray.repo import filters, git, hashes, snapshot
 from dvc_ray.repo.failures import ours
 from dvc_ray.repo.project import Project
@@ -45,7 +46,7 @@ class Lab:
     _force: bool
     _message: str | None
     _checkout: Mapping[str, Any]
-    _given: dict[str, tuple[int, int]]
+    _given: dict[str, Version]
     """Files with the bytes of the user's tree, which filters make others of; as they were given."""
     _metrics: dict[str, Any]
     """What `_told_as_saved` tells."""

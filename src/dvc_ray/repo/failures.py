@@ -27,6 +27,8 @@ _GIT: Final = ("scmrepo.", "dulwich.", "pygit2.")
 _MEND: Final = "Mend it there, or see with -v where this comes from."
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
+_BAD_OVERRIDE: Final = "OverrideParseException"
+"""Hydra's, which DVC lets through (3.67.1); Hydra itself is not imported for every run."""
 
 
 def refused_by_dvc(error: DvcRayError) -> bool:
@@ -111,10 +113,6 @@ def _without_passwords(record: logging.LogRecord) -> bool:
     """Take passwords out of the URLs that DVC warns of."""
     record.msg, record.args = public(record.getMessage()), None
     return True
-
-
-_BAD_OVERRIDE: Final = "OverrideParseException"
-"""Hydra's, which DVC lets through (3.67.1); Hydra itself is not imported for every run."""
 
 
 def message(error: BaseException) -> str:

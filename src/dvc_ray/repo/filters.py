@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
+from dvc_ray.files import Stamp, Version
 from dvc_ray.repo import git
 
 _ATTRIBUTES = ("filter", "text", "eol", "ident", "working-tree-encoding")
@@ -57,7 +58,7 @@ def kept(tree: str, paths: Sequence[str], aside: str) -> Iterator[None]:
             refresh(tree, put_back)
 
 
-def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, tuple[int, int]]:
+def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, Version]:
     """Give another work tree the bytes that the user's has, where only a filter makes the difference.
 
     Git is told not to look at these files there: what it would take in is right already.
@@ -80,8 +81,7 @@ def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, tuple[int, int
         source, target = os.path.join(home, path), os.path.join(tree, path)
         if there.get(path) == blob and not _is_same(source, target):
             shutil.copy2(source, target)
-            state = os.stat(target)
-            given[path] = (state.st_mtime_ns, state.st_size)
+            given[path] = Stamp.of(os.stat(target)).version
     if given:
         git.ask(tree, "update-index", "--skip-worktree", "-z", "--stdin", said=_joined(given))
     return given
@@ -100,7 +100,7 @@ def refresh(tree: str, paths: Sequence[str]) -> None:
         git.ask(tree, "update-index", "-z", "--stdin", said=_joined(same))
 
 
-def notice(tree: str, given: dict[str, tuple[int, int]]) -> None:
+def notice(tree: str, given: dict[str, Version]) -> None:
     """Have Git look at files again that have changed since they were given.
 
     Raises:
@@ -109,8 +109,7 @@ def notice(tree: str, given: dict[str, tuple[int, int]]) -> None:
     changed = []
     for path, stamp in given.items():
         with contextlib.suppress(FileNotFoundError):
-            state = os.stat(os.path.join(tree, path))
-            if (state.st_mtime_ns, state.st_size) == stamp:
+            if Stamp.of(os.stat(os.path.join(tree, path))).version == stamp:
                 continue
         changed.append(path)
     if changed:

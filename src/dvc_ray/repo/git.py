@@ -13,6 +13,9 @@ from typing import Final
 from dvc_ray import env
 from dvc_ray.errors import ProjectError
 
+_UNDER_WAY: Final = {"MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert"}
+"""Files of ``.git`` that ``git reset`` removes, and what is given up with them."""
+
 
 def ask(tree: str, *arguments: str, said: bytes | None = None) -> bytes:
     """Run a Git command; what it prints.
@@ -44,10 +47,6 @@ def paths(tree: str, *arguments: str) -> list[str]:
         ProjectError: As `ask`.
     """
     return [os.fsdecode(part) for part in ask(tree, *arguments).split(b"\0") if part]
-
-
-_UNDER_WAY: Final = {"MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert"}
-"""Files of ``.git`` that ``git reset`` removes, and what is given up with them."""
 
 
 def refuse_under_way(tree: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import redact
+from dvc_ray.files import walk_files
 from dvc_ray.repo import git_objects, unasked
 from dvc_ray.values.git import GitTemplates
 
@@ -272,14 +273,12 @@ def _packed(repository: _Repository) -> dict[bytes, bytes]:
 
 def _loose(directory: str) -> Iterator[tuple[bytes, bytes]]:
     """Refs that are files: the object, or ``ref:`` and another ref."""
-    for folder, _, names in os.walk(os.path.join(directory, "refs")):
-        for name in names:
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError):
-                text = Path(path).read_bytes().rstrip() + b"\n"
-                if not name.endswith(".lock") and (_OBJECT.fullmatch(text) or text.startswith(b"ref: ")):
-                    unknown = _UNKNOWN if _OBJECT.fullmatch(text) else b""
-                    yield os.fsencode(os.path.relpath(path, directory)), text + unknown
+    for path in walk_files(directory, "refs"):
+        with contextlib.suppress(OSError):
+            text = Path(directory, path).read_bytes().rstrip() + b"\n"
+            if not path.endswith(".lock") and (_OBJECT.fullmatch(text) or text.startswith(b"ref: ")):
+                unknown = _UNKNOWN if _OBJECT.fullmatch(text) else b""
+                yield os.fsencode(path), text + unknown
 
 
 def _peeled(found: Sequence[_Repository], refs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dvc_ray.files import walk_files
+
 
 def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> None:
     """Copy known hashes from one of DVC's state databases to another.
@@ -41,10 +43,7 @@ def _files(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Expand directories among the pairs; the second path of each is the one that exists."""
     for old, new in pairs:
         if os.path.isdir(new):
-            for folder, _, names in os.walk(new):
-                part = os.path.relpath(folder, new)
-                base = old if part == "." else os.path.join(old, part)
-                yield from ((os.path.join(base, name), os.path.join(folder, name)) for name in names)
+            yield from ((os.path.join(old, part), os.path.join(new, part)) for part in walk_files(new))
         elif os.path.isfile(new):
             yield old, new
 

@@ -11,6 +11,14 @@ from typing import Final
 
 from dvc_ray.paths import is_under, outside
 
+_MAKES: Final = re.compile(r"(?:(?:(?<![.\w/-])|(?<=\s-m))venv|(?<![.\w-])virtualenv)(?![\w/.-])")
+"""The name of what makes an environment of Python, not a path: ``. venv/bin/activate`` makes none."""
+_NEVER_READ: Final = re.compile(
+    r"(^|/)(__pycache__|\.[a-z]+_cache|\.ipynb_checkpoints|\.idea|\.vscode|\.DS_Store|\.coverage[^/]*|\.tox|\.nox"
+    r"|[^/]*\.egg-info|[^/]*\.py[co]|[^/]*~|\.[^/]*\.sw[op])$"
+)
+"""Files and folders that tools leave for themselves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
@@ -87,10 +95,6 @@ def makes_environment(commands: Iterable[str]) -> bool:
     return any(_MAKES.search(command) for command in commands)
 
 
-_MAKES: Final = re.compile(r"(?:(?:(?<![.\w/-])|(?<=\s-m))venv|(?<![.\w-])virtualenv)(?![\w/.-])")
-"""The name of what makes it, not a path: ``. venv/bin/activate`` makes none."""
-
-
 def notable(ignored: Ignored, included: Collection[str]) -> tuple[str, ...]:
     """Name what a command may want to have, where it has none of it.
 
@@ -105,13 +109,6 @@ def notable(ignored: Ignored, included: Collection[str]) -> tuple[str, ...]:
         for path in ignored.links
         if not is_under(path, tops) and path not in parents and not _NEVER_READ.search(path)
     )
-
-
-_NEVER_READ: Final = re.compile(
-    r"(^|/)(__pycache__|\.[a-z]+_cache|\.ipynb_checkpoints|\.idea|\.vscode|\.DS_Store|\.coverage[^/]*|\.tox|\.nox"
-    r"|[^/]*\.egg-info|[^/]*\.py[co]|[^/]*~|\.[^/]*\.sw[op])$"
-)
-"""What tools leave for themselves."""
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from dvc_ray.files import Stamp
 from dvc_ray.paths import is_under
 
 _NAME: Final = ".gitignore"
 _Order = tuple[int, int]
-_Stamp = tuple[int, int, int]
-"""Modification time (ns), size and inode."""
 
 
 @dataclass(slots=True)
@@ -33,7 +32,7 @@ class _File:
     before: bytes
     entries: list[tuple[_Order, bytes]] = field(default_factory=list)
     """The lines added, in plan order."""
-    stamp: _Stamp | None = None
+    stamp: Stamp | None = None
     """Of the file as we left it."""
 
 
@@ -62,7 +61,7 @@ class Ignores:
             return None
         entry, gitignore = self._scm._get_gitignore(path)
         file = self._files.get(gitignore)
-        if file is None or file.stamp != _stamp(gitignore):  # somebody else's change is a new start
+        if file is None or file.stamp != Stamp.at(gitignore):  # somebody else's change is a new start
             file = self._files[gitignore] = _File(_ended(gitignore))
         size = os.path.getsize(gitignore) if os.path.exists(gitignore) else 0
         self._scm._add_entry_to_gitignore(entry, gitignore)  # at its end, escaped and after a line end
@@ -72,7 +71,7 @@ class Ignores:
             Path(gitignore).write_bytes(file.before + b"".join(text for _, text in file.entries))
         else:
             file.entries.append((order, line))
-        file.stamp = _stamp(gitignore)
+        file.stamp = Stamp.at(gitignore)
         self._rules.wrote(gitignore)
         self._outs.add(path)
         return str(gitignore)
@@ -96,12 +95,12 @@ class _Rules:
 
     def __init__(self, scm: Any) -> None:
         self._scm = scm
-        self._stamps: dict[str, _Stamp | None] = {}
+        self._stamps: dict[str, Stamp | None] = {}
         self._manager: Any = None
 
     def ignore(self, path: str) -> bool:
         """Whether a path is ignored (``scmrepo.git.Git.is_ignored``)."""
-        now = {file: _stamp(file) for file in self._files_for(path)}
+        now = {file: Stamp.at(file) for file in self._files_for(path)}
         if self._manager is None or any(self._stamps.get(file, stamp) != stamp for file, stamp in now.items()):
             self._scm.dulwich._reset()
             self._manager = self._scm.dulwich.ignore_manager
@@ -112,7 +111,7 @@ class _Rules:
 
     def wrote(self, gitignore: str) -> None:
         """Take a file as it is now for what was read."""
-        self._stamps[gitignore] = _stamp(gitignore)
+        self._stamps[gitignore] = Stamp.at(gitignore)
 
     def _files_for(self, path: str) -> Iterator[str]:
         """The .gitignore files from the root of the work tree down to a path."""
@@ -134,10 +133,3 @@ def _from(path: str, place: int) -> bytes:
     with open(path, "rb") as file:
         file.seek(place)
         return file.read()
-
-
-def _stamp(path: str) -> _Stamp | None:
-    if not os.path.exists(path):
-        return None
-    found = os.stat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -9,11 +9,12 @@ from __future__ import annotations
 import bisect
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+from dvc_ray.files import Stamp, atomic_write
 
 _ANCHOR: Final = re.compile(r"[&*]id\d")
 """A value that stands in an entry twice: its name is a number counted through the whole file."""
@@ -37,7 +38,7 @@ class Locks:
     def __init__(self, order: Mapping[tuple[str, str], int]) -> None:
         self._order = order
         self._old: dict[str, set[str]] = {}
-        self._files: dict[str, tuple[tuple[int, int, int], _Content]] = {}
+        self._files: dict[str, tuple[Stamp | None, _Content]] = {}
         """Content as we wrote it last, with the stamp of the file."""
 
     def write(self, stages: Sequence[Any]) -> list[str]:
@@ -75,7 +76,7 @@ class Locks:
         if not os.path.exists(path):
             return _Spliced(f"schema: '2.0'\n{_STAGES}")
         stamp, content = self._files.get(path, (None, None))
-        if content is not None and stamp == _stamp(path):
+        if content is not None and stamp == Stamp.at(path):
             return content
         text = Path(path).read_text(encoding="utf-8")
         # Only at first: later the file holds more than what DVC has read for the plan.
@@ -89,18 +90,14 @@ class Locks:
         return content
 
     def _dump(self, path: str, content: _Content) -> None:
-        """Write a file whole or not at all: a run that is killed must not leave half a dvc.lock."""
+        """Write a file whole or not at all: a run that is killed must not leave half a dvc.lock.
+
+        Where the user has made a link of it, what that leads to is written, as DVC does.
+        """
         target = os.path.realpath(path)
-        temporary = f"{target}.{os.getpid()}.tmp"
-        try:
-            Path(temporary).write_text(content.text(), encoding="utf-8")
-            if os.path.exists(target):
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        self._files[path] = (_stamp(path), content)
+        like = os.stat(target) if os.path.exists(target) else None
+        atomic_write(target, content.text().encode(), like=like)
+        self._files[path] = (Stamp.at(path), content)
 
 
 class _Content(Protocol):
@@ -306,8 +303,3 @@ def _dumped(data: Any) -> str:
     from dvc.utils.serialize import dumps_yaml
 
     return str(dumps_yaml(data)) if data else ""
-
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    found = os.stat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino

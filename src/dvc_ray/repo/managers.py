@@ -16,6 +16,8 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 
+_HATCH_PATH: Final = "HATCH_ENV_TYPE_VIRTUAL_PATH"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
@@ -222,9 +224,6 @@ def _by_path_hash(ground: Ground, ask: Ask) -> dict[str, str]:
         if os.path.isabs(where) and "\n" not in where:
             found[_HATCH_PATH] = where
     return found
-
-
-_HATCH_PATH: Final = "HATCH_ENV_TYPE_VIRTUAL_PATH"
 
 
 def _hatch(commands: Collection[str]) -> list[re.Match[str]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from dvc_ray.errors import ProjectError
 from dvc_ray.repo.remotes import open_remote
 from dvc_ray.repo.virtual import Virtual
-from dvc_ray.storage import Item, Objects, lacking, upload
+from dvc_ray.storage import Item, Objects, lacking, object_key, upload
 
 _STEP: Final = 1024
 _DIR: Final = ".dir"
@@ -96,7 +96,7 @@ class Remotes:
             StorageError: It cannot be asked.
         """
         name = self._data.remote_of(out)
-        if (name, oid) not in self._there and self._store(name).size(_key(oid)) is not None:
+        if (name, oid) not in self._there and self._store(name).size(object_key(oid)) is not None:
             self._there.add((name, oid))
         return (name, oid) in self._there
 
@@ -236,7 +236,7 @@ def _inside(out: Any, oid: str) -> list[str]:
 
 def _item(out: Any, oid: str) -> Item:
     path = _path(out, oid)
-    return Item(key=_key(oid), path=path, size=os.stat(path).st_size)
+    return Item(key=object_key(oid), path=path, size=os.stat(path).st_size)
 
 
 def _path(out: Any, oid: str) -> str:
@@ -245,10 +245,6 @@ def _path(out: Any, oid: str) -> str:
 
 def _cache(out: Any) -> Any:
     return out.repo.cache.repo
-
-
-def _key(oid: str) -> str:
-    return f"files/md5/{oid[:2]}/{oid[2:]}"
 
 
 def _named(found: Iterable[Need]) -> list[str]:

@@ -15,7 +15,7 @@ from dvc_ray.repo.pushing import is_cached
 from dvc_ray.repo.remotes import folder_of
 from dvc_ray.repo.tasks import Inputs
 from dvc_ray.repo.virtual import Virtual
-from dvc_ray.storage import FOLDER, Item, Objects, download
+from dvc_ray.storage import FOLDER, Item, Objects, download, object_key
 from dvc_ray.storage.s3 import credentials, variables
 from dvc_ray.values.task import RemoteData
 
@@ -162,7 +162,7 @@ def _into_cache(out: Any, oids: list[str], store: Objects) -> None:
     missing = [oid for oid, path in paths.items() if not os.path.exists(path)]
     download(
         store,
-        [Item(key=f"files/md5/{oid[:2]}/{oid[2:]}", path=paths[oid], md5=oid.removesuffix(".dir")) for oid in missing],
+        [Item(key=object_key(oid), path=paths[oid], md5=oid.removesuffix(".dir")) for oid in missing],
     )
 
 

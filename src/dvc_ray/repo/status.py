@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,17 +59,18 @@ def by_hashes(stage: Any, data: Virtual) -> Status:
         stage: A ``dvc.stage.Stage``; its repo must be locked.
         data: What is known of data that is not there.
     """
-    deps = () if stage.frozen or stage.is_callback or stage.always_changed else stage.deps
-    looks: tuple[Callable[[], Iterable[Change]], ...] = (
-        lambda: _stage(stage),
-        lambda: [] if deps else _deps(stage),
-        lambda: [change for dep in deps for change in dep_by_hashes(dep, data)],
-        lambda: [change for out in stage.outs for change in _flat(out, _out(out))],
-    )
-    for look in looks:
-        if found := list(look()):
-            return _changed(stage, found)
-    return Status(changed=False)
+    found = next(filter(None, _by_hashes(stage, data)), [])
+    return _changed(stage, found) if found else Status(changed=False)
+
+
+def _by_hashes(stage: Any, data: Virtual) -> Iterator[list[Change]]:
+    """What each look finds, in DVC's order; none looks before its turn: checking an out costs."""
+    yield list(_stage(stage))
+    if stage.frozen or stage.is_callback or stage.always_changed:  # that says nothing of data
+        yield list(_deps(stage))
+    else:
+        yield [change for dep in stage.deps for change in dep_by_hashes(dep, data)]
+    yield [change for out in stage.outs for change in _flat(out, _out(out))]
 
 
 def dep_by_hashes(dep: Any, data: Virtual) -> list[Change]:

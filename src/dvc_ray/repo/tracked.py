@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from dvc_ray.files import Stamp
 from dvc_ray.paths import with_folders
 
 
@@ -19,7 +20,7 @@ class Tracked:
 
     def __init__(self, scm: Any) -> None:
         self._scm = scm
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: Stamp | None = None
         self._names: set[str] = set()
 
     def __call__(self, path: str) -> bool:
@@ -29,15 +30,8 @@ class Tracked:
     def names(self) -> set[str]:
         """All files that Git tracks, and the folders that they are in; relative to its work tree, which is ``.``."""
         git = self._scm.dulwich.repo
-        stamp = _stamp(git.index_path())
+        stamp = Stamp.at(git.index_path())
         if stamp is None or stamp != self._stamp:
             names = [os.fsdecode(name) for name in git.open_index()]
             self._stamp, self._names = stamp, with_folders(names) | ({os.curdir} if names else set())
         return self._names
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    if not os.path.exists(path):
-        return None
-    found = os.stat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -13,7 +13,7 @@ from typing import Any
 
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo import remotes
-from dvc_ray.storage import Item, download
+from dvc_ray.storage import Item, download, object_key
 from dvc_ray.storage.shared import Reach
 from dvc_ray.values.task import Remote, Stored
 
@@ -52,10 +52,7 @@ class Virtual:
         """Hashes of data that stages are given as it lies in the workspace, by path."""
 
     def changed(self, dep: Any) -> str:
-        """How a dep has changed since its stage ran, in DVC's words; empty if it has not."""
-        if not self.is_away(dep):
-            status = dep.status()
-            return str(next(iter(status.values()))) if status else ""
+        """How a dep that is away has changed since its stage ran, in DVC's words; empty if it has not."""
         found = self.hash_of(dep.fs_path)
         if found is None:
             return "deleted"
@@ -230,8 +227,7 @@ class Virtual:
         path = str(out.cache.oid_to_path(oid))
         if not os.path.exists(path):
             store = remotes.open_remote(self.remote(out.remote or self.default))
-            key = f"files/md5/{oid[:2]}/{oid[2:]}"
-            download(store, [Item(key=key, path=path, md5=oid.removesuffix(".dir"))])
+            download(store, [Item(key=object_key(oid), path=path, md5=oid.removesuffix(".dir"))])
         return Tree.load(out.cache, out.hash_info)
 
     def remote(self, name: str) -> Remote:

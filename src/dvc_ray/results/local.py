@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from dvc_ray.files import atomic_write
 from dvc_ray.paths import RESULT, RunPaths
 from dvc_ray.results import codec
 from dvc_ray.results.base import Kept
@@ -34,11 +35,8 @@ class LocalResults:
 
         With no room for it there is the answer.
         """
-        path = _path(task)
-        temporary = path.with_name(f"{path.name}.tmp")
         with contextlib.suppress(OSError):
-            temporary.write_bytes(codec.encode(task, result))
-            temporary.replace(path)
+            atomic_write(_path(task), codec.encode(task, result))
 
     def read(self, task: StageTask) -> StageResult | None:
         """Read the result of an attempt that was lost."""

@@ -33,17 +33,29 @@ class RefusedError(ValueError):
         return str(self.args[1])
 
 
+def nearest(word: str, words: Iterable[str], *, most: int = 1, any_case: bool = False) -> list[str]:
+    """Those of some words that a user may have meant, the likeliest first.
+
+    Args:
+        word: What the user wrote.
+        words: What there is.
+        most: How many.
+        any_case: Whether small letters are as good as capitals.
+    """
+    known = {each.upper() if any_case else each: each for each in words}
+    return [known[each] for each in difflib.get_close_matches(word.upper() if any_case else word, known, n=most)]
+
+
+def did_you_mean(word: str, words: Iterable[str], *, any_case: bool = False) -> str:
+    """Ask for the nearest of some words, to stand after a sentence; empty if none is near."""
+    return "".join(f" Did you mean '{each}'?" for each in nearest(word, words, any_case=any_case))
+
+
 def unknown_key(key: object, where: str, allowed: Iterable[str]) -> RefusedError:
     """A key that is none, with the nearest one that is."""
     allowed = list(allowed)
-    what = f"unknown key '{key}' in '{where}'.{meant(key, allowed)}"
+    what = f"unknown key '{key}' in '{where}'.{did_you_mean(str(key), allowed)}"
     return RefusedError(what, f"Allowed keys: {', '.join(allowed)}.")
-
-
-def meant(key: object, allowed: Iterable[str]) -> str:
-    """Ask whether the nearest key was meant, to follow a sentence; empty if none is near."""
-    near = difflib.get_close_matches(str(key), allowed, n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def wrong_value(key: str, expected: str, value: object) -> RefusedError:

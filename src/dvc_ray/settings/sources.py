@@ -13,7 +13,7 @@ from typing import Any
 
 from dvc_ray.env import RAY_ADDRESS
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
-from dvc_ray.settings.failures import RefusedError, meant, shown
+from dvc_ray.settings.failures import RefusedError, did_you_mean, shown
 from dvc_ray.settings.schema import SETTINGS
 from dvc_ray.values.run import RunFlags, RunRequest, RunSettings
 
@@ -54,7 +54,7 @@ def _of_file(path: Path) -> dict[str, Any]:
     found = _read(path)
     if unknown := [key for key in found if key not in SETTINGS]:
         raise ConfigError(
-            f"unknown setting '{unknown[0]}' ({path}).{meant(unknown[0], SETTINGS)}",
+            f"unknown setting '{unknown[0]}' ({path}).{did_you_mean(unknown[0], SETTINGS)}",
             f"Settings: {', '.join(SETTINGS)}.",
         )
     return {name: _checked(name, value, str(path)) for name, value in found.items()}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final
 
 from dvc_ray.errors import CorruptObjectError
+from dvc_ray.files import replacing
 from dvc_ray.storage.base import Objects
 
 _SMALL_AT_A_TIME: Final = 16
@@ -83,17 +82,10 @@ def download(store: Objects, items: Sequence[Item]) -> None:
     """
 
     def move(item: Item) -> None:
-        folder = os.path.dirname(item.path)
-        os.makedirs(folder, exist_ok=True)
-        temporary = os.path.join(folder, f".{uuid.uuid4().hex}.tmp")
-        try:
+        os.makedirs(os.path.dirname(item.path), exist_ok=True)
+        with replacing(item.path) as temporary:
             _fetch(store, item, temporary)
             os.chmod(temporary, 0o444)
-            os.replace(temporary, item.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
 
     _move_all(items, move)
 

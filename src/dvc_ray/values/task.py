@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,6 +172,12 @@ class StageTask:
     """Where its data is, and how the worker gets at it."""
     surroundings: Surroundings | None = None
     """The caller's; None: those of the machine that it runs on."""
+
+    @property
+    def wdir(self) -> str:
+        """The stage's ``wdir``, which paths of its entry are relative to: relative to the tree, in normal form."""
+        inside = str(self.definition.get("wdir") or ".")
+        return posixpath.normpath(posixpath.join(self.project, posixpath.dirname(self.dvcfile), inside))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

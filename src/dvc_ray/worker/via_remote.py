@@ -35,6 +35,15 @@ from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.reuse import lay_aside
 from dvc_ray.workspace.upkeep import Pin, at_work, evict, is_due, remove_old_trees
 
+_ROOM: Final = 1 << 20
+"""Bytes below which a disk counts as full."""
+_PROBED: Final[set[Remote]] = set()
+"""Remotes that have been found to work from this process."""
+_FRESH: Final = 60.0
+"""Seconds for which an open remote is used again: to open one costs 0.13 s, most of it boto3's (1.43)."""
+_OPEN: Final[dict[Remote, tuple[float, object, Objects]]] = {}
+"""Remotes that this process has open: since when, with what surroundings."""
+
 
 @dataclass(slots=True, kw_only=True)
 class RemoteAccess:
@@ -225,16 +234,6 @@ def _unpacked(git: GitTemplates, folders: Sequence[str]) -> GitTemplates:
     """What a workspace's ``.git`` is made of, where it is on this node."""
     here = ((path, os.path.join(folders[0], os.path.basename(folder)) if folder else "") for path, folder in git.places)
     return replace(git, places=tuple(here))
-
-
-_ROOM: Final = 1 << 20
-"""Bytes below which a disk counts as full."""
-_PROBED: Final[set[Remote]] = set()
-"""Remotes that have been found to work from this process."""
-_FRESH: Final = 60.0
-"""Seconds for which an open remote is used again: to open one costs 0.13 s, most of it boto3's (1.43)."""
-_OPEN: Final[dict[Remote, tuple[float, object, Objects]]] = {}
-"""Remotes that this process has open: since when, with what surroundings."""
 
 
 def _probed(remote: Remote) -> Objects:

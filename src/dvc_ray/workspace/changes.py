@@ -53,14 +53,14 @@ def find_changes(task: StageTask, made: Materialised, followed: Followed, copied
     moved = followed.moved()
     before, but = made.stamps, {*unstamped(task), *moved.values()}
     now = dict(stamps(made.root, but))
-    links = [path for path, stamp in now.items() if stat.S_ISLNK(stamp[3]) and stamp != before.get(path)]
+    links = [path for path, stamp in now.items() if stat.S_ISLNK(stamp.mode) and stamp != before.get(path)]
     if fresh := own(task, links):
         all_copied |= fresh
         now = dict(stamps(made.root, but))
     now |= settings_stamp(task)
     return Changes(
         changed=tuple(
-            Changed(path=path, base=before[path][:2])
+            Changed(path=path, base=before[path].version)
             for path, stamp in now.items()
             if path in before and stamp != before[path]
         ),
@@ -112,12 +112,9 @@ def _written_since(path: str, when: int) -> bool:
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
     """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
     given = {*task.code, *task.links, *task.copies, *task.ignored, *task.outs}
-    wdir = os.path.normpath(
-        os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
-    )
     found = {}
     for word in set(_NOT_PATH.split(text)) - {""}:
-        for base in (wdir, task.project):
+        for base in (task.wdir, task.project):
             part = os.path.normpath(os.path.join(base, word.rstrip(".")))
             inside = part != "." and not os.path.isabs(part) and not part.startswith((os.pardir, ".dvc", ".git"))
             if inside and not is_under(part, given) and os.path.exists(os.path.join(task.home, part)):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
 
+from dvc_ray.files import atomic_write
 from dvc_ray.paths import is_under
 from dvc_ray.repo.ignored import makes_environment
 from dvc_ray.values.task import StageTask
@@ -119,9 +120,8 @@ class Environments:
 
 def _holders(task: StageTask) -> tuple[str, ...]:
     """Folders of a workspace in which an environment may lie."""
-    wdir = os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     beside = (os.path.dirname(path) for path in task.code if os.path.basename(path) in _HOLDERS)
-    parts = dict.fromkeys(os.path.normpath(part) for part in (".", task.project, task.cwd, wdir, *beside))
+    parts = dict.fromkeys(os.path.normpath(part) for part in (".", task.project, task.cwd, task.wdir, *beside))
     return tuple(os.path.normpath(os.path.join(task.workspace, part)) for part in parts)
 
 
@@ -167,21 +167,8 @@ class _Swap:
         for pattern, to in self._pairs:
             new = pattern.sub(lambda _, to=to: to, new)  # type: ignore[misc]
         if new != data:
-            replace(path, new, found)
+            atomic_write(path, new, like=found)  # not into it: some tools link what they install to a cache of theirs
         return new != data
-
-
-def replace(path: str, data: bytes, like: os.stat_result) -> None:
-    """Put a file in place of another by a rename: some tools link what they install to a cache of theirs."""
-    temporary = f"{path}.dvc-ray.{os.getpid()}"
-    try:
-        Path(temporary).write_bytes(data)
-        with contextlib.suppress(PermissionError):
-            os.chown(temporary, like.st_uid, like.st_gid)
-        os.chmod(temporary, stat.S_IMODE(like.st_mode))
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _mend(folder: str, swap: _Swap, since: int) -> None:
@@ -231,7 +218,7 @@ def _record(path: str, mended: set[str]) -> None:
     lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
     new = [_line(line, site, mended) for line in lines]
     if new != lines:
-        replace(path, "".join(new).encode(), os.lstat(path))
+        atomic_write(path, "".join(new).encode(), like=os.lstat(path))
 
 
 def _line(line: str, site: str, mended: set[str]) -> str:

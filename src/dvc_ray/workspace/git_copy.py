@@ -93,7 +93,7 @@ def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
 
 
 def _files(folder: str, part: str) -> Iterator[str]:
-    for inner, _, names in os.walk(os.path.join(folder, part)):
+    for inner, _, names in os.walk(os.path.join(folder, part)):  # not `walk_files`: a link to a folder is no ref
         yield from (os.path.relpath(os.path.join(inner, name), folder) for name in names)
 
 
@@ -121,7 +121,8 @@ def _put(source: str, target: str, part: str) -> None:
             if entry.is_dir():
                 _put(entry.path, path, name)
             elif not (name.startswith(_LINKED) or name.endswith(".lock")) or not _linked(entry.path, path):
-                (shutil.copy2 if _INDEX in entry.name else shutil.copyfile)(entry.path, path)  # time of an index counts
+                copy = shutil.copy2 if _INDEX in entry.name else shutil.copyfile  # the time of an index counts
+                copy(entry.path, path)
 
 
 def _refuse(template: str, target: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from dvc_ray.files import Stamp, Version, walk_files
 from dvc_ray.paths import is_under, remove
 from dvc_ray.repo.dvcyaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
@@ -26,6 +27,7 @@ _FILE: Any = 0o100644
 """A plain file's mode, as Git has it."""
 _TOP: Final = b"\1\n"
 """A line that texts begin with while they are merged."""
+_DVCYAML: Final = "dvc.yaml"
 
 
 class Home:
@@ -52,7 +54,7 @@ class Home:
         self._place = place
         self._warn = warn
         self._is_dep = is_dep
-        self._versions: dict[str, dict[tuple[int, int], bytes]] = {}
+        self._versions: dict[str, dict[Version, bytes]] = {}
         """Content that this run has replaced, by path and by modification time and size."""
         self._writer: dict[str, str] = {}
         self._dvcyamls: dict[str, DvcYaml] = {}
@@ -151,7 +153,7 @@ class Home:
         """Take new folders whole, at once: an environment has thousands of files, and is one thing."""
         created = set(result.created)
         for path in _tops(result.created, task.tree, task.outs):
-            if created.issuperset(_files(result.workspace, path)):
+            if created.issuperset(walk_files(result.workspace, path)):
                 with contextlib.suppress(OSError), beneath(task.tree, path, make=True) as target:
                     if self._bring_folder(task, path, os.path.join(result.workspace, path), target):
                         yield path
@@ -256,8 +258,7 @@ class Home:
             return
         if os.path.samefile(source, target):
             return
-        now = os.stat(target)
-        stamp, ours = (now.st_mtime_ns, now.st_size), Path(target).read_bytes()
+        stamp, ours = Stamp.of(os.stat(target)).version, Path(target).read_bytes()
         wrote = theirs = Path(source).read_bytes()
         base = ours if stamp == changed.base else self._versions.get(changed.path, {}).get(changed.base)
         if os.path.basename(changed.path) == _DVCYAML:
@@ -331,9 +332,6 @@ class Home:
         )
 
 
-_DVCYAML: Final = "dvc.yaml"
-
-
 def _bring_out(task: StageTask, result: StageResult, path: str) -> None:
     source, home = os.path.join(result.workspace, path), os.path.join(task.tree, path)
     there = os.path.lexists(source)
@@ -362,14 +360,6 @@ def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[st
                     found.add(folder)
                     yield folder
                     break
-
-
-def _files(root: str, path: str) -> Iterator[str]:
-    """The files and links under a folder, relative to the root."""
-    for folder, names, files in os.walk(os.path.join(root, path)):
-        part = os.path.relpath(folder, root)
-        links = (name for name in names if os.path.islink(os.path.join(folder, name)))
-        yield from (os.path.join(part, name) for name in (*files, *links))
 
 
 def _parents(path: str) -> list[str]:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from dvc_ray.files import Stamp, replacing
 from dvc_ray.paths import files_under
 
 
@@ -15,10 +16,9 @@ from dvc_ray.paths import files_under
 class Content:
     """What tells whether a file has been written to; of a symbolic link, what it leads to."""
 
-    device: int
-    inode: int
-    mtime_ns: int
-    size: int
+    file: tuple[int, int]
+    """Device and inode: which one it is."""
+    stamp: Stamp
 
 
 def look(root: str, paths: Iterable[str]) -> dict[str, Content]:
@@ -31,7 +31,7 @@ def look(root: str, paths: Iterable[str]) -> dict[str, Content]:
             except OSError:
                 continue
             if stat.S_ISREG(at.st_mode):
-                found[file] = Content(at.st_dev, at.st_ino, at.st_mtime_ns, at.st_size)
+                found[file] = Content((at.st_dev, at.st_ino), Stamp.of(at))
     return found
 
 
@@ -43,11 +43,9 @@ def written_in_place(root: str, before: Mapping[str, Content]) -> dict[str, tupl
     """
     now = look(root, before)
     return {
-        path: (now[path].device, now[path].inode)
+        path: content.file
         for path, content in before.items()
-        if path in now
-        and content != now[path]
-        and (content.device, content.inode) == (now[path].device, now[path].inode)
+        if path in now and content.file == now[path].file and content.stamp != now[path].stamp
     }
 
 
@@ -55,5 +53,5 @@ def detach(root: str, path: str) -> None:
     """Replace a symbolic link by a copy of what it leads to, which is about to be removed."""
     full = os.path.join(root, path)
     if os.path.islink(full):
-        shutil.copyfile(full, f"{full}.dvc-ray")
-        os.replace(f"{full}.dvc-ray", full)
+        with replacing(full) as copy:
+            shutil.copyfile(full, copy)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dvc_ray.paths import files_under, remove, write_anew
+from dvc_ray.files import Stamp, atomic_write
+from dvc_ray.paths import files_under, remove
 from dvc_ray.repo import bare, given_config
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse
@@ -23,13 +24,9 @@ CODE_LINK_FROM: Final = 1 << 23
 """Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
 _INTERNAL: Final = frozenset({".dvc", ".git"})
 
-Stamp = tuple[int, int, int, int]
-"""Modification time (ns), size, inode and mode: a file with the same stamp has not been written to."""
-
-
 Identity = tuple[int, int, int]
 """Device, inode, and of a symbolic link when it was made, else 0: the inode of one that is removed may be used again.
-That of a hard link may not, as long as the user's file is there."""
+That of a hard link may not, as long as the user's file is there. No `Stamp`: what is in it does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,7 @@ def materialise(
     project = root / task.project
     bare.configure(str(project), task.config)
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
-    write_anew(project / CODE_LIST, b"".join(name + b"\n" for name in names))
+    atomic_write(project / CODE_LIST, b"".join(name + b"\n" for name in names))
     _put_git(task, root, shared)
     for path in of_git:  # in place of what the copy of the repository has there
         for file in files_under(task.tree, path, skip=()):
@@ -145,9 +142,11 @@ def unstamped(task: StageTask) -> Collection[str]:
 
 
 def stamp(path: str) -> Stamp:
-    """Stamp one file; a symbolic link is stamped itself."""
-    found = os.lstat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
+    """Stamp one file; a symbolic link is stamped itself.
+
+    With the mode, which comes home, too. Without the change time: to give a file a second name is no change of it.
+    """
+    return Stamp.of(os.lstat(path), mode=True)
 
 
 class Putter:
@@ -263,12 +262,9 @@ def _make_folders(task: StageTask, root: Path) -> None:
 
     Only the folders: what Git ignores in them is not given to a stage that does not declare it.
     """
-    wdir = os.path.normpath(
-        os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
-    )
-    folders = {task.project, task.cwd, wdir, *map(os.path.dirname, task.outs)}
+    folders = {task.project, task.cwd, task.wdir, *map(os.path.dirname, task.outs)}
     home = task.tree if task.temporary else task.home  # an experiment's copy has no folders without files
-    for base in {task.project, wdir}:
+    for base in {task.project, task.wdir}:
         full = os.path.join(home, base)
         if os.path.isdir(full):
             found = [entry.name for entry in os.scandir(full) if entry.is_dir(follow_symlinks=False)]

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import StorageError
-from dvc_ray.storage import Item, Objects, download, upload
+from dvc_ray.storage import Item, Objects, download, object_key, upload
 from dvc_ray.values.task import Pack, Stored
 from dvc_ray.workspace.pack import unpack
 
-_FILES: Final = "files/md5"
 _DIR: Final = ".dir"
 _EXECUTABLE: Final = 0o755
 _DAMAGED: Final = "Remove it from the remote and from the node's cache, and push it again from where the data is."
@@ -127,7 +126,8 @@ class Node:
             StorageError: The store cannot be reached, or refuses.
         """
         dirs = [oid for oid in oids if oid.endswith(_DIR)]
-        missing = [oid for oid in dirs if store.size(_key(oid)) is None]  # one that is there, is there with its files
+        # One that is there, is there with its files.
+        missing = [oid for oid in dirs if store.size(object_key(oid)) is None]
         inside = {oid for each in missing for oid in self._entries(each).values()}
         plain = {oid for oid in oids if not oid.endswith(_DIR)}
         upload(store, [self._item(oid) for oid in sorted(inside | plain)])
@@ -146,7 +146,7 @@ class Node:
             download(
                 store,
                 [
-                    Item(key=_key(oid), path=self._path(oid), md5=oid.removesuffix(_DIR))
+                    Item(key=object_key(oid), path=self._path(oid), md5=oid.removesuffix(_DIR))
                     for oid in self._missing(missing)
                 ],
             )
@@ -160,27 +160,19 @@ class Node:
             listed = json.loads(Path(self._path(oid)).read_text(encoding="utf-8"))
             found = {str(entry["relpath"]): str(entry["md5"]) for entry in listed}
         except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"object '{_key(oid)}' is no list of a directory's files: {error}", _DAMAGED) from error
+            raise StorageError(
+                f"object '{object_key(oid)}' is no list of a directory's files: {error}", _DAMAGED
+            ) from error
         if strange := [path for path in found if os.path.isabs(path) or ".." in path.split("/")]:
-            raise StorageError(f"object '{_key(oid)}' names a file outside its directory: {strange[0]}", _DAMAGED)
+            raise StorageError(f"object '{object_key(oid)}' names a file outside its directory: {strange[0]}", _DAMAGED)
         return found
 
     def _item(self, oid: str) -> Item:
         path = self._path(oid)
-        return Item(key=_key(oid), path=path, size=os.stat(path).st_size)
+        return Item(key=object_key(oid), path=path, size=os.stat(path).st_size)
 
     def _path(self, oid: str) -> str:
-        return os.path.join(self.cache, *_key(oid).split("/"))
-
-
-def forget_run(node: Node, run_id: str) -> None:
-    """Remove a run's workspaces."""
-    shutil.rmtree(node.root / "work" / run_id, ignore_errors=True)
-
-
-def _key(oid: str) -> str:
-    """Where DVC has an object, in a cache as in a remote."""
-    return f"{_FILES}/{oid[:2]}/{oid[2:]}"
+        return os.path.join(self.cache, *object_key(oid).split("/"))
 
 
 def _link(source: str, target: str, *, copy: bool) -> None:

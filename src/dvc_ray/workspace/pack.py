@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from dvc_ray.files import Version
 from dvc_ray.paths import files_under
 from dvc_ray.repo import given_config
 from dvc_ray.values.task import Pack, PackedFile
@@ -67,7 +68,7 @@ def unpack(
             _put(root, file, bring)
 
 
-def stamps_of_pack(packed: Pack) -> Mapping[str, tuple[int, int]]:
+def stamps_of_pack(packed: Pack) -> Mapping[str, Version]:
     """Modification time (ns) and size of each file when it was taken up."""
     return {file.path: (file.mtime_ns, len(file.data)) for file in packed.files}
 

@@ -10,23 +10,21 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
+from dvc_ray.files import Stamp, Version
 from dvc_ray.paths import remove_workspace
 
 _IDLE: Final = "idle"
 _RECORD: Final = ".copies"
 """Ending of the file beside a workspace that says what was copied into it."""
 
-_Stamp = tuple[int, int, int, int, int]
-"""Modification time (ns), size, mode, inode and change time (ns): no command can set the last."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Record:
     folder_mode: int
-    copies: dict[str, _Stamp]
+    copies: dict[str, Stamp]
     """Of regular files, by path relative to the workspace."""
 
 
@@ -41,7 +39,7 @@ def record(workspace: str, paths: Iterable[str]) -> None:
     for path in paths:
         found = _look(os.path.join(workspace, path))
         if found is not None and found.st_nlink == 1:
-            copies[path] = _stamp(found)
+            copies[path] = astuple(_stamp(found))
     made = {"folder_mode": stat.S_IMODE(os.stat(workspace).st_mode), "copies": copies}
     with open(workspace + _RECORD, "w", encoding="ascii") as file:
         json.dump(made, file)
@@ -57,7 +55,8 @@ def _noted(path: str) -> _Record:
     with open(path, encoding="ascii") as file:
         found = json.load(file)
     try:
-        return _Record(int(found["folder_mode"]), {str(path): tuple(stamp) for path, stamp in found["copies"].items()})
+        copies = {str(path): Stamp(*map(int, stamp)) for path, stamp in found["copies"].items()}
+        return _Record(int(found["folder_mode"]), copies)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(path) from error
 
@@ -108,7 +107,7 @@ def _refresh(workspace: str, noted: str, tree: str, wanted: set[str]) -> bool:
         os.unlink(noted)
         for path in made.copies:
             source = _look(os.path.join(tree, path)) if path in wanted else None
-            if source is None or _stamp(source)[:3] != made.copies[path][:3]:
+            if source is None or _copied(_stamp(source)) != _copied(made.copies[path]):
                 with contextlib.suppress(FileNotFoundError):  # the command before has changed it
                     os.unlink(os.path.join(workspace, path))
     except (OSError, ValueError):
@@ -152,5 +151,11 @@ def _look(path: str) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
-def _stamp(found: os.stat_result) -> _Stamp:
-    return found.st_mtime_ns, found.st_size, stat.S_IMODE(found.st_mode), found.st_ino, found.st_ctime_ns
+def _stamp(found: os.stat_result) -> Stamp:
+    """With the change time: a command may write to a copy and set its time back, and the next one would have that."""
+    return Stamp.of(found, mode=True, ctime=True)
+
+
+def _copied(stamp: Stamp) -> tuple[Version, int]:
+    """What a file and the copy of it have in common."""
+    return stamp.version, stat.S_IMODE(stamp.mode)

@@ -7,12 +7,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
+from dvc_ray.files import Version
 from dvc_ray.paths import files_under, is_under, remove
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside
 from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, stamp
 from dvc_ray.workspace.moving import move
-
-_Stamp = tuple[int, int]
 
 
 class Twin:
@@ -29,9 +28,9 @@ class Twin:
         self._home = home
         self._tree = tree
         self._refuse = refuse
-        self._given: dict[str, _Stamp] = {}
+        self._given: dict[str, Version] = {}
         """Files that Git does not track, as they were given."""
-        self._lent: dict[str, _Stamp] = {}
+        self._lent: dict[str, Version] = {}
         """Files of the inputs, as they were linked."""
         self.linked: tuple[str, ...] = ()
         """Inputs that both trees share; relative paths."""
@@ -123,7 +122,7 @@ class Twin:
         if not os.path.lexists(target) or "__pycache__" in path or _same(os.path.join(self._tree, path), target):
             return False
         if path in self._lent:  # the user's own, which somebody may have changed meanwhile
-            return stamp(target)[:2] != self._lent[path]
+            return stamp(target).version != self._lent[path]
         return path not in self._given
 
     def move(self, paths: Iterable[str]) -> None:
@@ -156,21 +155,21 @@ class Twin:
         return _exists(self._home, path) and not _exists(self._tree, path)
 
     @staticmethod
-    def _short(root: str, path: str) -> _Stamp:
-        return stamp(os.path.join(root, path))[:2]
+    def _short(root: str, path: str) -> Version:
+        return stamp(os.path.join(root, path)).version
 
 
-def stamps_of(root: str, paths: Iterable[str]) -> tuple[tuple[str, _Stamp], ...]:
+def stamps_of(root: str, paths: Iterable[str]) -> tuple[tuple[str, Version], ...]:
     """Stamp files and directories of a tree, in all depth: changes when somebody writes there.
 
     Args:
         root: The tree.
         paths: Relative to it.
     """
-    found: list[tuple[str, _Stamp]] = []
+    found: list[tuple[str, Version]] = []
     for path in paths:
         with contextlib.suppress(OSError):
-            found += [(file, stamp(os.path.join(root, file))[:2]) for file in files_under(root, path)]
+            found += [(file, stamp(os.path.join(root, file)).version) for file in files_under(root, path)]
     return tuple(found)
 
 

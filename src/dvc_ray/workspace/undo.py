@@ -7,13 +7,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 
+from dvc_ray.files import Stamp
 from dvc_ray.paths import remove
 from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.workspace.gate import beneath
 from dvc_ray.workspace.moving import move
-
-_State = tuple[int, int, int, int] | None
-"""Inode, modification time (ns), size and mode; None: nothing is there."""
 
 
 class Undo:
@@ -23,7 +21,7 @@ class Undo:
     """
 
     def __init__(self) -> None:
-        self._old: dict[str, list[tuple[str, str, str, _State]]] = {}
+        self._old: dict[str, list[tuple[str, str, str, Stamp | None]]] = {}
         """By stage: the tree, the file in it, where the one before is kept, and what the file is since."""
 
     @contextlib.contextmanager
@@ -72,10 +70,9 @@ class Undo:
 
 def _persisted(task: StageTask) -> list[str]:
     """Outs in the tree that a command finds as the last one has left them, whether they are there or not."""
-    wdir = os.path.join(task.project, os.path.dirname(task.dvcfile), str(task.definition.get("wdir") or "."))
     items = [item for key in ("outs", "metrics", "plots") for item in task.definition.get(key) or ()]
     flagged = [pair for item in items if isinstance(item, dict) for pair in item.items()]
-    named = [os.path.normpath(os.path.join(wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
+    named = [os.path.normpath(os.path.join(task.wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
     return [path for path in named if path in task.outs]
 
 
@@ -113,8 +110,5 @@ def _same(one: str, other: str) -> bool:
     return False
 
 
-def _state(path: str) -> _State:
-    with contextlib.suppress(OSError):
-        found = os.lstat(path)
-        return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
-    return None
+def _state(path: str) -> Stamp | None:
+    return Stamp.at(path, follow=False, mode=True)  # a stage that has only made a script executable has changed it

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.paths import IN_USE
+from dvc_ray.storage import OBJECTS
 
 _PINS: Final = "pins"
 _NEW: Final = "pins.new"
@@ -152,7 +153,7 @@ def _mark(folder: Path) -> Path:
 
 
 def _objects(cache: str) -> Iterator[_Object]:
-    for folder, _, names in os.walk(os.path.join(cache, "files", "md5")):
+    for folder, _, names in os.walk(os.path.join(cache, OBJECTS)):
         for name in names:
             if name.startswith("."):
                 continue  # being downloaded

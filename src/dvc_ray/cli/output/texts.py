@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvc_ray.cli.output import plain
+from dvc_ray.settings.resources import amounts, others
 from dvc_ray.values.report import RunResult, StageReport
 from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, StageState
 
@@ -31,16 +32,13 @@ def duration(seconds: float) -> str:
 
 def resources(settings: StageSettings) -> str:
     """What a stage asks of Ray: ``1 CPU``, ``4 CPU, 1 GPU, 2.0 GiB * attempt``."""
-    amounts = {"num_cpus": f"{settings.num_cpus:g} CPU"}
-    if settings.num_gpus:
-        amounts["num_gpus"] = f"{settings.num_gpus:g} GPU"
-    if settings.memory:
-        amounts["memory"] = f"{settings.memory / 2**30:.1f} GiB"
-    parts = [f"{text} * attempt" if name in settings.grows else text for name, text in amounts.items()]
-    parts += [f"{amount:g} {name}" for name, amount in settings.resources]
-    if settings.accelerator_type:
-        parts.append(f"accelerator {settings.accelerator_type}")
-    return ", ".join([*parts, *(f"{label}={choice}" for label, choice in settings.label_selector)])
+    asked = {"num_cpus": True, "num_gpus": settings.num_gpus, "memory": settings.memory}
+    parts = [
+        f"{text} * attempt" if name in settings.grows else text
+        for name, text in amounts(settings).items()
+        if asked[name]
+    ]
+    return ", ".join([*parts, *others(settings)])
 
 
 def turns(spec: StageSpec) -> str:

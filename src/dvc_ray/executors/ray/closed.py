@@ -72,7 +72,7 @@ def _make_token(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
             written.write(token)
-        with contextlib.suppress(FileExistsError):  # another start was first
+        with contextlib.suppress(FileExistsError):  # another start was first: unlike `atomic_write`, the first counts
             os.link(fresh, file)
         fresh.unlink()
     except OSError:
