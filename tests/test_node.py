@@ -170,7 +170,10 @@ def test_a_result_of_the_version_before_is_read() -> None:
     body["task"] |= {"elsewhere": None, "state_dir": "x", "env": [], "surroundings": None, "git": {"places": []}}
     del body["task"]["data"]
     found = codec.decode(json.dumps(body).encode())
-    assert found == (replace(task(), env=(), code=(), config={}, log="", grace=0, data=RemoteData(remotes=(), deps=())), result)
+    assert found == (
+        replace(task(), env=(), code=(), config={}, log="", grace=0, data=RemoteData(remotes=(), deps=())),
+        result,
+    )
 
 
 @pytest.mark.parametrize(
