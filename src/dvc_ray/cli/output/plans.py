@@ -5,13 +5,14 @@ from __future__ import annotations
 from dvc_ray import plan as planning
 from dvc_ray.cli.output import plain, texts
 from dvc_ray.redact import public
-from dvc_ray.values import wire
 from dvc_ray.values.stage import Action, Plan, Step
 
 
 def show(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
+        from dvc_ray.values import wire  # not for runs, which need this module for --dry only
+
         print(plain.dumps({"event": "plan", "version": wire.VERSION, **wire.plan_fields(plan)}))
         return
     if plan.nothing_to_do:
