@@ -77,14 +77,13 @@ def table(rooms: Mapping[str, Figure]) -> str:
 
 
 @contextmanager
-def _ray_workers_save() -> Iterator[None]:
-    """Have each Python of this environment run `save_in_ray_workers` while it is measured."""
-    script = ROOT / "tools" / "save_in_ray_workers.py"
-    # Read in the order of their names: after coverage's own, a1_coverage.pth.
-    hook = Path(sysconfig.get_path("purelib")) / "a2_save_in_ray_workers.pth"
-    hook.write_text(
-        f"import os; 'COVERAGE_PROCESS_CONFIG' in os.environ and exec(open({str(script)!r}).read(), {{}})\n"
-    )
+def _ray_measured() -> Iterator[None]:
+    """Have each Python of this environment run `ray_measured` while it is measured."""
+    script = ROOT / "tools" / "ray_measured.py"
+    # Files are read in the order of their names: this one before coverage's own, a1_coverage.pth.
+    hook = Path(sysconfig.get_path("purelib")) / "a0_ray_measured.pth"
+    run = f"exec(open({str(script)!r}).read(), {{}})"
+    hook.write_text(f"import os; 'COVERAGE_PROCESS_CONFIG' in os.environ and {run}\n")
     try:
         yield
     finally:
@@ -100,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     coverage = [sys.executable, "-m", "coverage"]
     env = {**os.environ, "COVERAGE_FILE": str(ROOT / ".coverage")}
     subprocess.run([*coverage, "erase"], cwd=ROOT, env=env, check=True)
-    with _ray_workers_save():
+    with _ray_measured():
         tests = subprocess.run([*coverage, "run", "-m", "pytest", *arguments], cwd=ROOT, env=env, check=False)
     subprocess.run([*coverage, "combine", "--quiet"], cwd=ROOT, env=env, check=True)
     with tempfile.TemporaryDirectory() as scratch:

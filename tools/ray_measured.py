@@ -1,0 +1,38 @@
+"""Run at the start of each Python while coverage is measured: in Ray's workers it is saved, in Ray's servers not begun.
+
+Coverage writes its data when a process exits, and Ray ends its workers without their exit handlers. Ray's servers have
+nothing of ours in them, and a raylet ends if they are slow to start. `coverage_table` has this file run by a ``.pth``
+file before coverage's own, in a namespace of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Final
+
+_SECONDS: Final = 0.5
+
+
+def save_now_and_then() -> None:
+    """Save what is measured in this process, twice a second, for as long as it lives.
+
+    Only once there is something of ours in it: a worker that is disturbed while it starts is lost, and Ray 2.60 lets no
+    driver in before all the workers that it starts at first are there.
+    """
+    while True:
+        time.sleep(_SECONDS)
+        if "dvc_ray.worker" in sys.modules:
+            from coverage import Coverage
+
+            if (measured := Coverage.current()) is not None:
+                measured.save()
+
+
+_script = next((argument for argument in sys.orig_argv[1:] if not argument.startswith("-")), "")
+if _script.endswith("/ray/_private/workers/default_worker.py"):
+    threading.Thread(target=save_now_and_then, daemon=True).start()
+elif "/site-packages/ray/" in _script:
+    del os.environ["COVERAGE_PROCESS_CONFIG"]
