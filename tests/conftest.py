@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.values.stage import StageSettings
 from tests.helpers import stock
 from tests.helpers.running import Running
-from tests.helpers.runs import Apart, Cli, Locally, Repro, Start
+from tests.helpers.runs import Apart, Cli, Here, Locally, Repro, Start
 from tests.helpers.seaweed import Server
 
 
@@ -64,6 +67,13 @@ def repro(shared_ray: RayExecutor) -> Repro:
 
 
 @pytest.fixture
+def on_shared_ray(shared_ray: RayExecutor) -> dict[str, str]:
+    """Variables with which a process of its own joins the tests' Ray: to start one takes seconds of a core."""
+    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    return {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+
+
+@pytest.fixture
 def locally() -> Locally:
     return Locally()
 
@@ -96,6 +106,11 @@ def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
 @pytest.fixture
 def cli() -> Cli:
     return Cli()
+
+
+@pytest.fixture
+def here() -> Here:
+    return Here()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ That nothing goes by the disk all the same is what `tests/hosts` shows.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -213,7 +212,7 @@ def test_the_callers_environment_stays_at_home(
     assert sent == [{"SHELL": "/bin/bash", "DVC_EXP_NAME": "mine", "HF_TOKEN": "hf_123", "MORE": "yes"}]
     found = json.dumps([path.read_text(errors="ignore") for path in (root / ".dvc/tmp").rglob("*") if path.is_file()])
     assert "secret-of-mine" not in found
-    assert os.environ["CANARY"]
+    assert "one.1" in found, "there is something to be found"
 
 
 FORGED = {

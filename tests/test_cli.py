@@ -12,7 +12,7 @@ import pytest
 
 from dvc_ray import errors
 from tests.helpers.projects import CHAIN, Make, chain, one
-from tests.helpers.runs import Cli
+from tests.helpers.runs import Cli, Here
 
 HEAVY = (
     "print(sorted({name.split('.')[0] for name in sys.modules} & {'ray', 'dvc', 'dvclive', 'rich', 'torch', 'yaml'}))"
@@ -44,9 +44,9 @@ def test_nothing_to_do_does_not_start_ray(project: Make, repro: Callable[..., ob
     assert done.stdout == "Data and pipelines are up to date.\n['dvc']\n"
 
 
-def test_lines_and_json(project: Make, cli: Cli) -> None:
+def test_lines_and_json(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": one("echo hello; printf 'no end'; echo > out.txt"), "in.txt": ""})
-    done = cli(root, "repro", "--json")
+    done = here(root, "repro", "--json")
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert {event["version"] for event in events} == {1}
@@ -56,7 +56,7 @@ def test_lines_and_json(project: Make, cli: Cli) -> None:
     assert [event["state"] for event in events if event["event"] == "stage"] == ["waiting", "queued", "running", "done"]
     assert "".join(event["text"] for event in events if event["event"] == "output") == "hello\nno end"
     (root / "in.txt").write_text("new")
-    done = cli(root, "repro", "--force")
+    done = here(root, "repro", "--force")
     lines = done.stdout.splitlines()
     assert "one | hello" in lines
     assert "one | no end" in lines
@@ -64,9 +64,9 @@ def test_lines_and_json(project: Make, cli: Cli) -> None:
     assert lines[-1] == "Use `dvc push` to send your updates to remote storage."
 
 
-def test_failure_on_the_command_line(project: Make, cli: Cli) -> None:
+def test_failure_on_the_command_line(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": one("echo about; exit 7"), "in.txt": "in"})
-    done = cli(root, "repro")
+    done = here(root, "repro")
     assert done.returncode == 255
     log = next((root / ".dvc/tmp/ray/runs").glob("*/logs/one.1.log")).relative_to(root)
     assert done.stderr.splitlines() == [
@@ -91,22 +91,22 @@ def test_failure_on_the_command_line(project: Make, cli: Cli) -> None:
         (["repro", "missing"], 255, "'missing'"),
     ],
 )
-def test_errors(project: Make, cli: Cli, arguments: list[str], code: int, text: str) -> None:
-    done = cli(chain(project), *arguments)
+def test_errors(project: Make, here: Here, arguments: list[str], code: int, text: str) -> None:
+    done = here(chain(project), *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert text in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_what_the_system_refuses_is_said_in_one_line(project: Make, cli: Cli) -> None:
+def test_what_the_system_refuses_is_said_in_one_line(project: Make, here: Here) -> None:
     root = chain(project)
     (root / ".dvc/tmp/ray").mkdir(parents=True)
     (root / ".dvc/tmp/ray/runs").write_text("a file where a folder should be")
-    done = cli(root, "repro")
+    done = here(root, "repro")
     assert done.returncode == 255
     assert done.stderr.startswith("ERROR: File exists: ")
     assert "Traceback" not in done.stderr
-    assert "Traceback" in cli(root, "repro", "-v").stderr
+    assert "Traceback" in here(root, "repro", "-v").stderr
 
 
 def test_a_pathspec_that_is_too_new_for_an_older_dvc(project: Make, cli: Cli, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_pathspec_that_is_too_new_for_an_older_dvc(project: Make, cli: Cli, tm
     assert "pip install 'pathspec<1'" in done.stderr
 
 
-def test_outside_of_a_project(cli: Cli, tmp_path: Path) -> None:
-    done = cli(tmp_path, "repro")
+def test_outside_of_a_project(here: Here, tmp_path: Path) -> None:
+    done = here(tmp_path, "repro")
     assert done.returncode == 253
     assert "not inside of a DVC repository" in done.stderr
 
@@ -136,17 +136,17 @@ def test_outside_of_a_project(cli: Cli, tmp_path: Path) -> None:
         ("[1]", "'meta.ray' must be a mapping, not a list"),
     ],
 )
-def test_bad_settings_are_refused_before_anything_runs(project: Make, cli: Cli, meta: str, text: str) -> None:
-    done = cli(project({"dvc.yaml": one("touch ran; echo > out.txt", meta), "in.txt": ""}), "repro")
+def test_bad_settings_are_refused_before_anything_runs(project: Make, here: Here, meta: str, text: str) -> None:
+    done = here(project({"dvc.yaml": one("touch ran; echo > out.txt", meta), "in.txt": ""}), "repro")
     assert done.returncode == 251
     assert text in done.stderr
     assert "num_cpus" in done.stderr.splitlines()[-1] or "dvc.yaml" in done.stderr.splitlines()[-1]
 
 
-def test_bad_settings_files(project: Make, cli: Cli) -> None:
+def test_bad_settings_files(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": CHAIN, "in.txt": "", "params.yaml": "rows: 1\n"})
     (root / ".dvc/ray.toml").write_text("job = 2\n")
-    done = cli(root, "repro", "--dry")
+    done = here(root, "repro", "--dry")
     assert done.returncode == 251
     assert "unknown setting 'job'" in done.stderr
     assert "Did you mean 'jobs'?" in done.stderr
@@ -186,17 +186,17 @@ sys.exit(cli.main(["exp", "run"]))
     assert done.stderr == "ERROR: cannot start Ray on this machine\nSee why with `dvc-ray exp run -v`.\n"
 
 
-def test_a_lock_file_with_marks_of_a_merge(project: Make, cli: Cli) -> None:
+def test_a_lock_file_with_marks_of_a_merge(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": "stages: {one: {cmd: echo > out.txt, outs: [out.txt]}}"})
     (root / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n")
-    done = cli(root, "repro")
+    done = here(root, "repro")
     assert done.returncode == 255
     assert "Are there marks of a merge conflict in it" in done.stderr
 
 
-def test_a_param_without_a_value(project: Make, cli: Cli) -> None:
+def test_a_param_without_a_value(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": "stages: {one: {cmd: echo > out.txt, outs: [out.txt]}}", "params.yaml": "lr: 1\n"})
-    done = cli(root, "exp", "run", "-S", "lr")
+    done = here(root, "exp", "run", "-S", "lr")
     assert done.returncode == 255, "as dvc"
     assert done.stderr.splitlines()[-2:] == [
         "ERROR: Error parsing override 'lr': missing EQUAL at '<EOF>'",

@@ -16,10 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import ray
 
-from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.values.stage import StageSettings
 from tests.helpers.seaweed import Server
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -75,11 +72,10 @@ def run(command: Command, root: Path, environ: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def environ(shared_ray: RayExecutor) -> dict[str, str]:
-    """As a user's shell, but with the tests' Ray: starting one for each command takes seconds."""
-    shared_ray.cluster.check("any stage", StageSettings())  # returns when Ray is there
+def environ(on_shared_ray: dict[str, str]) -> dict[str, str]:
+    """As a user's shell, but with the tests' Ray."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "COLUMNS": "200"}
+    return {**on_shared_ray, "PATH": path, "COLUMNS": "200"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -32,7 +32,7 @@ from tests.helpers import stock
 from tests.helpers.listening import telling
 from tests.helpers.projects import Make
 from tests.helpers.results import states
-from tests.helpers.runs import Cli
+from tests.helpers.runs import Here
 from tests.helpers.serving import Serving
 
 pytestmark = pytest.mark.core
@@ -76,10 +76,10 @@ stages:
 
 
 class Exp:
-    """`dvc-ray exp run` in this process, on the shared Ray."""
+    """`dvc-ray exp run` in this process: what an experiment is has nothing to do with where its attempts run."""
 
-    def __init__(self, executor: RayExecutor) -> None:
-        self._executor = executor
+    def __init__(self, executor: RayExecutor | None = None) -> None:
+        self._ray = executor
         self.events: list[RunEvent] = []
 
     def __call__(
@@ -96,11 +96,16 @@ class Exp:
             listen(event)
 
         with stock.in_directory(root):
-            return api.exp_run(experiment, request, sinks=telling(heard), executor=self._executor)
+            return api.exp_run(experiment, request, sinks=telling(heard), executor=self._ray or LocalExecutor())
 
 
 @pytest.fixture
-def exp(shared_ray: RayExecutor) -> Exp:
+def exp() -> Exp:
+    return Exp()
+
+
+@pytest.fixture
+def exp_on_ray(shared_ray: RayExecutor) -> Exp:
     return Exp(shared_ray)
 
 
@@ -161,8 +166,16 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [change for change in CHANGES if change != "uncommitted"])
 def test_leaves_what_stock_dvc_leaves(change: str, twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+    leaves_what_stock_dvc_leaves(change, twins, exp)
+
+
+def test_on_ray_it_leaves_what_stock_dvc_leaves(twins: Callable[..., tuple[Path, Path]], exp_on_ray: Exp) -> None:
+    leaves_what_stock_dvc_leaves("uncommitted", twins, exp_on_ray)
+
+
+def leaves_what_stock_dvc_leaves(change: str, twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
     theirs, ours = twins(FILES)
     before, arguments, experiment, request = CHANGES[change]
     for root in (theirs, ours):
@@ -499,12 +512,12 @@ def test_an_import_from_a_relative_path(project: Make, exp: Exp, tmp_path: Path)
     assert exp.events == []
 
 
-def test_modes_are_the_users(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+def test_modes_are_the_users(twins: Callable[..., tuple[Path, Path]], exp_on_ray: Exp) -> None:
     theirs, ours = twins(PLAIN)
     before = os.umask(0o077)
     try:
         assert stock.dvc(theirs, "exp", "run", "-n", "one", "-S", "lr=2") == 0
-        exp(ours, Experiment(params=("lr=2",), name="one"))
+        exp_on_ray(ours, Experiment(params=("lr=2",), name="one"))
     finally:
         os.umask(before)
     assert (ours / "params.yaml").stat().st_mode == (theirs / "params.yaml").stat().st_mode
@@ -538,10 +551,11 @@ def test_exp_show_lists_it_while_it_runs(project: Make, exp: Exp) -> None:
 class Background:
     """`dvc-ray exp run` in a process of its own, on its way."""
 
-    def __init__(self, root: Path, name: str, value: str) -> None:
+    def __init__(self, root: Path, environ: dict[str, str], name: str, value: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dvc_ray", "exp", "run", "--json", "-n", name, "-S", f"lr={value}"],
             cwd=root,
+            env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -565,11 +579,11 @@ stages:
 
 
 @pytest.fixture
-def background() -> Iterator[Callable[..., Background]]:
+def background(on_shared_ray: dict[str, str]) -> Iterator[Callable[..., Background]]:
     made: list[Background] = []
 
     def start(root: Path, name: str, value: str) -> Background:
-        made.append(Background(root, name, value))
+        made.append(Background(root, on_shared_ray, name, value))
         return made[-1]
 
     yield start
@@ -638,21 +652,21 @@ def test_without_git_or_commits_it_says_so(tmp_path: Path, exp: Exp) -> None:
         exp(root)
 
 
-def test_the_command_line(project: Make, cli: Cli) -> None:
+def test_the_command_line(project: Make, here: Here) -> None:
     root = project(FILES)
-    done = cli(root, "exp", "run", "-S", "lr=0.5", "-n", "one", "--dry")
+    done = here(root, "exp", "run", "-S", "lr=0.5", "-n", "one", "--dry")
     assert done.returncode == 0, done.stderr
     assert "Step 1, 2 at the same time" in done.stdout
     assert not commit(root, "one")
-    done = cli(root, "exp", "run", "-S", "lr=0.5", "-n", "one")
+    done = here(root, "exp", "run", "-S", "lr=0.5", "-n", "one")
     assert done.returncode == 0, done.stderr
     assert "Ran experiment(s): one\nExperiment results have been applied to your workspace." in done.stdout
-    done = cli(root, "exp", "run", "--queue")
+    done = here(root, "exp", "run", "--queue")
     assert (done.returncode, "dvc exp run --queue" in done.stderr) == (255, True)
     assert os.listdir(root / ".dvc/tmp/ray/runs")
 
 
-def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, Path]], exp: Exp) -> None:
+def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, Path]], exp_on_ray: Exp) -> None:
     command = "stages: {one: {cmd: 'echo $GREETING $NAME > out.txt', params: [lr], outs: [out.txt]%s}}"
     stage = ", meta: {ray: {runtime_env: {env_vars: {NAME: you}}}}"
     theirs, ours = twins({"dvc.yaml": command % stage, "params.yaml": "lr: 1\n"})
@@ -663,7 +677,7 @@ def test_the_environment_it_ran_in_is_recorded(twins: Callable[..., tuple[Path, 
     config = json.dumps(common)
     for name, request in {"a": RunRequest(), "b": RunRequest(force=True)}.items():
         (ours / ".dvc/ray.toml").write_text(f"runtime_env = {config.replace(':', ' =')}\n")
-        assert exp(ours, Experiment(params=("lr=2",), name=name), request)[1]
+        assert exp_on_ray(ours, Experiment(params=("lr=2",), name=name), request)[1]
         assert (ours / "out.txt").read_text() == "hi you\n"
         messages.append(stock.sh(ours, f"git log -1 --format=%B {commit(ours, name)}").strip())
         stock.sh(

@@ -19,10 +19,10 @@ from dvc_ray.values.report import Notice
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
-from tests.helpers.comparing import same_files
+from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.results import report
-from tests.helpers.runs import Cli, Locally, Repro, Start
+from tests.helpers.runs import Cli, Here, Locally, Repro, Start
 from tests.helpers.terminal import Terminal
 
 
@@ -321,7 +321,7 @@ def test_a_failure_at_each_place_leaves_what_stock_leaves(
     result = locally(root, RunRequest(on_error=on_error, jobs=1))
     assert code == (0 if on_error is OnError.IGNORE else 255)
     assert where in {found.address for found in result.failed}
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 WRONG = {
@@ -342,10 +342,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_dvc_yaml_is_explained(what: str, project: Make, cli: Cli) -> None:
+def test_a_wrong_dvc_yaml_is_explained(what: str, project: Make, here: Here) -> None:
     text, code, says = WRONG[what]
     root = project({"dvc.yaml": text, "in.txt": ""})
-    done = cli(root, "repro", "--json")
+    done = here(root, "repro", "--json")
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -354,9 +354,9 @@ def test_a_wrong_dvc_yaml_is_explained(what: str, project: Make, cli: Cli) -> No
     assert not (root / ".dvc/tmp/ray").exists(), "before anything is started"
 
 
-def test_an_unknown_target_gets_the_nearest_names(project: Make, cli: Cli) -> None:
+def test_an_unknown_target_gets_the_nearest_names(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": one("echo > out.txt").replace("one:", "train:"), "in.txt": ""})
-    done = cli(root, "repro", "trian")
+    done = here(root, "repro", "trian")
     assert done.returncode == 255
     assert "'trian'" in done.stderr
     assert "Did you mean 'train'?" in done.stderr

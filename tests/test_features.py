@@ -18,7 +18,7 @@ from dvc_ray.repo import imports
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
-from tests.helpers.comparing import same_files
+from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.results import report, states
 from tests.helpers.runs import Cli, Locally
@@ -63,7 +63,7 @@ def through_a_life(root: Path, locally: Locally) -> None:
             (side / path).write_text(text)
         assert stock.dvc(other, "repro", *flags) == 0
         assert not locally(root, RunRequest(force=bool(flags))).failed
-        assert same_files(other, root)
+        assert_same_files(other, root)
 
 
 def test_a_project_without_git(tmp_path: Path, locally: Locally) -> None:
@@ -86,7 +86,7 @@ def test_a_project_in_a_sub_directory_of_a_git_repository(tmp_path: Path, locall
             (side / "params.yaml").write_text(text)
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
-        assert same_files(other, root)
+        assert_same_files(other, root)
     status = "git status --porcelain --untracked-files=all"
     assert stock.sh(other, status) == stock.sh(root, status)
 
@@ -105,7 +105,7 @@ def test_what_is_not_on_this_machine_is_refused_before_anything_runs(
 ) -> None:
     text = one("echo > out.txt").replace("in.txt", dep) + "  other: {cmd: echo > o.txt, outs: [o.txt]}\n"
     root = project({"dvc.yaml": text + "datasets: [{name: numbers, type: url, url: 's3://x/y'}]\n"})
-    stock.sh(root, f"'{sys.executable}' -m dvc remote add -q store /nowhere")
+    stock.sh(root, "dvc remote add -q store /nowhere")
     with pytest.raises(error, match=says):
         locally(root)
     assert not (root / "o.txt").exists()
@@ -129,7 +129,7 @@ stages:
             out.unlink(missing_ok=True)
             assert run()
             assert out.read_text() == f"{content}2\n"
-        assert same_files(other, root)
+        assert_same_files(other, root)
 
 
 def test_absolute_paths_into_the_project_lead_to_the_workspace(project: Make, locally: Locally) -> None:
@@ -147,14 +147,14 @@ def test_absolute_paths_into_the_project_lead_to_the_workspace(project: Make, lo
 
 def test_links_that_the_file_system_cannot_make(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""})
-    stock.sh(root, f"'{sys.executable}' -m dvc config cache.type reflink")
+    stock.sh(root, "dvc config cache.type reflink")
     other = twin(root)
     code = stock.dvc(other, "repro")
     result = locally(root)
     if code:  # as on most file systems
         assert f"No possible cache link types for '{root}/out.txt'" in report(result, "one").error
     assert bool(result.failed) == bool(code)
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 DATA = {".gitignore": "/data.txt\n/folder\n", "data.txt": "data\n", "folder/1": "1\n"}
@@ -167,7 +167,7 @@ def test_a_command_that_damages_the_cache_fails(
 ) -> None:
     root = project({"dvc.yaml": one(f"echo > out.txt; chmod u+w {path} && echo more >> {path}").replace("in.txt", dep)})
     make_files(root, {"data.txt": "data\n", "folder/1": "1\n"})
-    stock.sh(root, f"PATH='{Path(sys.executable).parent}':$PATH; dvc config cache.type {kind}; dvc add -q {dep}")
+    stock.sh(root, f"dvc config cache.type {kind}; dvc add -q {dep}")
     result = report(locally(root), "one")
     assert result.state is StageState.FAILED
     assert f"wrote to '{path}', a dep that is a link to an object of DVC's cache" in result.error
@@ -182,7 +182,7 @@ def test_a_command_that_damages_the_cache_fails(
 def test_a_cached_object_that_was_only_touched_is_good(project: Make, locally: Locally, kind: str) -> None:
     root = project({"dvc.yaml": one("echo > out.txt; touch data.txt").replace("in.txt", "data.txt")})
     (root / "data.txt").write_text("data\n")
-    stock.sh(root, f"PATH='{Path(sys.executable).parent}':$PATH; dvc config cache.type {kind}; dvc add -q data.txt")
+    stock.sh(root, f"dvc config cache.type {kind}; dvc add -q data.txt")
     assert not locally(root).failed
     assert (root / "data.txt").is_symlink() is (kind == "symlink")
     assert stock.status(root) == {}
@@ -193,7 +193,7 @@ def test_a_refused_result_is_not_tried_again(project: Make, locally: Locally) ->
     text = one("chmod +w data.txt; echo bad >> data.txt; echo > out.txt", "{retries: 2}").replace("in.txt", "data.txt")
     root = project({"dvc.yaml": text})
     (root / "data.txt").write_text("data\n")
-    stock.sh(root, f"PATH='{Path(sys.executable).parent}':$PATH; dvc config cache.type hardlink; dvc add -q data.txt")
+    stock.sh(root, "dvc config cache.type hardlink; dvc add -q data.txt")
     assert "wrote to 'data.txt'" in report(locally(root), "one").error
 
 
@@ -258,7 +258,7 @@ def test_single_items_run_one_after_the_other(
     if fail == "1" and targets != ("b", "a"):  # a missing dep is said before outs are removed
         assert "dependency 'a.txt' does not exist" in report(result, "b").error
         (root / "b.txt").unlink()
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 ODD_GRAPHS = {
@@ -295,7 +295,7 @@ def test_single_items_need_no_graph(project: Make, locally: Locally, text: str, 
         code = stock.dvc(other, "repro", "-s", *flags, *targets)
         result = locally(root, request)
         assert bool(code) == bool(result.failed)
-        assert same_files(other, root)
+        assert_same_files(other, root)
 
 
 def test_single_items_of_a_folder_without_stages(project: Make, cli: Cli) -> None:
@@ -328,7 +328,7 @@ stages:
     result = locally(root)
     assert states(result)["frozen"] is StageState.FAILED
     assert states(result)["after"] is StageState.BLOCKED
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 def test_a_dep_changed_by_its_own_stage(project: Make, locally: Locally) -> None:
@@ -358,7 +358,7 @@ stages:
             stock.sh(side, step)
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
-        assert same_files(other, root)
+        assert_same_files(other, root)
 
 
 def test_a_plan_says_what_cannot_be_judged(project: Make, locally: Locally) -> None:
@@ -392,7 +392,7 @@ stages:
     result = locally(root)
     assert "'made.txt' does not exist" in report(result, "remover").error
     assert states(result)["after"] is StageState.BLOCKED
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 ASKS = """
@@ -413,7 +413,7 @@ def test_a_command_that_asks_git(project: Make, locally: Locally) -> None:
     other = twin(root)
     assert stock.dvc(other, "repro") == 0
     assert not locally(root).failed
-    assert same_files(other, root)
+    assert_same_files(other, root)
     assert "v1-1-g" in (root / "out.txt").read_text()
 
 
@@ -454,7 +454,7 @@ def test_a_command_that_asks_dvc(project: Make, locally: Locally, tmp_path: Path
     other = twin(root)
     assert stock.dvc(other, "repro") == 0
     assert not locally(root).failed
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 def test_modules_may_be_imported_while_editable_ones_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,7 +493,7 @@ def test_the_project_installed_editable(
         for side, run in ((other, lambda: stock.dvc(other, "repro")), (root, lambda: len(locally(root).failed))):
             monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (f"{side}/src", given))))
             assert run() == 0
-        assert same_files(other, root)
+        assert_same_files(other, root)
         return
     site = tmp_path / "site"
     site.mkdir()
@@ -532,7 +532,7 @@ stages:
             (side / "params.yaml").write_text(f"v: {value}\n")
         assert stock.dvc(other, "repro") == 0
         assert not locally(root).failed
-        assert same_files(other, root)
+        assert_same_files(other, root)
 
 
 DVC_2 = """

@@ -21,7 +21,7 @@ from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.projects import Make
 from tests.helpers.results import states
-from tests.helpers.runs import Repro
+from tests.helpers.runs import Locally
 from tests.helpers.terminal import Terminal
 
 pytestmark = pytest.mark.core
@@ -83,57 +83,57 @@ def same(theirs: Path, ours: Path) -> list[str]:
     return stock.differences(stock.snapshot(theirs), stock.snapshot(ours))
 
 
-def test_force_downstream(twins: Twins, repro: Repro) -> None:
+def test_force_downstream(twins: Twins, locally: Locally) -> None:
     both = twins()
     for root in both:
         (root / "params.yaml").write_text("kind: 2\n")
     assert stock.dvc(both[0], "repro", "--force-downstream") == 0
-    result = repro(both[1], RunRequest(force_downstream=True))
+    result = locally(both[1], RunRequest(force_downstream=True))
     assert {state for name, state in states(result).items() if name != "data.txt.dvc"} == {StageState.DONE}
     assert same(*both) == []
 
 
-def test_allow_missing(twins: Twins, repro: Repro) -> None:
+def test_allow_missing(twins: Twins, locally: Locally) -> None:
     both = twins()
     for root in both:
         lose_data(root)
     assert stock.dvc(both[0], "repro", "--allow-missing", "third") == 0
-    result = repro(both[1], RunRequest(targets=("third",), allow_missing=True))
+    result = locally(both[1], RunRequest(targets=("third",), allow_missing=True))
     assert set(states(result).values()) == {StageState.UNCHANGED}
     assert same(*both) == []
 
 
 @pytest.mark.parametrize("change", ["none", "param"])
-def test_pull(twins: Twins, repro: Repro, change: str) -> None:
+def test_pull(twins: Twins, locally: Locally, change: str) -> None:
     both = twins()
     for root in both:
         lose_data(root)
         if change == "param":
             (root / "params.yaml").write_text("kind: 2\n")
     assert stock.dvc(both[0], "repro", "--pull") == 0
-    result = repro(both[1], RunRequest(pull=True))
+    result = locally(both[1], RunRequest(pull=True))
     expected = StageState.DONE if change == "param" else StageState.UNCHANGED
     assert states(result)["first"] is expected
     assert same(*both) == []
 
 
-def test_no_commit(twins: Twins, repro: Repro) -> None:
+def test_no_commit(twins: Twins, locally: Locally) -> None:
     both = twins()
     for root in both:
         (root / "params.yaml").write_text("kind: 2\n")
         shutil.rmtree(root / ".dvc" / "cache" / "runs")
     assert stock.dvc(both[0], "repro", "--no-commit", "--force") == 0
-    repro(both[1], RunRequest(commit=False, force=True))
+    locally(both[1], RunRequest(commit=False, force=True))
     assert same(*both) == []
 
 
-def test_ignore_errors(twins: Twins, repro: Repro) -> None:
+def test_ignore_errors(twins: Twins, locally: Locally) -> None:
     both = twins()
     for root in both:
         text = (root / "dvc.yaml").read_text()
         (root / "dvc.yaml").write_text(text.replace("cmd: mkdir -p folder;", "cmd: mkdir -p folder; exit 3;"))
     assert stock.dvc(both[0], "repro", "--ignore-errors") == 0
-    result = repro(both[1], RunRequest(on_error=OnError.IGNORE))
+    result = locally(both[1], RunRequest(on_error=OnError.IGNORE))
     assert result.failed
     assert result.ok
     assert wire.encode_event(result)["ok"]

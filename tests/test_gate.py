@@ -19,7 +19,7 @@ from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
 from dvc_ray.workspace import Twin, Undo
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside, passed
 from tests.helpers import stock
-from tests.helpers.comparing import same_files
+from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.runs import Apart, Locally
 from tests.helpers.tasks import task
@@ -247,7 +247,7 @@ def test_an_out_by_way_of_a_link_out_of_the_project(project: Make, locally: Loca
     theirs = stock.dvc(other, "repro")
     result = locally(root)
     assert (theirs == 0) is result.ok
-    assert same_files(other, root)
+    assert_same_files(other, root)
     assert not locally.warnings
 
 

@@ -13,7 +13,7 @@ from tests.helpers import stock
 from tests.helpers.executors import Watched, run
 from tests.helpers.projects import Make
 from tests.helpers.results import states
-from tests.helpers.runs import Cli, Repro
+from tests.helpers.runs import Here, Repro
 
 PAGE = (Path(__file__).parents[1] / "docs/how-to/resources-and-retries.md").read_text()
 NEEDS, MORE, TIME_OUT, TURNS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -28,14 +28,14 @@ pathlib.Path("model.txt").write_text("model")
 """
 
 
-def test_what_a_stage_needs(project: Make, cli: Cli) -> None:
+def test_what_a_stage_needs(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": NEEDS, "train.py": ""})
-    assert "train  run: not run before  [2 CPU, 0.5 GiB]" in cli(root, *shlex.split(DRY)).stdout
+    assert "train  run: not run before  [2 CPU, 0.5 GiB]" in here(root, *shlex.split(DRY)).stdout
 
 
-def test_more_memory(project: Make, cli: Cli, tmp_path: Path) -> None:
+def test_more_memory(project: Make, here: Here, tmp_path: Path) -> None:
     root = project({"dvc.yaml": MORE, "train.py": KILLED_TWICE.format(path=str(tmp_path / "tries"))})
-    done = cli(root, *shlex.split(TRAIN))
+    done = here(root, *shlex.split(TRAIN))
     assert done.returncode == 0, done.stderr
     assert "ended by SIGKILL" in done.stderr
     assert "trying again in 0.1 s with 1.0 GiB" in done.stderr

@@ -14,7 +14,7 @@ from dvc_ray.repo.ignored import Ignored, makes_environment, split, without
 from dvc_ray.values.report import RunResult
 from dvc_ray.values.run import Experiment, RunRequest
 from tests.helpers import stock
-from tests.helpers.comparing import same_files
+from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.runs import Locally
 
@@ -70,7 +70,7 @@ def test_as_under_stock(project: Make, locally: Locally, kind: str) -> None:
     (root / "other.d/f").write_text("f\n")
     (root / "cfg/local.toml").write_text("k = 1\n")
     other, _ = both(root, locally)
-    assert same_files(other, root)
+    assert_same_files(other, root)
     assert not locally.warnings
     assert not list((root / ".dvc/tmp/ray/runs").glob("*/kept"))
 
@@ -93,7 +93,7 @@ def test_a_folder_that_is_ignored_with_outs_in_it(project: Make, locally: Locall
     (root / "partly/whole/deep/f").write_text("f\n")
     (root / "partly/own").write_text("own\n")
     other, _ = both(root, locally)
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 def test_an_out_of_another_stage_is_no_dep_by_being_there(project: Make, locally: Locally) -> None:
@@ -164,7 +164,7 @@ def test_in_an_experiment(project: Make, locally: Locally, *, temp: bool) -> Non
     stock.dvc(other, "exp", "run", "-S", "p=2", "-n", "one", *flags)
     with stock.in_directory(root):
         api.exp_run(Experiment(params=("p=2",), name="one", temp=temp), executor=LocalExecutor())
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 def test_two_stages_that_replace_one_file(project: Make, locally: Locally) -> None:
@@ -176,7 +176,7 @@ stages:
     root = project({"dvc.yaml": text, "in.txt": "", ".gitignore": "*.log\n"})
     (root / "my.log").write_text("history\n")
     other, _ = both(root, locally)
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 def test_folders_are_split_where_dvc_has_something_in_them(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_absolute_paths_made_where_the_command_runs(project: Make, locally: Loca
     command = 'cp "$PWD/in.txt" "$(pwd)/out.txt" && cat "$DVC_ROOT/sub/x" >> $PWD/out.txt'
     root = project({"dvc.yaml": one(command), "in.txt": "in\n", "sub/x": "x\n"})
     other, _ = both(root, locally)
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 @pytest.mark.parametrize("temp", [False, True])
@@ -269,7 +269,7 @@ def test_a_dep_by_way_of_a_link_that_git_tracks(project: Make, locally: Locally)
     stock.sh(root, "git add -A && git commit -qm link")
     other, result = both(root, locally)
     assert not result.failed
-    assert same_files(other, root)
+    assert_same_files(other, root)
 
 
 def test_a_workspace_that_somebody_removes_takes_nothing_of_the_user_s_along(project: Make, locally: Locally) -> None:

@@ -16,7 +16,7 @@ from tests.helpers import stock
 from tests.helpers.executors import Watched, run
 from tests.helpers.projects import Make
 from tests.helpers.results import states
-from tests.helpers.runs import Cli, Repro
+from tests.helpers.runs import Cli, Here, Repro
 
 
 def one(cmd: str, ray: str) -> dict[str, str]:
@@ -55,23 +55,23 @@ def test_turns(project: Make) -> None:
     assert all(not {"load", "dump"} <= names for names in executor.together)
 
 
-def test_dry_and_json_say_the_turns(project: Make, cli: Cli) -> None:
+def test_dry_and_json_say_the_turns(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": TURNS, "in.txt": ""})
-    dry = cli(root, "repro", "--dry").stdout
+    dry = here(root, "repro", "--dry").stdout
     assert "Step 1, 6 stages, at first 3 at the same time:" in dry
     assert "[1 CPU; at most 2 of train@*]" in dry
     assert "[1 CPU; not beside others with mutex db, port]" in dry
-    stages = json.loads(cli(root, "repro", "--dry", "--json").stdout)["stages"]
+    stages = json.loads(here(root, "repro", "--dry", "--json").stdout)["stages"]
     found = {stage["stage"]: stage["resources"] for stage in stages}
     assert found["train@3"]["max_parallel"] == 2
     assert found["load"]["mutex"] == ["db", "port"]
 
 
-def test_dry_and_json_say_the_resources(project: Make, cli: Cli) -> None:
+def test_dry_and_json_say_the_resources(project: Make, here: Here) -> None:
     asks = "{num_cpus: 2 * attempt, memory: 1GiB * attempt, accelerator_type: A100, label_selector: {zone: '!a'}}"
     root = project(one("true", asks))
-    assert "[2 CPU * attempt, 1.0 GiB * attempt, accelerator A100, zone=!a]" in cli(root, "repro", "--dry").stdout
-    (stage,) = json.loads(cli(root, "repro", "--dry", "--json").stdout)["stages"]
+    assert "[2 CPU * attempt, 1.0 GiB * attempt, accelerator A100, zone=!a]" in here(root, "repro", "--dry").stdout
+    (stage,) = json.loads(here(root, "repro", "--dry", "--json").stdout)["stages"]
     assert stage["resources"] == {
         "num_cpus": 2,
         "num_gpus": 0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from tests.helpers.executors import Together
 from tests.helpers.listening import telling
 from tests.helpers.projects import Make, chain, one
 from tests.helpers.results import report, states
-from tests.helpers.runs import Repro
+from tests.helpers.runs import Here, Locally, Repro
 
 
-def test_the_plan_says_why(project: Make, repro: Repro) -> None:
+def test_the_plan_says_why(project: Make, locally: Locally) -> None:
     root = chain(project)
     with stock.in_directory(root):
         plan = api.make_plan()
@@ -34,7 +33,7 @@ def test_the_plan_says_why(project: Make, repro: Repro) -> None:
         ("other", Action.RUN, 1),
     ]
     assert {step.reasons for step in plan.steps} == {("not run before",)}
-    repro(root)
+    locally(root)
     (root / "params.yaml").write_text("rows: 2\n")
     with stock.in_directory(root):
         plan = api.make_plan()
@@ -45,21 +44,21 @@ def test_the_plan_says_why(project: Make, repro: Repro) -> None:
     ]
 
 
-def test_a_stage_whose_deps_come_out_the_same_is_not_run(project: Make, repro: Repro) -> None:
+def test_a_stage_whose_deps_come_out_the_same_is_not_run(project: Make, locally: Locally) -> None:
     root = chain(project)
-    repro(root)
+    locally(root)
     (root / "params.yaml").write_text("rows: 2\n")
-    assert states(repro(root)) == {
+    assert states(locally(root)) == {
         "first": StageState.DONE,
         "second": StageState.UNCHANGED,
         "other": StageState.UNCHANGED,
     }
 
 
-def test_dry_touches_nothing(project: Make, cli: Callable[..., Any]) -> None:
+def test_dry_touches_nothing(project: Make, here: Here) -> None:
     root = chain(project)
     before = stock.snapshot(root)
-    done = cli(root, "repro", "--dry")
+    done = here(root, "repro", "--dry")
     assert done.returncode == 0
     assert "2 at the same time" in done.stdout
     assert stock.differences(before, stock.snapshot(root)) == []
@@ -71,9 +70,9 @@ class NoWorkers(LocalExecutor):
         raise AssertionError("a worker was asked for")
 
 
-def test_run_cache_needs_no_worker(project: Make, repro: Repro) -> None:
+def test_run_cache_needs_no_worker(project: Make, locally: Locally) -> None:
     root = chain(project)
-    repro(root)
+    locally(root)
     (root / "dvc.lock").unlink()
     with stock.in_directory(root):
         result = api.repro(executor=NoWorkers())
@@ -81,11 +80,11 @@ def test_run_cache_needs_no_worker(project: Make, repro: Repro) -> None:
     assert stock.status(root) == {}
 
 
-def test_no_run_cache_runs_the_command(project: Make, repro: Repro) -> None:
+def test_no_run_cache_runs_the_command(project: Make, locally: Locally) -> None:
     root = chain(project)
-    repro(root)
+    locally(root)
     (root / "dvc.lock").unlink()
-    result = repro(root, RunRequest(run_cache=False))
+    result = locally(root, RunRequest(run_cache=False))
     assert states(result)["first"] is StageState.DONE
 
 
@@ -110,9 +109,9 @@ stages:
 """
 
 
-def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repro: Repro) -> None:
+def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": FAILING, "in.txt": ""})
-    result = repro(root, RunRequest(on_error=OnError.KEEP_GOING))
+    result = locally(root, RunRequest(on_error=OnError.KEEP_GOING))
     bad = report(result, "bad")
     assert (bad.state, bad.exit_code, bad.tail) == (StageState.FAILED, 3, ("about to fail",))
     assert bad.error == "its command exited with 3"
@@ -123,9 +122,9 @@ def test_a_failure_is_explained_and_stops_what_depends_on_it(project: Make, repr
     assert (root / "bad.txt").read_text() == "part\n", "what a failed command wrote stays, as under dvc repro"
 
 
-def test_after_a_failure_nothing_new_starts(project: Make, repro: Repro) -> None:
+def test_after_a_failure_nothing_new_starts(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": FAILING, "in.txt": ""})
-    result = repro(root, RunRequest(jobs=1))
+    result = locally(root, RunRequest(jobs=1))
     assert states(result) == {
         "bad": StageState.FAILED,
         "after_bad": StageState.BLOCKED,
@@ -134,7 +133,7 @@ def test_after_a_failure_nothing_new_starts(project: Make, repro: Repro) -> None
     }
 
 
-def test_a_failed_run_leaves_what_stock_leaves(project: Make, repro: Repro, tmp_path: Path) -> None:
+def test_a_failed_run_leaves_what_stock_leaves(project: Make, locally: Locally, tmp_path: Path) -> None:
     root = project({"dvc.yaml": FAILING.replace("good:\n    cmd", "good:\n    deps: [bad.txt]\n    cmd"), "in.txt": ""})
     text = """
 stages:
@@ -146,11 +145,11 @@ stages:
     other = tmp_path / "stock"
     stock.sh(tmp_path, f"cp -r {root} {other}")
     assert stock.dvc(other, "repro") == 255
-    assert repro(root).failed
+    assert locally(root).failed
     assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
 
 
-def test_retries(project: Make, repro: Repro, tmp_path: Path) -> None:
+def test_retries(project: Make, locally: Locally, tmp_path: Path) -> None:
     tries = tmp_path / "tries"
     root = project(
         {
@@ -158,32 +157,32 @@ def test_retries(project: Make, repro: Repro, tmp_path: Path) -> None:
             "in.txt": "",
         }
     )
-    result = repro(root)
+    result = locally(root)
     assert states(result)["one"] is StageState.DONE
     assert len(tries.read_text()) == 6
-    assert sum(isinstance(event, Notice) and "trying again" in event.text for event in repro.events) == 2
+    assert sum(isinstance(event, Notice) and "trying again" in event.text for event in locally.events) == 2
 
 
-def test_timeout(project: Make, repro: Repro) -> None:
+def test_timeout(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("sleep 7711; echo > out.txt", "{timeout: 0.5s}"), "in.txt": ""})
-    found = report(repro(root), "one")
+    found = report(locally(root), "one")
     assert found.state is StageState.FAILED
     assert "timed out after 0.5 s" in found.error
 
 
-def test_an_out_that_is_not_written(project: Make, repro: Repro) -> None:
+def test_an_out_that_is_not_written(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("true"), "in.txt": ""})
-    assert "output 'out.txt' does not exist" in report(repro(root), "one").error
+    assert "output 'out.txt' does not exist" in report(locally(root), "one").error
 
 
-def test_undeclared_inputs(project: Make, repro: Repro) -> None:
+def test_undeclared_inputs(project: Make, locally: Locally) -> None:
     files = {"dvc.yaml": one("cat secret/key > out.txt"), "in.txt": "", ".gitignore": "secret\n", "secret/key": "k\n"}
     root = project(files)
     (root / ".dvc/ray.toml").write_text("bare_workspace = true\n")
-    error = report(repro(root), "one").error
+    error = report(locally(root), "one").error
     assert "'secret/key', in your project but not in the stage's workspace" in error
     (root / "dvc.yaml").write_text(one("cat secret/key > out.txt", "{include: [secret]}"))
-    assert states(repro(root)) == {"one": StageState.DONE}
+    assert states(locally(root)) == {"one": StageState.DONE}
 
 
 def test_the_command_sees_the_callers_environment(
@@ -249,10 +248,10 @@ def test_two_stages_rewrite_one_file(project: Make, line: str, to: str, expected
     assert any(isinstance(event, Notice) and "'shared.txt' was rewritten" in event.text for event in events) is warned
 
 
-def test_no_git_is_found_from_a_bare_workspace(project: Make, repro: Repro) -> None:
+def test_no_git_is_found_from_a_bare_workspace(project: Make, locally: Locally) -> None:
     text = one("git rev-parse HEAD > out.txt 2>&1; true", "{bare_workspace: true}")
     root = project({"dvc.yaml": text, "in.txt": ""})
-    repro(root)
+    locally(root)
     assert "not a git repository" in (root / "out.txt").read_text()
 
 
@@ -292,35 +291,42 @@ def test_a_stage_that_can_never_start(project: Make, repro: Repro) -> None:
     assert (root / "out.txt").read_text() == "of the last run", "refused before outs are removed"
 
 
-def test_targets_and_their_errors(project: Make, repro: Repro) -> None:
+def test_targets_and_their_errors(project: Make, locally: Locally) -> None:
     root = chain(project)
-    assert set(states(repro(root, RunRequest(targets=("second",))))) == {"first", "second"}
+    assert set(states(locally(root, RunRequest(targets=("second",))))) == {"first", "second"}
     with pytest.raises(ProjectError, match="secnd"):
-        repro(root, RunRequest(targets=("secnd",)))
+        locally(root, RunRequest(targets=("secnd",)))
     (root / "in.txt").write_text("new\n")
-    only = repro(root, RunRequest(targets=("second",), single_item=True))
+    only = locally(root, RunRequest(targets=("second",), single_item=True))
     assert states(only) == {"second": StageState.UNCHANGED}
-    assert set(states(repro(root, RunRequest(targets=("first",), downstream=True)))) == {"first", "second"}
+    assert set(states(locally(root, RunRequest(targets=("first",), downstream=True)))) == {"first", "second"}
 
 
-def test_a_missing_dep_is_said_before_its_stage_runs(project: Make, repro: Repro) -> None:
+def test_a_missing_dep_is_said_before_its_stage_runs(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("echo > out.txt")})
-    found = report(repro(root), "one")
+    found = report(locally(root), "one")
     assert found.state is StageState.FAILED
     assert "dependency 'in.txt' does not exist" in found.error
 
 
-def test_an_out_that_git_tracks_is_refused_before_its_command_runs(project: Make, repro: Repro) -> None:
-    root = project({"dvc.yaml": one("echo > out.txt; touch /tmp/never"), "in.txt": "", "out.txt": "tracked\n"})
-    found = report(repro(root), "one")
+def test_an_out_that_git_tracks_is_refused_before_its_command_runs(
+    project: Make, locally: Locally, tmp_path: Path
+) -> None:
+    never = tmp_path / "never"
+    root = project({"dvc.yaml": one(f"touch {never}; echo > out.txt"), "in.txt": "", "out.txt": "tracked\n"})
+    found = report(locally(root), "one")
     assert "already tracked by SCM" in found.error
     assert not found.log
+    assert not never.exists()
+    stock.sh(root, "git rm -q --cached out.txt && git commit -qm untracked")
+    assert not locally(root).failed
+    assert never.exists(), "the command is one that would have been seen"
 
 
-def test_deps_elsewhere_are_refused_by_name(project: Make, repro: Repro) -> None:
+def test_deps_elsewhere_are_refused_by_name(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("echo > out.txt").replace("in.txt", "https://example.com/in.txt")})
     with pytest.raises(UnsupportedError, match=r"its dep 'https://example.com/in.txt' is not a path of this machine"):
-        repro(root)
+        locally(root)
 
 
 def test_dvc_status_does_not_hash_what_a_worker_wrote(

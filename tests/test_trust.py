@@ -11,9 +11,9 @@ from dvc_ray.paths import remove
 from dvc_ray.repo import Project
 from dvc_ray.repo.bare import configure
 from tests.helpers import stock
-from tests.helpers.comparing import same_files
+from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin
-from tests.helpers.runs import Cli, Locally
+from tests.helpers.runs import Here, Locally
 
 KEYS = """['remote \"s3\"']
     url = s3://bucket
@@ -38,13 +38,13 @@ NAMED = {
 
 
 @pytest.mark.parametrize("how", NAMED)
-def test_dvc_s_own_is_refused_by_name(project: Make, cli: Cli, how: str) -> None:
+def test_dvc_s_own_is_refused_by_name(project: Make, here: Here, how: str) -> None:
     root = project({"dvc.yaml": NAMED[how], "in.txt": "", "sub/.dvc/config": ""})
     local = mine(root)
     (root / "key").symlink_to(".dvc/config.local")
     (root / "sub/.dvc/config.local").write_text(KEYS)
     for flags in (["--dry"], []):
-        done = cli(root, "repro", *flags)
+        done = here(root, "repro", *flags)
         assert "is DVC's own. It may hold keys" in done.stdout + done.stderr, done
         assert (done.returncode == 0) is ("--dry" in flags)
     assert local.read_text() == KEYS
@@ -54,12 +54,12 @@ def test_dvc_s_own_is_refused_by_name(project: Make, cli: Cli, how: str) -> None
 @pytest.mark.parametrize("path", ["../outside", "/etc", "{outside}", "sub/../../outside"])
 @pytest.mark.parametrize("flags", [["--dry"], []])
 def test_an_include_that_leads_out_is_refused(
-    project: Make, cli: Cli, tmp_path: Path, path: str, flags: list[str]
+    project: Make, here: Here, tmp_path: Path, path: str, flags: list[str]
 ) -> None:
     (tmp_path / "outside").mkdir()
     path = path.format(outside=tmp_path / "outside")
     root = project({"dvc.yaml": one("echo > out.txt", f"{{include: ['{path}']}}"), "in.txt": "", "sub/x": ""})
-    done = cli(root, "repro", *flags)
+    done = here(root, "repro", *flags)
     assert done.returncode == 251, done
     assert f"stage 'one': '{path}' of 'meta.ray.include' leads out of the project" in done.stderr
     assert not (root / "out.txt").exists()
@@ -134,13 +134,13 @@ def test_what_is_git_s_can_be_a_dep(project: Make, locally: Locally, dep: str) -
     expected = stock.dvc(other, "repro")
     result = locally(root)
     assert (expected == 0) is result.ok
-    assert same_files(other, root)
+    assert_same_files(other, root)
     assert stock.status(root) == stock.status(other)
 
 
 @pytest.mark.parametrize("dry", [True, False])
 @pytest.mark.parametrize("state", ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"])
-def test_an_experiment_ends_no_merge(project: Make, cli: Cli, state: str, *, dry: bool) -> None:
+def test_an_experiment_ends_no_merge(project: Make, here: Here, state: str, *, dry: bool) -> None:
     """DVC resets the workspace for a moment, which is the end of it for Git."""
     text = one("cp in.txt out.txt").replace("outs:", "params: [p]\n    outs:")
     root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "p: 1\n", "a.txt": "a\n"})
@@ -149,7 +149,7 @@ def test_an_experiment_ends_no_merge(project: Make, cli: Cli, state: str, *, dry
     how = {"MERGE_HEAD": "merge other", "CHERRY_PICK_HEAD": "cherry-pick other", "REVERT_HEAD": "revert -n HEAD"}
     stock.sh(root, f"git {how[state]} || true; echo d > a.txt; git add a.txt")
     assert (root / ".git" / state).exists()
-    done = cli(root, "exp", "run", "-S", "p=2", *(["--dry"] if dry else []))
+    done = here(root, "exp", "run", "-S", "p=2", *(["--dry"] if dry else []))
     assert done.returncode == 255, done
     assert "Git is in the middle of a" in done.stderr
     assert (root / ".git" / state).exists()

@@ -22,28 +22,28 @@ from tests.helpers.executors import Together
 from tests.helpers.listening import telling
 from tests.helpers.projects import Make, one
 from tests.helpers.results import report, states
-from tests.helpers.runs import Cli, Locally, Repro
+from tests.helpers.runs import Locally, Repro
 
 
 def warnings(events: list[RunEvent]) -> str:
     return "\n".join(event.text for event in events if isinstance(event, Notice) and event.level == "warning")
 
 
-def test_a_file_the_stage_was_not_given_is_not_replaced(project: Make, repro: Repro) -> None:
+def test_a_file_the_stage_was_not_given_is_not_replaced(project: Make, locally: Locally) -> None:
     text = one("echo new >> my.log; echo > out.txt", "{bare_workspace: true}")
     root = project({"dvc.yaml": text, "in.txt": "", ".gitignore": "*.log\n"})
     (root / "my.log").write_text("history\n")
-    repro(root)
+    locally(root)
     assert (root / "my.log").read_text() == "history\n"
-    assert "wrote 'my.log', which Git ignores" in warnings(repro.events)
+    assert "wrote 'my.log', which Git ignores" in warnings(locally.events)
     kept = next((root / ".dvc/tmp/ray/runs").glob("*/kept/one.1/my.log"))
     assert kept.read_text() == "new\n"
     (root / "dvc.yaml").write_text(one("echo new >> my.log; echo > out.txt", "{bare_workspace: true, include: my.log}"))
-    repro(root, RunRequest(force=True))
+    locally(root, RunRequest(force=True))
     assert (root / "my.log").read_text() == "history\nnew\n"
 
 
-def test_links_and_folders_survive(project: Make, repro: Repro, tmp_path: Path) -> None:
+def test_links_and_folders_survive(project: Make, locally: Locally, tmp_path: Path) -> None:
     make = "ln -sfn b cur; ln -s real latest; ls -d logs > out.txt; echo hi > d/new.txt; rm -r tidy && echo f > tidy"
     root = project({"dvc.yaml": one(make), "in.txt": "", "real/x": "x", "b/y": "y", "tidy/z": "z", "d/keep": ""})
     (root / "logs").mkdir()
@@ -54,12 +54,12 @@ def test_links_and_folders_survive(project: Make, repro: Repro, tmp_path: Path) 
     other = tmp_path / "stock"
     stock.sh(tmp_path, f"cp -a {root} {other}")
     assert stock.dvc(other, "repro") == 0
-    assert not repro(root).failed
+    assert not locally(root).failed
     assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
     assert os.readlink(root / "d/l") == "../real"
 
 
-def test_modes_names_and_dirs_inside_deps(project: Make, repro: Repro, tmp_path: Path) -> None:
+def test_modes_names_and_dirs_inside_deps(project: Make, locally: Locally, tmp_path: Path) -> None:
     cmd = "chmod +x tool; find data -type d | sort > out.txt; cat data/l"
     root = project({"dvc.yaml": one(cmd).replace("in.txt", "data"), "data/a": "a", "tool": "", "real/f": "f"})
     (root / "data/empty").mkdir()
@@ -69,27 +69,27 @@ def test_modes_names_and_dirs_inside_deps(project: Make, repro: Repro, tmp_path:
     other = tmp_path / "stock"
     stock.sh(tmp_path, f"cp -a {root} {other}")
     assert stock.dvc(other, "repro") == 0
-    result = repro(root)
+    result = locally(root)
     assert not result.failed, result.failed
     assert stock.differences(stock.snapshot(other), stock.snapshot(root)) == []
     assert os.access(root / "tool", os.X_OK)
 
 
-def test_a_dep_through_a_link_to_an_ignored_folder(project: Make, repro: Repro) -> None:
+def test_a_dep_through_a_link_to_an_ignored_folder(project: Make, locally: Locally) -> None:
     root = project(
         {"dvc.yaml": one("cat l/x > out.txt").replace("in.txt", "l"), ".gitignore": "/real\n", "real/x": "x"}
     )
     (root / "l").symlink_to("real")
     stock.sh(root, "git add -A && git commit -qm l")
-    assert not repro(root).failed
+    assert not locally(root).failed
     assert (root / "out.txt").read_text() == "x"
 
 
-def test_submodules_are_given(project: Make, repro: Repro) -> None:
+def test_submodules_are_given(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("cat lib/lib.txt > out.txt"), "in.txt": ""})
     stock.sh(root, "git init -q lib && echo lib > lib/lib.txt && git -C lib add -A && git -C lib commit -qm lib")
     stock.sh(root, "git add -A 2>/dev/null && git commit -qm sub")
-    assert not repro(root).failed
+    assert not locally(root).failed
     assert (root / "out.txt").read_text() == "lib\n"
 
 
@@ -105,10 +105,10 @@ def test_two_stages_make_one_file(project: Make) -> None:
     assert "stages 'a' and 'b' both wrote 'both.txt'" in warnings(events)
 
 
-def test_a_missing_include_is_said_before_outs_are_removed(project: Make, repro: Repro) -> None:
+def test_a_missing_include_is_said_before_outs_are_removed(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("echo > out.txt", "{include: [nope]}"), "in.txt": ""})
     (root / "out.txt").write_text("of the last run")
-    assert "'nope' of 'meta.ray.include' does not exist" in report(repro(root), "one").error
+    assert "'nope' of 'meta.ray.include' does not exist" in report(locally(root), "one").error
     assert (root / "out.txt").exists()
 
 
@@ -120,15 +120,15 @@ def test_runtime_env_reaches_the_command(project: Make, repro: Repro) -> None:
     assert (root / "out.txt").read_text() == "hi\n"
 
 
-def test_a_runtime_env_that_cannot_be_set_up_is_no_lost_worker(project: Make, cli: Cli) -> None:
+def test_a_runtime_env_that_cannot_be_set_up_is_no_lost_worker(project: Make, repro: Repro) -> None:
     """Either conda is not there or the environment is not; to try again would not bring it."""
     text = one("echo > out.txt", "{runtime_env: {conda: no-such-environment}}")
-    done = cli(project({"dvc.yaml": text, "in.txt": ""}), "repro")
-    assert done.returncode == 255
-    assert "stage 'one' failed: its runtime_env cannot be set up: " in done.stderr
-    assert "Change 'runtime_env' under 'meta: ray:'" in done.stderr
-    assert "trying again" not in done.stderr
-    assert "lost" not in done.stderr
+    found = report(repro(project({"dvc.yaml": text, "in.txt": ""})), "one")
+    assert found.error.startswith("its runtime_env cannot be set up: ")
+    assert "Change 'runtime_env' under 'meta: ray:'" in found.error
+    said = "\n".join([found.error, *(event.text for event in repro.events if isinstance(event, Notice))])
+    assert "trying again" not in said
+    assert "lost" not in said
 
 
 def test_what_ray_refuses_fails_the_stage_only(project: Make, repro: Repro) -> None:
@@ -136,14 +136,14 @@ def test_what_ray_refuses_fails_the_stage_only(project: Make, repro: Repro) -> N
     assert "Ray refuses its settings" in report(repro(root), "one").error
 
 
-def test_a_relative_dep_outside_is_refused_by_name(project: Make, repro: Repro) -> None:
+def test_a_relative_dep_outside_is_refused_by_name(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("echo > out.txt").replace("in.txt", "../ext.txt")})
     (root.parent / "ext.txt").write_text("x")
     with pytest.raises(UnsupportedError, match="leads out of the project"):
-        repro(root)
+        locally(root)
 
 
-def test_a_stage_far_down_is_not_run_when_nothing_reaches_it(project: Make, repro: Repro) -> None:
+def test_a_stage_far_down_is_not_run_when_nothing_reaches_it(project: Make, locally: Locally) -> None:
     """Its upstream was unchanged in the end: so is it, also without a run cache."""
     text = """
 stages:
@@ -152,33 +152,33 @@ stages:
   c: {cmd: cat b.txt > c.txt, deps: [b.txt], outs: [{c.txt: {persist: true}}]}
 """
     root = project({"dvc.yaml": text, "in.txt": "", "params.yaml": "rows: 1\n"})
-    repro(root)
+    locally(root)
     (root / "params.yaml").write_text("rows: 2\n")
-    assert states(repro(root)) == {"a": StageState.DONE, "b": StageState.UNCHANGED, "c": StageState.UNCHANGED}
+    assert states(locally(root)) == {"a": StageState.DONE, "b": StageState.UNCHANGED, "c": StageState.UNCHANGED}
 
 
-def test_every_stage_has_an_end(project: Make, repro: Repro) -> None:
+def test_every_stage_has_an_end(project: Make, locally: Locally) -> None:
     text = """
 stages:
   bad: {cmd: echo > bad.txt, deps: [missing.txt], outs: [bad.txt]}
   after: {cmd: cp bad.txt after.txt, deps: [bad.txt], outs: [after.txt]}
 """
     root = project({"dvc.yaml": text})
-    result = repro(root, RunRequest(targets=("bad",), downstream=True))
+    result = locally(root, RunRequest(targets=("bad",), downstream=True))
     assert states(result) == {"bad": StageState.FAILED, "after": StageState.BLOCKED}
 
 
-def test_a_long_name(project: Make, repro: Repro) -> None:
+def test_a_long_name(project: Make, locally: Locally) -> None:
     name = "ж" * 60
     root = project({"dvc.yaml": one("echo > out.txt").replace("one:", f"{name}:"), "in.txt": ""})
-    assert not repro(root).failed
+    assert not locally(root).failed
     assert len(os.fsencode(RunPaths(Path("x")).log(name, 1).name)) < 255
 
 
-def test_output_is_not_torn_within_a_character(project: Make, repro: Repro) -> None:
+def test_output_is_not_torn_within_a_character(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("printf '%.0sü' $(seq 50001); echo > out.txt"), "in.txt": ""})
-    repro(root)
-    assert "".join(event.text for event in repro.events if isinstance(event, Output)) == "ü" * 50001
+    locally(root)
+    assert "".join(event.text for event in locally.events if isinstance(event, Output)) == "ü" * 50001
 
 
 def test_finished_work_waits_for_another_dvc_command(project: Make, repro: Repro) -> None:
@@ -209,14 +209,14 @@ def test_finished_work_waits_for_another_dvc_command(project: Make, repro: Repro
     assert states(result) == {"one": StageState.DONE}
 
 
-def test_a_second_run_in_a_project_is_refused(project: Make, repro: Repro) -> None:
+def test_a_second_run_in_a_project_is_refused(project: Make, locally: Locally) -> None:
     root = project({"dvc.yaml": one("echo > out.txt"), "in.txt": ""})
     with (
         open_run(str(root / ".dvc")),
         pytest.raises(ProjectError, match="another dvc-ray run is under way"),
     ):
-        repro(root)
-    assert not repro(root).failed
+        locally(root)
+    assert not locally(root).failed
 
 
 def test_an_address_where_nobody_listens(project: Make, cli: Any) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from tests.helpers import stock
 
 
-def same_files(other: Path, root: Path) -> bool:
+def assert_same_files(other: Path, root: Path) -> None:
+    """All that two projects hold is the same, and so is what DVC says of them."""
     assert stock.differences(dict(stock._files(other)), dict(stock._files(root))) == []
     assert stock.status(other) == stock.status(root)
-    return True
 
 
 def assert_same(root: Path, other: Path, *paths: str) -> None:
