@@ -17,7 +17,7 @@ JOBS ?= 2
 # Needs neither torch nor a remote: also run on the oldest supported packages and on the newest Python.
 CORE = -m "core and not full" --ignore tests/live --deselect tests/test_exp.py::test_two_at_the_same_time
 
-.PHONY: help demo test test-all test-oldest test-newest newest-python testbed lint types layers docs reference format bench coverage \
+.PHONY: help demo test test-third test-all test-oldest test-newest newest-python testbed lint types layers docs reference format bench coverage \
 	changelog changelog-draft release-check clean
 
 help:
@@ -48,6 +48,9 @@ demo: $(VENV)/.demo ## run the example on this machine; DIR=path keeps it there
 
 test: $(VENV)/.dev ## the tests that CI runs
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m "not full" --durations 10 $(BESIDE) $(ARGS)
+
+test-third: $(VENV)/.dev ## of the slow ones those with hosts, and a third of the rest, another one at each commit
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m full --third auto --durations 20 $(BESIDE) $(ARGS)
 
 test-all: $(VENV)/.dev ## all tests
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(BESIDE) $(ARGS)

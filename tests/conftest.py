@@ -14,27 +14,58 @@ import ray
 
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values.stage import StageSettings
-from tests.helpers import stock
+from tests.helpers import spreading, stock
 from tests.helpers.running import Running
 from tests.helpers.runs import Apart, Cli, Here, Locally, Repro, Start
 from tests.helpers.seaweed import Server
 
 
-def pytest_report_header() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("dvc", "dvclive", "ray"))
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--third",
+        choices=("auto", "0", "1", "2"),
+        help="of what is marked full: all that needs hosts, and a third of the rest; auto: by the commit's hash",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--third") == "auto" and not hasattr(config, "workerinput"):
+        config.option.third = str(spreading.third_of_commit())  # for the processes of xdist too: one and the same
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("dvc", "dvclive", "ray"))
+    chosen = config.getoption("--third")
+    return [versions, *([f"third {chosen} of the tests that are marked full"] if chosen else [])]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if chosen := config.getoption("--third"):
+        kept = [item for item in items if _is_chosen(item, int(chosen))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: spreading.turn(item.nodeid))
+
+
+def _is_chosen(item: pytest.Item, chosen: int) -> bool:
+    is_full = item.get_closest_marker("full") is not None
+    return is_full and spreading.is_chosen(item.nodeid, chosen, long=item.get_closest_marker("long") is not None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Spread tests over processes, but those with hosts: they share theirs. (Marks for that, ``xdist_group``, are not
-    seen by xdist 3.8 with pytest 9.)
+    """Spread tests over processes by `spreading.scope`. (Marks for that, ``xdist_group``, are seen by ``--dist
+    loadgroup`` only, which knows nothing of turns.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "hosts" if nodeid.startswith("tests/hosts/") else nodeid
+            return spreading.scope(nodeid)
 
+    config.option.loadscopereorder = False  # by the number of tests; ours are in order
     return Scheduler(config, log)
 
 
@@ -69,7 +100,7 @@ def repro(shared_ray: RayExecutor) -> Repro:
 @pytest.fixture
 def on_shared_ray(shared_ray: RayExecutor) -> dict[str, str]:
     """Variables with which a process of its own joins the tests' Ray: to start one takes seconds of a core."""
-    shared_ray.check("any stage", StageSettings())  # returns when Ray is there
+    shared_ray.cluster.check("any stage", StageSettings())  # returns when Ray is there
     return {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
 
 

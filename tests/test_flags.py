@@ -143,7 +143,8 @@ def test_ignore_errors(twins: Twins, locally: Locally) -> None:
     assert same(*both) == []
 
 
-def test_interactive(project: Make) -> None:
+def test_interactive(project: Make, on_shared_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", on_shared_ray["RAY_ADDRESS"])
     root = project({"dvc.yaml": FILES["dvc.yaml"], "params.yaml": "kind: 1\n", "data.txt": ""})
     terminal = Terminal(root, "repro", "-i", "second")
     with contextlib.closing(terminal):

@@ -10,7 +10,7 @@ from tests.helpers.cloud import Cloud
 from tests.testbed import Testbed
 from tests.testbed.ray import RayCluster
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.long]
 
 PIPELINE = """
 stages:

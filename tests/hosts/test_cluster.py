@@ -25,7 +25,7 @@ stages:
 """
 
 
-@pytest.mark.parametrize("size", [100 << 20, pytest.param(1 << 30, marks=pytest.mark.full)])
+@pytest.mark.parametrize("size", [100 << 20, pytest.param(1 << 30, marks=[pytest.mark.full, pytest.mark.long])])
 def test_stages_run_on_workers_and_data_goes_by_the_remote(cloud: Cloud, size: int) -> None:
     """Of two outs of that size one has to come to the last stage, wherever it runs."""
     root = cloud.project(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.cloud import Cloud
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.long]
 
 
 def test_tune_and_train_on_two_hosts(cloud: Cloud) -> None:

@@ -14,7 +14,7 @@ from tests.testbed import Host
 from tests.testbed.host import PROJECT
 from tests.testbed.needs import find
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.long]
 
 NEEDED = {"podman": "podman", "crun": "crun", "newuidmap": "uidmap"}
 """Commands and the Debian packages that have them."""
