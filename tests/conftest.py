@@ -15,6 +15,7 @@ import ray
 from dvc_ray.executors.ray import RayExecutor
 from dvc_ray.values.stage import StageSettings
 from tests.helpers import spreading, stock
+from tests.helpers.needs import need
 from tests.helpers.running import Running
 from tests.helpers.runs import Apart, Cli, Here, Locally, Repro, Start
 from tests.helpers.seaweed import Server
@@ -112,6 +113,7 @@ def locally() -> Locally:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("obstore", reason="not installed: pip install 'dvc-ray[s3]'")
+    need("setpriv")
     made = Server(tmp_path_factory.mktemp("s3"))
     made.bucket("bucket")
     yield made

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.executors.ray import closed
+from tests.helpers.needs import need
 from tests.helpers.projects import Make, one
 from tests.helpers.runs import Start
 
@@ -37,6 +38,7 @@ def ask(address: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 def as_nobody(command: str) -> str:
     """What another user of the machine is told."""
+    need("setpriv")
     who = ("--reuid=65534", "--regid=65534", "--clear-groups")
     return subprocess.run(["setpriv", *who, "bash", "-c", command], capture_output=True, text=True, check=False).stderr
 

@@ -18,6 +18,7 @@ from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.run import Experiment
 from tests.helpers import stock
+from tests.helpers.needs import need
 from tests.helpers.projects import Make
 from tests.helpers.runs import Locally, Repro
 
@@ -75,14 +76,6 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_PYTHON", str(PYTHON))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-
-
-def need(tool: str) -> None:
-    """Skip where a tool is missing; those of the extra `dev` must be there in CI."""
-    if shutil.which(tool) is None:
-        if os.environ.get("CI") and tool in {"uv", "poetry"}:
-            pytest.fail(f"no {tool}: pip install 'dvc-ray[dev]'")
-        pytest.skip(f"no {tool}: pip install {tool}" if tool != "npm" else "no npm: it comes with Node.js")
 
 
 Twins = Callable[..., tuple[Path, Path]]

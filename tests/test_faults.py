@@ -20,6 +20,7 @@ from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
 from tests.helpers.comparing import assert_same_files
+from tests.helpers.needs import need
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.results import report
 from tests.helpers.runs import Cli, Here, Locally, Repro, Start
@@ -283,6 +284,7 @@ def test_an_unreadable_dep(project: Make, tmp_path: Path) -> None:
     root = project({"dvc.yaml": one("cat in.txt > out.txt"), "in.txt": "in\n"})
     (root / "in.txt").chmod(0)
     # Root may read it all the same: not without its capabilities.
+    need("setpriv")
     powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     done = subprocess.run(
         [*powerless, sys.executable, "-m", "dvc_ray", "repro"], cwd=root, capture_output=True, text=True, check=False

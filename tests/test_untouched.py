@@ -18,6 +18,7 @@ from dvc_ray.errors import ClusterError, DvcRayError
 from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.workspace import moving
 from tests.helpers import stock
+from tests.helpers.needs import need
 from tests.helpers.projects import Make
 from tests.helpers.runs import Cli, Locally
 
@@ -126,6 +127,7 @@ def test_an_unreadable_dep_leaves_the_outs_of_the_last_run(project: Make) -> Non
     (root / "in.txt").write_text("2\n")
     (root / "in.txt").chmod(0)
     before = everything(root)
+    need("setpriv")
     powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     done = subprocess.run(
         [*powerless, sys.executable, "-m", "dvc_ray", "repro"], cwd=root, capture_output=True, text=True, check=False
@@ -277,6 +279,7 @@ def test_a_machine_without_loopback_says_so_within_seconds(project: Make) -> Non
     assert stock.dvc(root, "repro") == 0
     (root / "in.txt").write_text("2\n")
     before = everything(root)
+    need("unshare")
     cut_off = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--net"]
     if subprocess.run([*cut_off, "true"], check=False, capture_output=True).returncode:
         assert "CI" not in os.environ, "must run in CI"

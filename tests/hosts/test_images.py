@@ -52,8 +52,8 @@ tar -c . | podman import --change 'ENV PATH={path}' - localhost/boxed
 @pytest.fixture
 def boxed(cloud: Cloud) -> Iterator[Host]:
     """A worker node whose Ray belongs to a user who may use podman."""
-    if missing := [package for command, package in NEEDED.items() if find(command) is None]:
-        pytest.skip(f"no podman: apt-get install --no-install-recommends {' '.join(missing)}")
+    if missing := {command: package for command, package in NEEDED.items() if find(command) is None}:
+        pytest.skip(f"no {', '.join(missing)}: apt-get install --no-install-recommends {' '.join(missing.values())}")
     host = cloud.testbed.host("boxed", env=cloud.store.environment())
     (host.root / "root/.ray").mkdir()
     (host.root / "root/.ray/auth_token").write_text(cloud.ray.token)

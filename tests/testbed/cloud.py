@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from tests.testbed import cgroups
 from tests.testbed.host import Cable, Host
-from tests.testbed.needs import lacking
+from tests.testbed.needs import lacking, with_sbin
 from tests.testbed.services import Ec2, Metadata, Service
 from tests.testbed.store import Store
 
@@ -144,8 +144,11 @@ def _switch() -> subprocess.Popen[bytes]:
     The bridge has an address of its own choosing: with that of its lowest port it would change when hosts come and go,
     and others' caches would hold the old one for a minute.
     """
+    # Without a route out, what is sent outside is refused at once then, not waited for.
+    forwards = "echo 1 > /proc/sys/net/ipv4/ip_forward"
     process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo; exec sleep infinity"],
+        ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-ec", f"{forwards}; echo; exec sleep infinity"],
+        env=with_sbin(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -158,10 +161,9 @@ def _switch() -> subprocess.Popen[bytes]:
         f"ip address add {GATEWAY}/{_PREFIX} dev br0",
         f"ip address add {_METADATA}/32 dev br0",
         "ip link set br0 up",
-        # Without a route out, what is sent outside is refused at once then, not waited for.
-        "sysctl -q -w net.ipv4.ip_forward=1",
     ):
-        subprocess.run(["nsenter", "--target", str(process.pid), "--net", *command.split()], check=True)
+        inside = ["nsenter", "--target", str(process.pid), "--net", *command.split()]
+        subprocess.run(inside, env=with_sbin(), check=True)
     return process
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.testbed import cgroups
-from tests.testbed.needs import find
+from tests.testbed.needs import find, with_sbin
 
 _HERE: Final = Path(__file__).parent
 PROJECT: Final = _HERE.parents[1]
@@ -294,7 +294,8 @@ class Host:
         _run("nsenter", "--target", str(self._init), "--net", *command)
 
     def _read(self, *command: str) -> str:
-        return subprocess.check_output(["nsenter", "--target", str(self._init), "--net", *command], text=True)
+        inside = ["nsenter", "--target", str(self._init), "--net", *command]
+        return subprocess.check_output(inside, env=with_sbin(), text=True)
 
     def _await(self, booted: Path) -> None:
         deadline = time.monotonic() + _BOOT_PATIENCE
@@ -311,7 +312,7 @@ def _path() -> str:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=with_sbin(), capture_output=True, text=True, check=False)
     assert not done.returncode, f"{' '.join(command)}: {done.stderr}"
 
 

