@@ -70,9 +70,11 @@ def test_what_the_stream_cannot_encode(root: Path) -> None:
     assert b"echo h\\xe9; cp in.txt out.txt" in done.stdout
 
 
-def test_output_of_a_command_that_the_stream_cannot_encode_ends_no_run(project: Make) -> None:
+def test_output_of_a_command_that_the_stream_cannot_encode_ends_no_run(
+    project: Make, on_shared_ray: dict[str, str]
+) -> None:
     root = project({"dvc.yaml": one("printf 'h\\303\\251 \\377\\n'; cp in.txt out.txt"), "in.txt": "in\n"})
-    done = run(root, "repro", PYTHONIOENCODING="ascii")
+    done = run(root, "repro", PYTHONIOENCODING="ascii", RAY_ADDRESS=on_shared_ray["RAY_ADDRESS"])
     assert done.returncode == 0, done.stderr
     assert b"one | h\\xe9 " in done.stdout
 

@@ -38,21 +38,21 @@ def test_an_image_does_not_see_the_project(project: Make, cli: Cli) -> None:
     assert "container: {image: IMAGE, run_options: [" in done.stderr
 
 
-def test_an_environment_without_dvc_ray(project: Make, cli: Cli, tmp_path: Path) -> None:
+def test_an_environment_without_dvc_ray(project: Make, cli: Cli, tmp_path: Path, on_shared_ray: dict[str, str]) -> None:
     """To try again would not bring it."""
     python = environment(tmp_path / "other", with_dvc_ray=False) / "bin/python"
-    done = cli(project({"dvc.yaml": one("echo > out.txt", f"py_executable: {python}")}), "repro")
+    done = cli(project({"dvc.yaml": one("echo > out.txt", f"py_executable: {python}")}), "repro", env=on_shared_ray)
     assert done.returncode == 255
     assert "its environment lacks a package: ModuleNotFoundError: No module named 'dvc_ray'" in done.stderr
     assert "needs dvc-ray too" in done.stderr
     assert "trying again" not in done.stderr
 
 
-def test_a_python_of_its_own(project: Make, cli: Cli, tmp_path: Path) -> None:
+def test_a_python_of_its_own(project: Make, cli: Cli, tmp_path: Path, on_shared_ray: dict[str, str]) -> None:
     other = environment(tmp_path / "other", with_dvc_ray=True)
     cmd = "command -v python > out.txt; echo $VIRTUAL_ENV >> out.txt"
     root = project({"dvc.yaml": one(cmd, f"py_executable: {other}/bin/python")})
-    done = cli(root, "repro")
+    done = cli(root, "repro", env=on_shared_ray)
     assert done.returncode == 0, done.stderr
     assert (root / "out.txt").read_text().splitlines() == [f"{other}/bin/python", str(other)]
 

@@ -23,7 +23,7 @@ from tests.helpers.comparing import assert_same_files
 from tests.helpers.needs import need
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.results import report
-from tests.helpers.runs import Cli, Here, Locally, Repro, Start
+from tests.helpers.runs import Here, Locally, Repro, Start
 from tests.helpers.terminal import Terminal
 
 
@@ -33,7 +33,7 @@ def waiting(flag: Path, then: str) -> str:
 
 
 def test_a_killed_driver_loses_no_result_that_has_no_run_cache_entry(
-    project: Make, start: Start, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Make, start: Start, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dvc.repo import Repo
 
@@ -63,8 +63,8 @@ stages:
     left = [path for path in (root / ".dvc/tmp").rglob("*") if path.is_file()]
     assert any(path.suffix == ".result" for path in left)
     assert not any(b"do-not-keep-me" in path.read_bytes() for path in left), "what is kept holds no secrets"
-    assert cli(root, "repro", "--single-item", "other").returncode == 0, "a run of something else leaves it there"
-    done = cli(root, "repro", "--json")
+    assert here(root, "repro", "--single-item", "other").returncode == 0, "a run of something else leaves it there"
+    done = here(root, "repro", "--json")
     assert done.returncode == 0, done.stderr
     assert "Taken over from a run that was killed: one." in done.stdout
     assert count.read_text() == "ran\n", "the command has not run again"
@@ -74,7 +74,7 @@ stages:
 
 
 @pytest.mark.full
-def test_a_result_that_no_longer_fits_is_not_taken(project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
+def test_a_result_that_no_longer_fits_is_not_taken(project: Make, start: Start, here: Here, tmp_path: Path) -> None:
     from dvc.repo import Repo
 
     flag = tmp_path / "flag"
@@ -88,7 +88,7 @@ def test_a_result_that_no_longer_fits_is_not_taken(project: Make, start: Start, 
         run.process.communicate()
     (root / "in.txt").unlink()
     (root / "in.txt").write_text("new\n")
-    done = cli(root, "repro", "--json")
+    done = here(root, "repro", "--json")
     assert done.returncode == 0, done.stderr
     assert "Taken over" not in done.stdout
     assert (root / "out.txt").read_text() == "new\n"
@@ -113,7 +113,7 @@ pathlib.Path("out.txt").write_text("x")
 
 
 @pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.full)])
-def test_ray_dies_in_the_middle(victim: str, project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
+def test_ray_dies_in_the_middle(victim: str, project: Make, start: Start, here: Here, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     text = one(waiting(flag, "echo > out.txt")) + "  quick:\n    cmd: echo quick > quick.txt\n    outs: [quick.txt]\n"
     root = project({"dvc.yaml": text, "in.txt": ""})
@@ -126,7 +126,7 @@ def test_ray_dies_in_the_middle(victim: str, project: Make, start: Start, cli: C
     assert "ERROR" in err
     assert run.alive() == []
     flag.touch()
-    done = cli(root, "repro")
+    done = here(root, "repro")
     assert done.returncode == 0, done.stderr
     assert stock.status(root) == {}
 
@@ -208,7 +208,7 @@ def test_stock_dvc_beside_a_run(project: Make, start: Start, tmp_path: Path) -> 
 
 @pytest.mark.full  # what is left is compared with stock DVC in each run: test_edited.py
 @pytest.mark.parametrize("way", ["replaced", "in place"])
-def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, cli: Cli, tmp_path: Path) -> None:
+def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Start, here: Here, tmp_path: Path) -> None:
     """As stock DVC has it (`tests/test_edited.py`), and the user is told what that means and what to do."""
     flag = tmp_path / "flag"
     root = project({"dvc.yaml": one(waiting(flag, "cat in.txt > out.txt")), "in.txt": "old\n"})
@@ -225,7 +225,7 @@ def test_a_dep_changed_by_the_user_meanwhile(way: str, project: Make, start: Sta
     assert told.startswith("'in.txt' changed while stage 'one' ran, which was given the version before.")
     assert stock.status(root) == {}
     advice = told.split("To run it again: dvc-ray ")[1]
-    assert cli(root, *advice.split()).returncode == 0
+    assert here(root, *advice.split()).returncode == 0
     assert (root / "out.txt").read_text() == "new\n"
 
 

@@ -21,7 +21,7 @@ from tests.helpers import stock
 from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.results import report, states
-from tests.helpers.runs import Cli, Locally
+from tests.helpers.runs import Here, Locally
 
 BOTH: Mapping[str, str] = {
     "dvc.yaml": """
@@ -298,9 +298,9 @@ def test_single_items_need_no_graph(project: Make, locally: Locally, text: str, 
         assert_same_files(other, root)
 
 
-def test_single_items_of_a_folder_without_stages(project: Make, cli: Cli) -> None:
+def test_single_items_of_a_folder_without_stages(project: Make, here: Here) -> None:
     root = project({"dvc.yaml": SINGLE, "in.txt": "1\n", "params.yaml": "fail: 0\n", "sub/a": ""})
-    done = cli(root / "sub", "repro", "-s")
+    done = here(root / "sub", "repro", "-s")
     assert done.returncode == stock.dvc(root / "sub", "repro", "-s") == 255
     assert "sub/dvc.yaml' does not exist" in done.stderr
 

@@ -96,6 +96,10 @@ def test_what_is_inside_stays_inside(parts: list[str]) -> None:
         assert not {".git", ".dvc"} & set(parts)
 
 
+def test_what_is_inside_is_let_through() -> None:
+    assert [path for path in ("a", "a/b", "a/c.git", ".gitignore") if not is_inside(path)] == []
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     for folder in ("tree/a/b", "tree/.git", "outside"):

@@ -20,7 +20,7 @@ from dvc_ray.workspace import moving
 from tests.helpers import stock
 from tests.helpers.needs import need
 from tests.helpers.projects import Make
-from tests.helpers.runs import Cli, Locally
+from tests.helpers.runs import Cli, Here, Locally
 
 ONE = """
 stages:
@@ -149,26 +149,26 @@ def test_a_project_whose_path_is_not_ascii(tmp_path: Path, locally: Locally) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a project to somebody else")
-def test_a_project_of_another_owner(project: Make, cli: Cli) -> None:
+def test_a_project_of_another_owner(project: Make, here: Here) -> None:
     """As a container's root has one: Git refuses, DVC works."""
     root = project({"dvc.yaml": ONE, "in.txt": "1\n"})
     assert stock.dvc(root, "repro") == 0
     (root / "in.txt").write_text("2\n")
     subprocess.run(["chown", "-R", "12345:12345", str(root)], check=True)
-    done = cli(root, "repro")
+    done = here(root, "repro")
     assert done.returncode == 0, done.stderr
     assert (root / "plain.txt").read_text() == "2\n"
     assert stock.dvc(root, "status") == 0
 
 
-def test_a_machine_without_git(project: Make, cli: Cli, tmp_path: Path) -> None:
+def test_a_machine_without_git(project: Make, cli: Cli, tmp_path: Path, on_shared_ray: dict[str, str]) -> None:
     root = project({"dvc.yaml": ONE, "in.txt": "1\n", ".gitignore": "/ignored\n"})
     (root / "ignored").write_text("mine\n")
     path = tmp_path / "bin"
     path.mkdir()
     for name in ("bash", "sh", "cp", "mkdir"):
         (path / name).symlink_to(next(f"{at}/{name}" for at in ("/bin", "/usr/bin") if os.path.exists(f"{at}/{name}")))
-    done = cli(root, "repro", env={"PATH": str(path)})
+    done = cli(root, "repro", env={**on_shared_ray, "PATH": str(path)})
     assert done.returncode == 0, done.stderr
     assert (root / "plain.txt").read_text() == "1\n"
 
@@ -263,10 +263,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_dry_says_what_a_run_would_say(project: Make, cli: Cli, locally: Locally, kind: str) -> None:
+def test_dry_says_what_a_run_would_say(project: Make, here: Here, locally: Locally, kind: str) -> None:
     field, text = REFUSED[kind]
     root = project({"dvc.yaml": f"stages: {{one: {{cmd: echo, {field}}}}}", "of_git.txt": ""})
-    dry = cli(root, "repro", "--dry")
+    dry = here(root, "repro", "--dry")
     assert dry.returncode == 0
     [line] = [line for line in dry.stdout.splitlines() if line.startswith("  one  ")]
     _, _, said = line.partition(", will fail: ")
