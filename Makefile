@@ -83,7 +83,8 @@ format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.dev ## the documentation as a site, in site/; to read it: python -m http.server -d site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@# Not --quiet: warnings that are not shown are not counted, and --strict counts them.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reference: $(VENV)/.dev ## docs/reference/cli.md from --help
 	$(BIN)/python -m tests.make_reference
