@@ -16,7 +16,7 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo.remotes import open_remote
+from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.results import RemoteResults
 from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState

@@ -204,7 +204,7 @@ def test_an_outage_while_outs_come_home_loses_nothing(
     def gone(*_: object) -> None:
         raise StorageError("the server is away.", "Wait.")
 
-    monkeypatch.setattr("dvc_ray.repo.scattered.bring", gone)
+    monkeypatch.setattr("dvc_ray.repo.remote.stage_data.bring", gone)
     assert states(apart(root)) == {"one": StageState.DONE}
     assert "dvc pull out.txt" in apart.text
     monkeypatch.undo()

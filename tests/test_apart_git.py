@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.repo import git_objects, git_view
+from dvc_ray.repo.git import objects, state_copy
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.workspace import git_copy, pack, unpack
@@ -43,7 +43,7 @@ def templates(tmp_path: Path, tree: Path, *repositories: str) -> GitTemplates:
     place, node = tmp_path / "sent", tmp_path / "node"
     shutil.rmtree(place, ignore_errors=True)
     shutil.rmtree(node, ignore_errors=True)
-    found = git_view.prepare(str(tree), repositories, str(place), None, lambda path: path == "written")
+    found = state_copy.prepare(str(tree), repositories, str(place), None, lambda path: path == "written")
     unpack(pack(str(place), os.listdir(place) if place.exists() else ()), str(node))
     shutil.rmtree(place, ignore_errors=True)
     return GitTemplates(
@@ -150,7 +150,7 @@ def test_repositories_within(home: Path, tmp_path: Path) -> None:
 
 
 def test_of_a_long_history_the_end_is_there(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_objects, "COMMITS", 2)
+    monkeypatch.setattr(objects, "COMMITS", 2)
     root = elsewhere(tmp_path, home)
     for question in ("rev-parse HEAD", "describe", "status", "branch --show-current", "log -2"):
         assert asked(root, question) == asked(home, question)
@@ -174,7 +174,7 @@ def test_what_cannot_be_sent_is_no_repository(tmp_path: Path, made: str) -> None
 def test_what_has_not_changed_is_not_sent_again(home: Path, tmp_path: Path) -> None:
     ids = set()
     for name in ("one", "other"):
-        git_view.prepare(str(home), (), str(tmp_path / name), None, lambda _path: False)
+        state_copy.prepare(str(home), (), str(tmp_path / name), None, lambda _path: False)
         ids.add(pack(str(tmp_path / name), ["0"]).id)
     assert len(ids) == 1
 

@@ -12,7 +12,7 @@ from dvc.output import Output
 from dvc_ray import api
 from dvc_ray.errors import ProjectError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo.data_in_remote import DataInRemote
+from dvc_ray.repo.data.in_remote import DataInRemote
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageState

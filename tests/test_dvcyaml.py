@@ -16,7 +16,7 @@ from dvclive.serialize import dump_yaml
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo.dvcyaml import DvcYaml, Written
+from dvc_ray.repo.write.dvc_yaml import DvcYaml, Written
 from dvc_ray.values.report import Notice, RunEvent
 from dvc_ray.values.run import RunRequest
 from tests.helpers import stock

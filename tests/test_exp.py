@@ -367,7 +367,7 @@ def test_an_undeclared_input_is_named(project: Make, exp: Exp) -> None:
 
 
 def test_an_edit_while_it_is_set_up_is_kept(project: Make, exp: Exp, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dvc_ray.repo.experiments import Lab
+    from dvc_ray.repo.experiments.directory import Lab
 
     root = project(FILES)
     checkout = Lab.checkout

@@ -14,7 +14,7 @@ import pytest
 
 from dvc_ray import api
 from dvc_ray.errors import MissingDependencyError, UnsupportedError
-from dvc_ray.repo import imports
+from dvc_ray.repo.run import python_path
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from tests.helpers import stock
@@ -468,7 +468,7 @@ def test_modules_may_be_imported_while_editable_ones_are_looked_for(monkeypatch:
     gc.callbacks.append(late)
     gc.set_threshold(1)
     try:
-        assert isinstance(list(imports._finders()), list)
+        assert isinstance(list(python_path._finders()), list)
     finally:
         gc.set_threshold(*before)
         gc.callbacks.remove(late)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dvc_ray.driver import explain
-from dvc_ray.repo import git_view
+from dvc_ray.repo.git import state_copy
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.workspace import git_copy
 from tests.helpers import stock
@@ -51,7 +51,7 @@ def workspace(tmp_path: Path) -> Make:
 
 def prepared(tmp_path: Path, tree: Path, *repositories: str, also: Path | None = None) -> GitTemplates:
     folder = tmp_path / f"templates{len(list(tmp_path.iterdir()))}"
-    return git_view.prepare(str(tree), repositories, str(folder), also=str(also) if also else None)
+    return state_copy.prepare(str(tree), repositories, str(folder), also=str(also) if also else None)
 
 
 def state(root: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from dvc_ray import api
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.repo.ignored import Ignored, makes_environment, split, without
+from dvc_ray.repo.inputs.ignored import Ignored, makes_environment, split, without
 from dvc_ray.values.report import RunResult
 from dvc_ray.values.run import Experiment, RunRequest
 from tests.helpers import stock

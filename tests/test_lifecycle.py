@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dvc_ray.driver.retention import Retention
-from dvc_ray.repo.remotes import DvcObjects
+from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage.lifecycle import RuleState, covers, expires
 from dvc_ray.storage.s3 import S3
 from dvc_ray.values.task import Remote

@@ -15,7 +15,7 @@ from dvc.stage.loader import StageLoader
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from dvc_ray.repo.lock import Locks
+from dvc_ray.repo.write.lockfile import Locks
 from tests.helpers.stock import in_directory
 
 pytestmark = pytest.mark.core

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.repo import imports, managers
+from dvc_ray.repo.run import environment_managers, python_path
 
 UV = ("pyproject.toml", "uv.lock")
 ROOT = {"UV_PROJECT": "/u"}
@@ -20,8 +20,8 @@ def ground(
     wdir: str = ".",
     environ: Mapping[str, str] | None = None,
     outs: tuple[str, ...] = (),
-) -> managers.Ground:
-    return managers.Ground(
+) -> environment_managers.Ground:
+    return environment_managers.Ground(
         home="/u",
         wdir=wdir,
         commands=(command,) if isinstance(command, str) else command,
@@ -97,8 +97,8 @@ WORKSPACE = ("pyproject.toml", "uv.lock", "packages/a/pyproject.toml")
         (ground("hatch build", files=("pyproject.toml",)), {}),
     ],
 )
-def test_variables(given: managers.Ground, expected: dict[str, str]) -> None:
-    assert managers.variables(given, nobody) == expected
+def test_variables(given: environment_managers.Ground, expected: dict[str, str]) -> None:
+    assert environment_managers.variables(given, nobody) == expected
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_those_that_are_asked(command: str, answers: dict[str, str], expected: d
         assert folder == ("/u/sub" if command.startswith("cd sub") else "/u")
         return answers.get(" ".join(argv), "")
 
-    assert managers.variables(ground(command, files), ask) == expected
+    assert environment_managers.variables(ground(command, files), ask) == expected
 
 
 def test_an_environment_that_is_not_there_is_made_where_the_project_is() -> None:
@@ -132,12 +132,12 @@ def test_an_environment_that_is_not_there_is_made_where_the_project_is() -> None
         asked.append((argv[-1], folder))
         return "/v" if ("true", "/u") in asked else ""
 
-    assert managers.variables(ground("poetry run x", ("pyproject.toml",)), ask) == {"VIRTUAL_ENV": "/v"}
+    assert environment_managers.variables(ground("poetry run x", ("pyproject.toml",)), ask) == {"VIRTUAL_ENV": "/v"}
     assert asked == [("--path", "/u"), ("true", "/u"), ("--path", "/u")]
 
 
 def test_questions_are_asked_once(tmp_path: Path) -> None:
-    ask = managers.Asker()
+    ask = environment_managers.Asker()
     argv = ("bash", "-c", "echo >> asked; echo /v")
     assert [ask(argv, str(tmp_path), os.environ), ask(argv, str(tmp_path), os.environ)] == ["/v", "/v"]
     assert (tmp_path / "asked").read_text() == "\n"
@@ -146,7 +146,7 @@ def test_questions_are_asked_once(tmp_path: Path) -> None:
 
 def test_a_question_without_an_answer_is_asked_once(tmp_path: Path) -> None:
     """Unless another has been asked since that may have made what was not there."""
-    ask = managers.Asker()
+    ask = environment_managers.Asker()
     where = ("bash", "-c", "echo >> asked; cat made")
 
     def answer(environ: Mapping[str, str] = os.environ) -> str:
@@ -186,14 +186,14 @@ def test_editable_in_an_environment(tmp_path: Path, form: str, place: str) -> No
         (site / name).write_text(text.format(src=tree / "src") if "{broken" not in text else text)
     (site / "others.pth").write_text(f"{tmp_path}/outside\n{site}\nnowhere\n")
     environ = {"VIRTUAL_ENV": {"VIRTUAL_ENV": str(env)}, "PATH": {"PATH": f"{env}/bin"}}.get(place, {})
-    found = imports.environments([str(tree / "sub"), str(tree)], environ)
+    found = python_path.environments([str(tree / "sub"), str(tree)], environ)
     assert found == (str(env),)
-    path = imports.python_path((str(tree),), f"{tree}/.dvc/tmp/ray/runs/r/work/1", environ, found)
+    path = python_path.python_path((str(tree),), f"{tree}/.dvc/tmp/ray/runs/r/work/1", environ, found)
     assert path == f"{tree}/.dvc/tmp/ray/runs/r/work/1/src"
 
 
 def test_folders_of_environments() -> None:
     given = ground("cd sub && ../envs/train/bin/python x && .venv/bin/python y", wdir="a/b")
-    found = managers.folders(given)
+    found = environment_managers.folders(given)
     assert found[:3] == ("/u/a/b", "/u/a", "/u")
     assert set(found) >= {"/u/a/b/sub", "/u/a/b/envs"}

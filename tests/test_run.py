@@ -371,11 +371,11 @@ def test_a_run_with_nothing_to_do_loads_nothing_for_stages(project: Make) -> Non
     heavy |= {
         "dvc_ray.command",
         "dvc_ray.storage",
-        "dvc_ray.repo.managers",
-        "dvc_ray.repo.imports",
-        "dvc_ray.repo.data_in_remote",
+        "dvc_ray.repo.run.environment_managers",
+        "dvc_ray.repo.run.python_path",
+        "dvc_ray.repo.data.in_remote",
         "dvc_ray.results",
-        "dvc_ray.repo.experiments",
-        "dvc_ray.repo.bare",
+        "dvc_ray.repo.experiments.directory",
+        "dvc_ray.repo.run.worker_run",
     }
     assert loaded & heavy == set()

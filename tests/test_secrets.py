@@ -17,8 +17,8 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.live.away import Attempt
 from dvc_ray.redact import named
 from dvc_ray.repo import Request
-from dvc_ray.repo.given_config import without_secrets
-from dvc_ray.repo.remotes import open_remote
+from dvc_ray.repo.dvc.workspace_config import without_secrets
+from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.results import RemoteResults
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values import wire

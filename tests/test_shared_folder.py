@@ -17,7 +17,7 @@ from dvc_ray import api
 from dvc_ray.errors import StorageError, UnreachableError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import nodes
-from dvc_ray.repo.remotes import DvcObjects, open_remote
+from dvc_ray.repo.remote.remotes import DvcObjects, open_remote
 from dvc_ray.storage import probe, shared
 from dvc_ray.storage.shared import answer, is_answered, marked, sees
 from dvc_ray.values.run import Experiment
@@ -203,7 +203,7 @@ def test_another_user_of_the_group_has_the_store_too() -> None:
 
 OTHER = """
 import os, sys, tempfile
-from dvc_ray.repo.remotes import DvcObjects
+from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage import probe
 from dvc_ray.storage.shared import answer, marked
 from dvc_ray.values.task import Remote

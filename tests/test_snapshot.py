@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import gitignore, snapshot, unasked
+from dvc_ray.repo.git import ignore_patterns, tree_files
+from dvc_ray.repo.inputs import snapshot
 from tests.helpers import stock
 from tests.helpers.runs import Locally
 
@@ -320,9 +321,9 @@ def test_rules_that_cannot_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(gitignore, "parse", broken)
+    monkeypatch.setattr(ignore_patterns, "parse", broken)
     with pytest.raises(ProjectError, match=rf"'{root}/\.git/info/exclude'.* cannot be read: .*Input/output error"):
-        unasked.Rules(str(root))
+        tree_files.Rules(str(root))
 
 
 def test_a_folder_has_no_rules(root: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dvc_ray.repo import status
+from dvc_ray.repo.select import status
 
 
 @dataclass(eq=False)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError, UnreachableError
-from dvc_ray.repo.remotes import DvcObjects
+from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage import Item, Objects, download, probe, upload
 from dvc_ray.storage.obstore_errors import failure
 from dvc_ray.storage.patience import QUICK

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dvc_ray.errors import StorageError
-from dvc_ray.repo.remotes import DvcObjects
+from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import S3

@@ -9,7 +9,7 @@ import pytest
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import remove
 from dvc_ray.repo import Project
-from dvc_ray.repo.bare import configure
+from dvc_ray.repo.run.worker_run import configure
 from tests.helpers import stock
 from tests.helpers.comparing import assert_same_files
 from tests.helpers.projects import Make, one, twin

@@ -19,7 +19,7 @@ from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
 from dvc_ray.redact import Mask
 from dvc_ray.repo import Project
-from dvc_ray.repo.reaping import reap
+from dvc_ray.repo.experiments.stale import reap
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import ActiveRun, Experiment, OnError, RunRequest, RunSettings

@@ -15,7 +15,7 @@ from typing import Final
 from dvc_ray import api
 from dvc_ray.errors import BadArgumentError, MissingDependencyError
 from dvc_ray.events import Sink
-from dvc_ray.repo import making
+from dvc_ray.repo.dvc import new_project
 from dvc_ray.values.report import RunResult
 
 _NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[train]", "pandas": "ray[train]"}
@@ -53,7 +53,7 @@ def make(directory: str | None) -> Path:
         raise BadArgumentError(f"'{directory}' exists and is not an empty directory.", "Give another one.")
     with resources.as_file(resources.files("dvc_ray") / "example") as example:
         shutil.copytree(example, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    making.create(str(root), "Start from dvc-ray's example")
+    new_project.create(str(root), "Start from dvc-ray's example")
     return root
 
 
@@ -69,10 +69,10 @@ def run(root: Path, sinks: Sequence[Sink]) -> RunResult:
     os.chdir(root)
     result = api.repro(sinks=sinks)
     if result.ok:
-        making.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
+        new_project.commit(str(root), "Run the pipeline")  # so that `dvc metrics diff` has something to compare with
     return result
 
 
 def metrics(root: Path) -> dict[str, float]:
     """What the example has measured, by file and name."""
-    return making.metrics(str(root))
+    return new_project.metrics(str(root))

@@ -15,7 +15,7 @@ from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.files import Version
 from dvc_ray.paths import RunPaths, is_under, runs_dir
 from dvc_ray.repo import Project
-from dvc_ray.repo.experiments import Lab, open_lab
+from dvc_ray.repo.experiments.directory import Lab, open_lab
 from dvc_ray.values.report import Notice, RunResult, Saved
 from dvc_ray.values.run import Experiment, Selection
 from dvc_ray.values.stage import Plan, StageState
@@ -186,7 +186,7 @@ def begin(
     """Set an experiment up in a directory of its own, in which the process then works.
 
     Raises:
-        DvcRayError: It cannot be; see `dvc_ray.repo.experiments.open_lab`.
+        DvcRayError: It cannot be; see `dvc_ray.repo.experiments.directory.open_lab`.
         ProjectError: A run works in the workspace, which DVC has to stash and to restore.
     """
     seen: list[object] = []

@@ -14,7 +14,7 @@ from dvc_ray.executors.seeing import seeing
 from dvc_ray.files import Stamp, Version
 from dvc_ray.journal import left_in_remote, nothing_in_remote, results_in_remote
 from dvc_ray.repo import Project
-from dvc_ray.repo.data_in_remote import DataInRemote
+from dvc_ray.repo.data.in_remote import DataInRemote
 from dvc_ray.results import LocalResults, RemoteResults, ResultStore
 from dvc_ray.storage import Item, download
 from dvc_ray.values.git import GitTemplates

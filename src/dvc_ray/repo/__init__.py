@@ -7,9 +7,9 @@ What only a worker (`bare`, `damage`), an experiment (`experiments`) or the demo
 module: a run that finds nothing to do should not pay for it.
 """
 
-from dvc_ray.repo.failures import refused_by_dvc
+from dvc_ray.repo.dvc.failures import refused_by_dvc
 from dvc_ray.repo.project import Project
-from dvc_ray.repo.record import Merge
-from dvc_ray.repo.tasks import Request
+from dvc_ray.repo.run.tasks import Request
+from dvc_ray.repo.write.record import Merge
 
 __all__ = ["Merge", "Project", "Request", "refused_by_dvc"]

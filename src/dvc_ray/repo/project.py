@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
-from dvc_ray.repo import choosing, git, runcache, snapshot, tasks, upto
-from dvc_ray.repo.data_on_disk import DataOnDisk
-from dvc_ray.repo.edited import look_again
-from dvc_ray.repo.failures import ours, quiet
-from dvc_ray.repo.guarded import check_git, guarded
-from dvc_ray.repo.project_data import Parts, ProjectData
-from dvc_ray.repo.record import Merge, Record
-from dvc_ray.repo.tracked import Tracked
-from dvc_ray.repo.undeclared import Source, UndeclaredFiles
-from dvc_ray.repo.untracked import Untracked
+from dvc_ray.repo.data.base import Parts, ProjectData
+from dvc_ray.repo.data.on_disk import DataOnDisk
+from dvc_ray.repo.dvc.failures import ours, quiet
+from dvc_ray.repo.dvc.guarded import check_git, guarded
+from dvc_ray.repo.git import worktree
+from dvc_ray.repo.git.tracked import Tracked
+from dvc_ray.repo.inputs import snapshot
+from dvc_ray.repo.inputs.untracked import Untracked
+from dvc_ray.repo.run import head_run, run_cache, tasks
+from dvc_ray.repo.run.undeclared import Source, UndeclaredFiles
+from dvc_ray.repo.select import choosing
+from dvc_ray.repo.write.input_edits import look_again
+from dvc_ray.repo.write.record import Merge, Record
 from dvc_ray.values.run import RunSettings, Selection
 from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
-    from dvc_ray.repo.data_in_remote import DataInRemote
+    from dvc_ray.repo.data.in_remote import DataInRemote
     from dvc_ray.storage.shared import Reach
     from dvc_ray.values.task import StageTask
 
@@ -138,12 +141,12 @@ class Project:
                 self._repo._lock_depth -= 1
 
     def worktree(self) -> tuple[str, tuple[str, ...]]:
-        """What is in Git's work tree, and its untracked files: see `dvc_ray.repo.git.worktree`.
+        """What is in Git's work tree, and its untracked files: see `dvc_ray.repo.git.worktree.worktree`.
 
         Raises:
             ProjectError: Git cannot say.
         """
-        return git.worktree(self.tree)
+        return worktree.worktree(self.tree)
 
     def code(self) -> tuple[str, ...]:
         """Files of the snapshot, relative to `tree`.
@@ -239,7 +242,7 @@ class Project:
         Raises:
             DvcRayError: As `DataInRemote`.
         """
-        from dvc_ray.repo.data_in_remote import DataInRemote
+        from dvc_ray.repo.data.in_remote import DataInRemote
         from dvc_ray.storage.shared import nobody
 
         with ours():
@@ -321,7 +324,7 @@ class Project:
         """
         stage = self._stages[address]
         self._record.turn(self._order[address])
-        with upto.as_before(stage) as finished:
+        with head_run.as_before(stage) as finished:
             with ours():
                 done = self._data.settle(stage, options, force=force)
             finished(done)
@@ -430,7 +433,7 @@ class Project:
         stage = self._stages[address]
         if choosing.kind_of(stage) is StageKind.COMMAND:
             with ours():
-                runcache.forget(self._repo, stage, entry, since)
+                run_cache.forget(self._repo, stage, entry, since)
 
     def place(self, address: str) -> int:
         """Place of a stage in the plan."""

@@ -2,7 +2,7 @@
 
 `base` says what a store is; `layout` where DVC has things in it; `s3` is S3 by obstore; `transfer` moves many objects
 at a time; `words` explains failures, which `obstore_errors` and `fsspec_errors` read.
-Other kinds of remotes are stores by DVC's own file systems: `dvc_ray.repo.remotes`.
+Other kinds of remotes are stores by DVC's own file systems: `dvc_ray.repo.remote.remotes`.
 """
 
 from dvc_ray.storage.base import Objects

@@ -13,7 +13,8 @@ from dvc_ray.command.attached import run as run_attached
 from dvc_ray.environment import Python, Sources
 from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.redact import Mask
-from dvc_ray.repo import bare, damage, failures
+from dvc_ray.repo.dvc import failures
+from dvc_ray.repo.run import cache_damage, worker_run
 from dvc_ray.values.report import Output
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
@@ -89,7 +90,7 @@ class Attempt:
                 self.made = materialise(task, self.access.fill, self.access.covered())
                 self.followed.follow()
                 with _in_directory(os.path.join(task.workspace, task.cwd)):
-                    ran = bare.run_stage(task, self.access.hashes(self.made.given), self.execute)
+                    ran = worker_run.run_stage(task, self.access.hashes(self.made.given), self.execute)
                 if task.commit:
                     self.access.push(ran)
         except ProjectError as error:
@@ -179,7 +180,7 @@ class Attempt:
         """Refuse the result of a command that has damaged the cache, and leave no damaged object in it."""
         written = written_in_place(self.task.workspace, before)
         project = os.path.join(self.task.workspace, self.task.project)
-        damaged_objects = damage.find(project, set(written.values())) if written else {}
+        damaged_objects = cache_damage.find(project, set(written.values())) if written else {}
         if paths := [path for path, file in written.items() if file in damaged_objects]:
             for path in paths:
                 detach(self.task.workspace, path)

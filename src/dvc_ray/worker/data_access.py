@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from dvc_ray.repo.bare import KnownHashes, Ran
+from dvc_ray.repo.run.worker_run import KnownHashes, Ran
 from dvc_ray.values.task import Pack, SharedData, StageResult, StageTask
 from dvc_ray.worker.shared_disk import SharedDiskAccess
 from dvc_ray.worker.via_remote import RemoteAccess

@@ -21,9 +21,9 @@ from dvc_ray.environment import Sources
 from dvc_ray.errors import StorageError
 from dvc_ray.live import credentials
 from dvc_ray.paths import key_name, node_folder
-from dvc_ray.repo.bare import KnownHashes, Ran
-from dvc_ray.repo.remotes import open_remote
-from dvc_ray.repo.tasks import state_subdir
+from dvc_ray.repo.remote.remotes import open_remote
+from dvc_ray.repo.run.tasks import state_subdir
+from dvc_ray.repo.run.worker_run import KnownHashes, Ran
 from dvc_ray.results import RemoteResults
 from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.patience import QUICK

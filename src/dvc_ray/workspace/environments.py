@@ -1,7 +1,7 @@
 """Environments that commands use or make: none may name a workspace, which will be gone.
 
-Managers are told where the user's project is (`dvc_ray.repo.managers`). What gets by that (``pip install -e .``,
-``uv run --project .``, ``python -m venv``) writes absolute paths of where it was called: into an environment of the
+Managers are told where the user's project is (`dvc_ray.repo.run.environment_managers`). What gets by that
+(``pip install -e .``, ``uv run --project .``, ``python -m venv``) writes absolute paths of where it was called: into an environment of the
 user's that the workspace has as a link, or into a new one that comes home. They are made to name the user's tree.
 """
 
@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from dvc_ray.files import atomic_write
 from dvc_ray.paths import is_under
-from dvc_ray.repo.ignored import makes_environment
+from dvc_ray.repo.inputs.ignored import makes_environment
 from dvc_ray.values.task import StageTask
 
 _SLACK: Final = 2_000_000_000

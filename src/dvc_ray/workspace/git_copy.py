@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.paths import is_under
-from dvc_ray.repo import unasked
+from dvc_ray.repo.git import tree_files
 from dvc_ray.values.git import GitTemplates
 
 NO_GIT: Final = "gitdir: /nonexistent/a-stage-workspace-has-no-git\n"
@@ -33,7 +33,7 @@ def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> Non
     """Give a workspace its ``.git``, and one to each repository within.
 
     Args:
-        templates: From `dvc_ray.repo.git_view`, on this machine.
+        templates: From `dvc_ray.repo.git.state_copy`, on this machine.
         workspace: The workspace, which has none yet.
         hidden: What Git is to ignore in it, relative to it: what is a link there and none in the user's tree.
 
@@ -89,7 +89,7 @@ def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
     template, here = dict(templates.places).get("", ""), os.path.join(workspace, ".git")
     if not (templates.adding and template and os.path.isdir(here)) or _is_same(template, here, (), _INDEX):
         return ()
-    return tuple(sorted(unasked.in_index(here) - unasked.in_index(template)))
+    return tuple(sorted(tree_files.in_index(here) - tree_files.in_index(template)))
 
 
 def _files(folder: str, part: str) -> Iterator[str]:

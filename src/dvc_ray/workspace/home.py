@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dvc_ray.files import Stamp, Version, walk_files
 from dvc_ray.paths import is_under, remove
-from dvc_ray.repo.dvcyaml import DvcYaml, Written
+from dvc_ray.repo.write.dvc_yaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
 from dvc_ray.workspace.environments import is_environment

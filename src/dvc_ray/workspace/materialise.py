@@ -13,7 +13,8 @@ from typing import Final
 
 from dvc_ray.files import Stamp, atomic_write
 from dvc_ray.paths import files_under, remove
-from dvc_ray.repo import bare, given_config
+from dvc_ray.repo.dvc import workspace_config
+from dvc_ray.repo.run import worker_run
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse
 from dvc_ray.workspace.shares import link_text
@@ -79,7 +80,7 @@ def materialise(
     shared = dict(_share(task, put))
     _make_folders(task, root)
     project = root / task.project
-    bare.configure(str(project), task.config)
+    worker_run.configure(str(project), task.config)
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
     atomic_write(project / CODE_LIST, b"".join(name + b"\n" for name in names))
     _put_git(task, root, shared)
@@ -88,7 +89,7 @@ def materialise(
             remove(str(root / file))
             put(file)
     given = tuple(path for path in (*task.links, *task.copies) if (root / path).exists())
-    reuse.record(str(root), [path for path in task.code if not given_config.is_config(path)])
+    reuse.record(str(root), [path for path in task.code if not workspace_config.is_config(path)])
     made = dict(stamps(str(root), unstamped(task))) | settings_stamp(task)
     return Materialised(root=str(root), given=given, stamps=made, shared=shared)
 
@@ -181,8 +182,8 @@ class Putter:
             os.symlink(_link_target(self._tree, source), target)
         elif stat.S_ISDIR(found.st_mode):  # an empty folder, or a Git submodule that is not checked out
             os.mkdir(target)
-        elif self._whole is not None and given_config.is_config(path) and path not in self._whole:
-            Path(target).write_bytes(given_config.without_secrets(Path(source).read_bytes()))
+        elif self._whole is not None and workspace_config.is_config(path) and path not in self._whole:
+            Path(target).write_bytes(workspace_config.without_secrets(Path(source).read_bytes()))
             _be_as(target, found)
         elif link_from is None or found.st_size < link_from or not _linked(source, target):
             _copy(source, target, found)

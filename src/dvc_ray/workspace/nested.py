@@ -18,7 +18,7 @@ from typing import Any
 
 from dvc_ray.errors import DvcRayError
 from dvc_ray.paths import node_folder
-from dvc_ray.repo.remotes import open_remote
+from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.values.task import Remote, Stored
 from dvc_ray.workspace.node import Node
 from dvc_ray.workspace.upkeep import Pin

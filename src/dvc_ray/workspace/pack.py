@@ -11,7 +11,7 @@ from typing import Final
 
 from dvc_ray.files import Version
 from dvc_ray.paths import files_under
-from dvc_ray.repo import given_config
+from dvc_ray.repo.dvc import workspace_config
 from dvc_ray.values.task import Pack, PackedFile
 
 LARGE: Final = 4 << 20
@@ -90,9 +90,9 @@ def _take(tree: str, path: str, store: Callable[[str, int], str] | None) -> Pack
 
 
 def _public(file: PackedFile) -> PackedFile:
-    if not given_config.is_config(file.path) or not stat.S_ISREG(file.mode):
+    if not workspace_config.is_config(file.path) or not stat.S_ISREG(file.mode):
         return file
-    return replace(file, data=given_config.without_secrets(file.data))
+    return replace(file, data=workspace_config.without_secrets(file.data))
 
 
 def _put(root: str, file: PackedFile, bring: Callable[[str, str], None] | None) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dvc_ray.repo.record import Merge, Record
-from dvc_ray.repo.undeclared import UndeclaredFiles
+from dvc_ray.repo.run.undeclared import UndeclaredFiles
+from dvc_ray.repo.write.record import Merge, Record
 from dvc_ray.values.stage import Status, Unseen
 
 if TYPE_CHECKING:  # a run with nothing to do should not pay for what it does not need
-    from dvc_ray.repo import tasks
+    from dvc_ray.repo.run import tasks
     from dvc_ray.values.run import RunSettings
     from dvc_ray.values.task import StageTask
 

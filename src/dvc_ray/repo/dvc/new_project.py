@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo.failures import ours, quiet
+from dvc_ray.repo.dvc.failures import ours, quiet
 
 
 def create(root: str, message: str) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dvc_ray.repo import hashes, tasks
-from dvc_ray.repo.ignores import Ignores
-from dvc_ray.repo.lock import Locks
+from dvc_ray.repo.dvc import hashes
+from dvc_ray.repo.run import tasks
+from dvc_ray.repo.write.gitignore import Ignores
+from dvc_ray.repo.write.lockfile import Locks
 
 if TYPE_CHECKING:  # a run with nothing to do should not pay for what it does not need
     from dvc_ray.values.task import StageTask

@@ -10,13 +10,15 @@ from typing import Any
 from dvc_ray import environment
 from dvc_ray.environment import Sources
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
-from dvc_ray.repo import choosing, remotes, scattered, status, tasks
-from dvc_ray.repo.data_on_disk import DataOnDisk
-from dvc_ray.repo.failures import ours
-from dvc_ray.repo.project_data import Parts
-from dvc_ray.repo.pushing import Remotes, needs
-from dvc_ray.repo.record import Merge
-from dvc_ray.repo.virtual import Virtual
+from dvc_ray.repo.data.base import Parts
+from dvc_ray.repo.data.on_disk import DataOnDisk
+from dvc_ray.repo.dvc.failures import ours
+from dvc_ray.repo.remote import remotes, stage_data
+from dvc_ray.repo.remote.data_index import Virtual
+from dvc_ray.repo.remote.pushing import Remotes, needs
+from dvc_ray.repo.run import tasks
+from dvc_ray.repo.select import choosing, status
+from dvc_ray.repo.write.record import Merge
 from dvc_ray.settings import meta_ray
 from dvc_ray.storage import Objects, probe
 from dvc_ray.storage.patience import QUICK
@@ -116,14 +118,14 @@ class DataInRemote:
         if entry is None:
             return False
         self._parts.record.take(stage, entry)
-        if why := self._bring(list(scattered.at_home(stage, pull=_pulls(stage, options)))):
+        if why := self._bring(list(stage_data.at_home(stage, pull=_pulls(stage, options)))):
             raise ProjectError(why, "Run the same command again.")
         self._parts.record.dump([stage])
         return True
 
     def restorable(self, stage: Any, options: RunSettings) -> bool:
         """Ask the run caches of the head and of the remote."""
-        scattered.fill_deps(stage, self._data)
+        stage_data.fill_deps(stage, self._data)
         return self._cached(stage, options) is not None
 
     def pull_run_cache(self) -> str:
@@ -137,18 +139,18 @@ class DataInRemote:
         git = parts.undeclared().git(request.git, bare=tasks.is_bare(request), sent=True, adding=copy is not None)
         # What is sent has few contents of files, and DVC may ask for those of a revision; but an experiment needs it.
         undeclared = replace(undeclared, git=git, git_for_dvc=git.answers and git.adding)
-        wanted = scattered.Wanted(
+        wanted = stage_data.Wanted(
             pull=_pulls(stage, request.options),
             cache_size=request.options.node_cache_size,
             signing_key=request.signing_key,
         )
         with ours():
             here = tasks.inputs(parts.repo, stage, request, copy, allow_missing=True)  # what is not is fetched
-            given, data = scattered.describe(stage, parts.tree, here, self._data, wanted)
+            given, data = stage_data.describe(stage, parts.tree, here, self._data, wanted)
             sources = Sources(
                 caller=environment.crossing(request.env, request.options.secrets),
                 declared=tasks.declared(request),
-                run={**request.run_env, **scattered.storage(self._data, request.run_id)},
+                run={**request.run_env, **stage_data.storage(self._data, request.run_id)},
             )
             # What travels has hashes of today's form only, so that nothing is taken from an entry of DVC 2's.
             way = tasks.WayOfData(data=data, env=environment.merge(sources))
@@ -208,7 +210,7 @@ class DataInRemote:
             return bool(missing)
         if not missing and not any(self._data.is_away(dep) for dep in stage.deps):
             return False
-        scattered.fill_deps(stage, self._data)
+        stage_data.fill_deps(stage, self._data)
         stage.save_outs(allow_missing=True)
         stage.commit(allow_missing=True)
         return True
@@ -220,7 +222,7 @@ class DataInRemote:
             ProjectError: A dep is missing, here or in the remote.
             StorageError: A remote refuses, or cannot be reached.
         """
-        scattered.fill_deps(stage, self._data)
+        stage_data.fill_deps(stage, self._data)
         found = None if force else self._cached(stage, options)
         if found is None:
             self._remotes.push(needs([stage], (), self._data, hashed=True))
@@ -229,8 +231,8 @@ class DataInRemote:
         stage.remove_outs(ignore_remove=False, force=False)
         return found.entry
 
-    def _cached(self, stage: Any, options: RunSettings) -> scattered.Found | None:
-        return scattered.cached(stage, self._parts.repo, self.store, self._remotes.has, run_cache=options.run_cache)
+    def _cached(self, stage: Any, options: RunSettings) -> stage_data.Found | None:
+        return stage_data.cached(stage, self._parts.repo, self.store, self._remotes.has, run_cache=options.run_cache)
 
     def _bring(self, outs: Sequence[Any]) -> str:
         """Bring outs from their remotes into the workspace.
@@ -240,7 +242,7 @@ class DataInRemote:
         """
         for out in outs:
             try:
-                scattered.bring(out, self._remotes.of(out))
+                stage_data.bring(out, self._remotes.of(out))
             except (StorageError, OSError) as error:
                 return f"'{out}' cannot be brought home: {error} It is in the remote: dvc pull {out}"
         return ""

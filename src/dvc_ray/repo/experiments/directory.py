@@ -20,11 +20,13 @@ from typing import Any, Final
 from dvc_ray import processes
 from dvc_ray.errors import UnsupportedError
 from dvc_ray.files import Version
-from dvc_ray.repo import filters, git, hashes, snapshot
-from dvc_ray.repo.failures import ours
+from dvc_ray.repo.dvc import hashes
+from dvc_ray.repo.dvc.failures import ours
+from dvc_ray.repo.experiments.stale import OWNER, reap
+from dvc_ray.repo.git import filters, worktree
+from dvc_ray.repo.inputs import snapshot
 from dvc_ray.repo.project import Project
-from dvc_ray.repo.reaping import OWNER, reap
-from dvc_ray.repo.tasks import Copy
+from dvc_ray.repo.run.tasks import Copy
 from dvc_ray.values.run import Experiment, Selection
 
 _GITLINK: Final = "160000"
@@ -108,8 +110,8 @@ class Lab:
             exps = self.home._repo.experiments
             found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))
             if not found:  # DVC's fetch says nothing where it fails, as it does from and to a shallow clone
-                git.ask(self.home.tree, "fetch", "-q", "--no-tags", "--update-shallow", self.tree, f"+{ref}:{ref}")
-                return git.ask(self.home.tree, "rev-parse", str(ref)).decode().strip()
+                worktree.ask(self.home.tree, "fetch", "-q", "--no-tags", "--update-shallow", self.tree, f"+{ref}:{ref}")
+                return worktree.ask(self.home.tree, "rev-parse", str(ref)).decode().strip()
         return str(next(iter(found)))
 
     def push_to(self) -> str:
@@ -135,14 +137,16 @@ class Lab:
 
     def rewritten(self) -> tuple[str, ...]:
         """Files that may differ between the experiment's commit and the workspace; relative to the trees."""
-        here = git.paths(self.tree, "diff", "--name-only", "--no-renames", "-z", "refs/exps/exec/EXEC_HEAD", "HEAD")
-        there = git.paths(self.home.tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+        here = worktree.paths(
+            self.tree, "diff", "--name-only", "--no-renames", "-z", "refs/exps/exec/EXEC_HEAD", "HEAD"
+        )
+        there = worktree.paths(self.home.tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
         return tuple(sorted({*here, *there}))
 
     def leftovers(self) -> tuple[str, ...]:
         """Files in the experiment's directory that are not in its commit, of submodules all; relative to the tree."""
         inside = (path for _, folder in _submodules(self.home.tree) for path in self._files_in(folder))
-        return tuple(dict.fromkeys([*git.paths(self.tree, "ls-files", "-z", "--others"), *inside]))
+        return tuple(dict.fromkeys([*worktree.paths(self.tree, "ls-files", "-z", "--others"), *inside]))
 
     def _files_in(self, folder: str) -> Iterator[str]:
         """Files of a submodule, which is but a folder here."""
@@ -151,7 +155,7 @@ class Lab:
 
     def untracked(self) -> tuple[str, ...]:
         """Those of them that Git would show."""
-        return tuple(git.paths(self.tree, "ls-files", "-z", "--others", "--exclude-standard"))
+        return tuple(worktree.paths(self.tree, "ls-files", "-z", "--others", "--exclude-standard"))
 
     def hand_over(self, paths: Sequence[str]) -> None:
         """Tell DVC that files which were moved from here into the workspace are what they were; relative paths."""
@@ -202,8 +206,8 @@ def open_lab(
     reap(home.dvc_dir)
     kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(git.found_by_place())
-        git.refuse_under_way(home.tree)
+        stack.enter_context(worktree.found_by_place())
+        worktree.refuse_under_way(home.tree)
         with home.locked(waiting=waiting), ours():
             overrides = _overrides(repo, experiment)
             filtered = filters.filtered(home.tree)
@@ -270,7 +274,7 @@ def _told_as_saved() -> Iterator[dict[str, Any]]:
 
 def _submodules(tree: str) -> list[tuple[str, str]]:
     """Commits and paths of a tree's submodules."""
-    found = (line.partition("\t") for line in git.paths(tree, "ls-files", "-s", "-z"))
+    found = (line.partition("\t") for line in worktree.paths(tree, "ls-files", "-s", "-z"))
     return [(head.split()[1], path) for head, _, path in found if head.startswith(_GITLINK)]
 
 
@@ -282,7 +286,7 @@ def _submodules_kept(home: str, scm: Any) -> Iterator[None]:
 
     def with_links(*arguments: Any, **options: Any) -> Any:
         for sha, path in links:
-            git.ask(scm.root_dir, "update-index", "--add", "--cacheinfo", f"{_GITLINK},{sha},{path}")
+            worktree.ask(scm.root_dir, "update-index", "--add", "--cacheinfo", f"{_GITLINK},{sha},{path}")
         return commit(*arguments, **options)
 
     scm.commit = with_links

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo.remotes import open_remote
-from dvc_ray.repo.virtual import Virtual
+from dvc_ray.repo.remote.data_index import Virtual
+from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.storage import Item, Objects, lacking, object_key, upload
 
 _STEP: Final = 1024

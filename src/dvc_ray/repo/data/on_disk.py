@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dvc_ray.repo import choosing, runcache, status, tasks, upto
-from dvc_ray.repo.failures import message, ours
-from dvc_ray.repo.project_data import Parts
-from dvc_ray.repo.record import Merge
+from dvc_ray.repo.data.base import Parts
+from dvc_ray.repo.dvc.failures import message, ours
+from dvc_ray.repo.run import head_run, run_cache, tasks
+from dvc_ray.repo.select import choosing, status
+from dvc_ray.repo.write.record import Merge
 from dvc_ray.settings import meta_ray
 from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageKind, Status, Unseen
@@ -52,12 +53,12 @@ class DataOnDisk:
         repo = self._parts.repo
         if choosing.kind_of(stage) is StageKind.COMMAND:
             if options.pull:
-                upto.pull_missing_deps(stage)
+                head_run.pull_missing_deps(stage)
             if not options.allow_missing:
                 self.check_inputs(stage)
             tasks.check_outs(repo, stage)
         try:
-            with upto.no_commands(), upto.outs_left(stage):
+            with head_run.no_commands(), head_run.outs_left(stage):
                 stage.run(
                     force=force,
                     run_cache=options.run_cache,
@@ -65,7 +66,7 @@ class DataOnDisk:
                     allow_missing=options.allow_missing,
                     pull=options.pull,
                 )
-        except upto.WorkerNeededError:
+        except head_run.WorkerNeededError:
             return False
         self._parts.record.dump([stage])
         return True
@@ -73,8 +74,8 @@ class DataOnDisk:
     def restorable(self, stage: Any, options: RunSettings) -> bool:
         """Ask DVC's run cache."""
         if options.pull:
-            upto.pull_missing_deps(stage)
-        return runcache.has(self._parts.repo, stage, run_cache=options.run_cache, pull=options.pull)
+            head_run.pull_missing_deps(stage)
+        return run_cache.has(self._parts.repo, stage, run_cache=options.run_cache, pull=options.pull)
 
     def pull_run_cache(self) -> str:
         """As ``dvc repro --pull`` does first."""

@@ -11,10 +11,10 @@ from typing import Any, Final
 from dvc_ray import env
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import files_under, is_under
-from dvc_ray.repo.pushing import is_cached
-from dvc_ray.repo.remotes import folder_of
-from dvc_ray.repo.tasks import Inputs
-from dvc_ray.repo.virtual import Virtual
+from dvc_ray.repo.remote.data_index import Virtual
+from dvc_ray.repo.remote.pushing import is_cached
+from dvc_ray.repo.remote.remotes import folder_of
+from dvc_ray.repo.run.tasks import Inputs
 from dvc_ray.storage import FOLDER, Item, Objects, download, object_key
 from dvc_ray.storage.s3 import credentials, variables
 from dvc_ray.values.task import RemoteData

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dvc_ray.repo import given_config
+from dvc_ray.repo.dvc import workspace_config
 
 COMMITS: Final = 50_000
 """How many commits go; an older history is cut off, as that of a shallow clone."""
@@ -196,7 +196,7 @@ def _contents(read: _Read, wanted: Mapping[bytes, bytes]) -> Iterator[tuple[byte
 
 def _is_secret(path: bytes, text: bytes) -> bool:
     """Whether these are settings of DVC that no other machine is to have; of the file, it has the rest."""
-    return given_config.is_config(os.fsdecode(path)) and given_config.without_secrets(text) != text
+    return workspace_config.is_config(os.fsdecode(path)) and workspace_config.without_secrets(text) != text
 
 
 def _differing(source: Source, committed: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -18,7 +18,7 @@ from dvc_ray.errors import (
     ProjectError,
 )
 from dvc_ray.redact import public
-from dvc_ray.repo import yaml_errors
+from dvc_ray.repo.dvc import yaml_errors
 
 _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
 """DVC's own, in what it says of templates (``dvc.parsing.interpolate``, 3.67.1)."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError, UnsupportedError
 from dvc_ray.redact import Mask, named, public
-from dvc_ray.repo.failures import message, ours
+from dvc_ray.repo.dvc.failures import message, ours
 from dvc_ray.storage import Objects, fsspec_errors
 from dvc_ray.storage.patience import PATIENT, Patience
 from dvc_ray.storage.s3 import S3, can

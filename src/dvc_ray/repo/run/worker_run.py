@@ -13,9 +13,9 @@ from typing import Any
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.files import atomic_write
-from dvc_ray.repo import hashes
-from dvc_ray.repo.failures import culprit, message
-from dvc_ray.repo.guarded import guarded
+from dvc_ray.repo.dvc import hashes
+from dvc_ray.repo.dvc.failures import culprit, message
+from dvc_ray.repo.dvc.guarded import guarded
 from dvc_ray.values.task import StageTask
 
 

@@ -2,7 +2,7 @@
 
 Made without the git program, of plain files (gitrepository-layout(5)): the commits, trees and contents stay where they
 are, the copy names the place (``objects/info/alternates``). Git reads there and never writes. A copy for machines that
-do not see the place has a pack with what answers for them: see `dvc_ray.repo.git_objects`.
+do not see the place has a pack with what answers for them: see `dvc_ray.repo.git.objects`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from dvc_ray import redact
 from dvc_ray.files import walk_files
-from dvc_ray.repo import git_objects, unasked
+from dvc_ray.repo.git import objects, tree_files
 from dvc_ray.values.git import GitTemplates
 
 _REASON: Final = "dvc-ray: a stage cannot write to Git. What its workspace has is a copy."
@@ -121,8 +121,8 @@ def _inside(changing: Callable[[str], bool], base: str) -> Callable[[str], bool]
 
 def _open(tree: str, path: str) -> _Repository | None:
     root = os.path.join(tree, path)
-    own = unasked.git_dir(root)
-    return _Repository(os.path.realpath(root), own, unasked.common_dir(own)) if own is not None else None
+    own = tree_files.git_dir(root)
+    return _Repository(os.path.realpath(root), own, tree_files.common_dir(own)) if own is not None else None
 
 
 def _copied(found: Sequence[_Repository], folder: str, changing: Callable[[str], bool] | None) -> bool:
@@ -174,13 +174,13 @@ def _source(
     stores: tuple[str, ...],
     shallow: frozenset[bytes],
     changing: Callable[[str], bool],
-) -> git_objects.Source:
+) -> objects.Source:
     head = _head(first.own)
     for _ in range(_LINKS):
         head = refs.get(head[5:].strip(), b"") if head.startswith(b"ref: ") else head
     if not _OBJECT.match(head):
         raise ValueError(head)  # a branch without a commit
-    return git_objects.Source(
+    return objects.Source(
         tree=first.tree,
         index=os.path.join(first.own, "index"),
         stores=stores,
@@ -192,7 +192,7 @@ def _source(
 
 
 def _packed_up(
-    found: Sequence[_Repository], source: git_objects.Source, folder: str
+    found: Sequence[_Repository], source: objects.Source, folder: str
 ) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
     """Write the objects; the refs to them, and the commits whose parents are not among them.
 
@@ -202,7 +202,7 @@ def _packed_up(
     if any(_read(repository.common, "info/grafts") for repository in found):
         raise ValueError("info/grafts")
     try:
-        packed = git_objects.write(source, folder)
+        packed = objects.write(source, folder)
     except OSError:
         raise
     except Exception as error:  # one of dulwich's many kinds

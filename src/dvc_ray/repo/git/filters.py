@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
 from dvc_ray.files import Stamp, Version
-from dvc_ray.repo import git
+from dvc_ray.repo.git import worktree
 
 _ATTRIBUTES = ("filter", "text", "eol", "ident", "working-tree-encoding")
 _NONE = {"unspecified", "unset"}
@@ -26,8 +26,8 @@ def filtered(tree: str) -> tuple[str, ...]:
     Raises:
         ProjectError: Git cannot say.
     """
-    listed = git.ask(tree, "ls-files", "-z")
-    done = git.ask(tree, "check-attr", "-z", "--stdin", *_ATTRIBUTES, said=listed).split(b"\0")
+    listed = worktree.ask(tree, "ls-files", "-z")
+    done = worktree.ask(tree, "check-attr", "-z", "--stdin", *_ATTRIBUTES, said=listed).split(b"\0")
     triples = zip(done[0::3], done[1::3], done[2::3], strict=False)
     found = dict.fromkeys(os.fsdecode(path) for path, _, value in triples if os.fsdecode(value) not in _NONE)
     return tuple(path for path in found if os.path.isfile(os.path.join(tree, path)))
@@ -83,7 +83,7 @@ def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, Version]:
             shutil.copy2(source, target)
             given[path] = Stamp.of(os.stat(target)).version
     if given:
-        git.ask(tree, "update-index", "--skip-worktree", "-z", "--stdin", said=_joined(given))
+        worktree.ask(tree, "update-index", "--skip-worktree", "-z", "--stdin", said=_joined(given))
     return given
 
 
@@ -97,7 +97,7 @@ def refresh(tree: str, paths: Sequence[str]) -> None:
     """
     known = _in_index(tree, paths)
     if same := [path for path, blob in _cleaned(tree, paths).items() if known.get(path) == blob]:
-        git.ask(tree, "update-index", "-z", "--stdin", said=_joined(same))
+        worktree.ask(tree, "update-index", "-z", "--stdin", said=_joined(same))
 
 
 def notice(tree: str, given: dict[str, Version]) -> None:
@@ -113,7 +113,7 @@ def notice(tree: str, given: dict[str, Version]) -> None:
                 continue
         changed.append(path)
     if changed:
-        git.ask(tree, "update-index", "--no-skip-worktree", "-z", "--stdin", said=_joined(changed))
+        worktree.ask(tree, "update-index", "--no-skip-worktree", "-z", "--stdin", said=_joined(changed))
 
 
 def _cleaned(tree: str, paths: Sequence[str]) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _cleaned(tree: str, paths: Sequence[str]) -> dict[str, str]:
     if not there:
         return {}
     said = "".join(f"{path}\n" for path in there)
-    found = git.ask(tree, "hash-object", "--stdin-paths", said=os.fsencode(said)).split()
+    found = worktree.ask(tree, "hash-object", "--stdin-paths", said=os.fsencode(said)).split()
     return {path: blob.decode() for path, blob in zip(there, found, strict=True)}
 
 
@@ -131,7 +131,7 @@ def _in_index(tree: str, paths: Sequence[str]) -> dict[str, str]:
     """Hash of the blob that Git has of each file."""
     if not paths:
         return {}
-    entries = (line.partition("\t") for line in git.paths(tree, "ls-files", "-s", "-z"))
+    entries = (line.partition("\t") for line in worktree.paths(tree, "ls-files", "-s", "-z"))
     wanted = set(paths)
     return {path: head.split()[1] for head, _, path in entries if path in wanted}
 

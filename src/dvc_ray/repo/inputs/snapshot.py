@@ -11,7 +11,7 @@ from typing import Any, Final
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.redact import named_file
-from dvc_ray.repo import git, unasked
+from dvc_ray.repo.git import tree_files, worktree
 
 _INTERNAL: Final = frozenset({".git", ".dvc"})
 _PACKAGES: Final = "node_modules"
@@ -127,12 +127,12 @@ def _add_listed(found: _Found, root: str, part: str) -> None:
     found.kept |= {part + name for name in listed - there.keys()}
     found.untracked |= {part + name for name in names.others}
     for name, is_folder in there.items():
-        if not is_folder or not unasked.entries(os.path.join(here, name)):
+        if not is_folder or not tree_files.entries(os.path.join(here, name)):
             found.code.add(part + name)
             continue
-        if unasked.git_dir(os.path.join(here, name)) is not None:
+        if tree_files.git_dir(os.path.join(here, name)) is not None:
             found.repositories.append(part + name)
-        elif name in names.tracked and name not in unasked.submodules(unasked.git_dir(here)):
+        elif name in names.tracked and name not in tree_files.submodules(tree_files.git_dir(here)):
             continue  # a folder in the place of a tracked file: what is in it is listed by itself
         _add_listed(found, root, f"{part}{name}/")
 
@@ -144,36 +144,36 @@ def _there(here: str, names: Collection[str]) -> dict[str, bool]:
         folder, _, base = name.rpartition("/")
         wanted.setdefault(folder, set()).add(base)
     found: dict[str, bool] = {}
-    links = unasked.links_above(here, names)
+    links = tree_files.links_above(here, names)
     for folder, bases in wanted.items():
         if is_under(folder, links):
             continue
-        for entry in unasked.entries(os.path.join(here, folder)):
+        for entry in tree_files.entries(os.path.join(here, folder)):
             if entry.name in bases:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 found[name] = entry.is_dir(follow_symlinks=False)
     return found
 
 
-def _names(here: str) -> unasked.Names:
+def _names(here: str) -> tree_files.Names:
     """Ask Git, or look without it: where there is none, it refuses, or this is a submodule without its ``.git``."""
-    if unasked.git_dir(here) is None:
-        return unasked.names(here)
+    if tree_files.git_dir(here) is None:
+        return tree_files.names(here)
     try:
-        listed = git.paths(here, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
+        listed = worktree.paths(here, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
     except ProjectError as refused:
         try:
-            return unasked.names(here)
+            return tree_files.names(here)
         except Exception:  # noqa: BLE001 -- whatever dulwich stumbles over, Git has said it better
             raise refused from None
     others = frozenset(entry[2:] for entry in listed if entry.startswith("? "))
-    return unasked.Names(frozenset(entry[2:] for entry in listed) - others, others)
+    return tree_files.Names(frozenset(entry[2:] for entry in listed) - others, others)
 
 
-def _in_environments(here: str, names: unasked.Names) -> frozenset[str]:
+def _in_environments(here: str, names: tree_files.Names) -> frozenset[str]:
     """Of the files that Git does not track, those in folders that are environments."""
-    tracked = unasked.ancestors(names.tracked)
-    folders = unasked.ancestors((*names.others, "")) - tracked
+    tracked = tree_files.ancestors(names.tracked)
+    folders = tree_files.ancestors((*names.others, "")) - tracked
     found = {folder for folder in folders if is_environment(os.path.join(here, folder))}
     return frozenset(path for path in names.others if is_under(path.rstrip("/"), found)) if found else frozenset()
 
@@ -200,8 +200,8 @@ def _add_walked(found: _Found, repo: Any) -> None:
         names[:] = [name for name in names if os.path.join(folder, name) not in outs]
         found.code |= {part + name for name in listed if os.path.join(folder, name) not in outs}
     found.untracked |= set(filter(named_file, found.code))
-    inner = unasked.ancestors(found.code)
-    found.repositories += [folder for folder in inner if unasked.git_dir(os.path.join(root, folder)) is not None]
+    inner = tree_files.ancestors(found.code)
+    found.repositories += [folder for folder in inner if tree_files.git_dir(os.path.join(root, folder)) is not None]
 
 
 def _internal(path: str) -> bool:
@@ -222,12 +222,12 @@ def _rule(repo: Any, repositories: Sequence[str]) -> Callable[[str], bool]:
     root = tree(repo)
     if not _has_git(repo):
         return lambda path: bool(repo.dvcignore.is_ignored_dir(os.path.join(root, path)))
-    rules: dict[str, unasked.Rules] = {}
+    rules: dict[str, tree_files.Rules] = {}
 
     def ignore(path: str) -> bool:
         within = max((inner for inner in repositories if is_under(path, {inner})), key=len, default="")
         if within not in rules:
-            rules[within] = unasked.Rules(os.path.join(root, within))
+            rules[within] = tree_files.Rules(os.path.join(root, within))
         return rules[within].ignore_folder(path.removeprefix(within).lstrip("/"))
 
     return ignore
@@ -245,14 +245,14 @@ class _Rest:
     def __init__(self, root: str, found: _Found, ignore: Callable[[str], bool]) -> None:
         self._root = root
         self._known = found.code | found.kept
-        self._folders = unasked.ancestors((*self._known, *found.repositories)) | set(found.repositories)
+        self._folders = tree_files.ancestors((*self._known, *found.repositories)) | set(found.repositories)
         self._ignore = ignore
         self.ignored: list[str] = []
         self.empty: list[str] = []
 
     def look(self, base: str = "") -> None:
         """Look into a folder with code, named with a slash at its end, and those in it."""
-        for entry in unasked.entries(os.path.join(self._root, base)):
+        for entry in tree_files.entries(os.path.join(self._root, base)):
             path = base + entry.name
             if entry.name in _INTERNAL or path in self._known:
                 continue
@@ -260,7 +260,7 @@ class _Rest:
                 self.look(path + "/")
             elif not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) or self._ignore(path):
                 self.ignored.append(path)
-            elif unasked.entries(entry.path):
+            elif tree_files.entries(entry.path):
                 self.look(path + "/")
             else:
                 self.empty.append(path)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Final
 
-from dvc_ray.repo.tracked import Tracked
+from dvc_ray.repo.git.tracked import Tracked
 
 _NO_PRODUCTS: Final = frozenset({".git", ".dvc", "__pycache__", ".gitignore"})
 """What is not waited for: the first two are no data for DVC, the third Python fills by itself, the last DVC writes."""

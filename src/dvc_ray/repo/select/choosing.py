@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dvc_ray.errors import ConfigError, ProjectError, UnsupportedError
-from dvc_ray.repo import snapshot, tasks
-from dvc_ray.repo.failures import ours
+from dvc_ray.repo.dvc.failures import ours
+from dvc_ray.repo.inputs import snapshot
+from dvc_ray.repo.run import tasks
 from dvc_ray.settings import meta_ray
 from dvc_ray.settings.failures import nearest
 from dvc_ray.values.run import Selection

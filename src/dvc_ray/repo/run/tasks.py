@@ -15,17 +15,17 @@ from dvc_ray import environment
 from dvc_ray.environment import Sources
 from dvc_ray.errors import ConfigError, ProjectError
 from dvc_ray.paths import is_dvcs_own, outside
-from dvc_ray.repo import hashes
-from dvc_ray.repo.guarded import irregular
-from dvc_ray.repo.ignored import Ignored, makes_environment, opened, without
+from dvc_ray.repo.dvc import hashes
+from dvc_ray.repo.dvc.guarded import irregular
+from dvc_ray.repo.inputs.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.settings.meta_ray import parse
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageSettings
 
 if TYPE_CHECKING:
-    from dvc_ray.repo import managers
-    from dvc_ray.repo.snapshot import Listing
+    from dvc_ray.repo.inputs.snapshot import Listing
+    from dvc_ray.repo.run import environment_managers
     from dvc_ray.values.surroundings import Surroundings
     from dvc_ray.values.task import RemoteData, SharedData, StageTask
 
@@ -80,7 +80,7 @@ class Undeclared:
     markers: tuple[str, ...] = ()
     """Those of the code that managers of environments find projects by."""
     ignored: Ignored = field(default_factory=Ignored)
-    ask: managers.Ask | None = None
+    ask: environment_managers.Ask | None = None
     """Asks managers where environments are; None: the command is to find none of the user's."""
     git: GitTemplates = field(default_factory=GitTemplates)
     """What its ``.git`` is made of; nothing: it has none."""
@@ -126,7 +126,7 @@ def inputs(repo: Any, stage: Any, request: Request, copy: Copy | None, *, allow_
     Raises:
         ProjectError: A dep or an include is missing.
     """
-    from dvc_ray.repo.snapshot import tree
+    from dvc_ray.repo.inputs.snapshot import tree
 
     root = tree(repo)
     persisted = _relative(root, (out.fs_path for out in stage.outs if out.persist))
@@ -161,7 +161,7 @@ def make(  # noqa: PLR0913  the parts that a task is made of
         undeclared: What its workspace has beside that.
         way: What depends on where its data is.
     """
-    from dvc_ray.repo.snapshot import tree
+    from dvc_ray.repo.inputs.snapshot import tree
     from dvc_ray.values.task import StageTask
 
     root = tree(repo)
@@ -374,7 +374,7 @@ def _check_own(stage: Any, path: str, where: str) -> None:
     Raises:
         ProjectError: The path is that.
     """
-    from dvc_ray.repo.snapshot import tree
+    from dvc_ray.repo.inputs.snapshot import tree
 
     root = tree(stage.repo)  # which may lie in a .dvc itself: an experiment's does
     real = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
@@ -436,7 +436,7 @@ def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
 
 def _config(repo: Any, workspace: str, *, with_git: bool) -> dict[str, dict[str, Any]]:
     """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets."""
-    from dvc_ray.repo.snapshot import tree
+    from dvc_ray.repo.inputs.snapshot import tree
 
     project = os.path.normpath(os.path.join(workspace, os.path.relpath(repo.root_dir, tree(repo))))
     core: dict[str, Any] = {"site_cache_dir": os.path.join(project, state_subdir()), "analytics": False}
@@ -466,8 +466,8 @@ def environment_of(
     """
     from dvc.utils import fix_env
 
-    from dvc_ray.repo import imports, managers
-    from dvc_ray.repo.snapshot import tree
+    from dvc_ray.repo.inputs.snapshot import tree
+    from dvc_ray.repo.run import environment_managers, python_path
 
     root = tree(repo)
     home = copy.of if copy else root
@@ -480,27 +480,29 @@ def environment_of(
     if undeclared.ask is not None:
         ground = _ground(stage, undeclared.markers, given.outs, root if copy and copy.listing is None else home)
         ground = replace(ground, environ=environment.merge(sources))
-        if added := dict(managers.variables(ground, undeclared.ask)):
-            projects = managers.projects(ground)
-        used = imports.environments(managers.folders(ground), environment.merge(replace(sources, managers=added)))
+        if added := dict(environment_managers.variables(ground, undeclared.ask)):
+            projects = environment_managers.projects(ground)
+        used = python_path.environments(
+            environment_managers.folders(ground), environment.merge(replace(sources, managers=added))
+        )
     so_far = {**sources.caller, **added}
-    if path := imports.python_path((root, home), request.workspace, so_far, used, projects):
+    if path := python_path.python_path((root, home), request.workspace, so_far, used, projects):
         added["PYTHONPATH"] = path
     return environment.merge(replace(sources, managers=added))
 
 
-def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) -> managers.Ground:
+def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) -> environment_managers.Ground:
     """What the command of a stage runs on, as far as managers of environments look at it."""
-    from dvc_ray.repo import managers
-    from dvc_ray.repo.snapshot import tree
+    from dvc_ray.repo.inputs.snapshot import tree
+    from dvc_ray.repo.run import environment_managers
 
     wdir = os.path.relpath(stage.wdir, tree(stage.repo))
-    folders = managers.upwards(wdir)
-    near = (os.path.normpath(os.path.join(folder, name)) for folder in folders for name in managers.FILES)
-    return managers.Ground(
+    folders = environment_managers.upwards(wdir)
+    near = (os.path.normpath(os.path.join(folder, name)) for folder in folders for name in environment_managers.FILES)
+    return environment_managers.Ground(
         home=home,
         wdir=wdir,
-        commands=tuple(command[: managers.LOOKED_AT] for command in commands(stage)),
+        commands=tuple(command[: environment_managers.LOOKED_AT] for command in commands(stage)),
         files=frozenset(
             (
                 *markers,

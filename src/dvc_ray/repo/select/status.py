@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dvc_ray.values.stage import Status
 
 if TYPE_CHECKING:
-    from dvc_ray.repo.virtual import Virtual
+    from dvc_ray.repo.remote.data_index import Virtual
 
 _DELETED: Final = "deleted"
 _MISSING: Final = frozenset({_DELETED, "not in cache"})

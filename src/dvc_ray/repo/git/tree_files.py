@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo import gitignore
+from dvc_ray.repo.git import ignore_patterns
 
 _LINK: Final = "gitdir: "
 _NAME: Final = ".gitignore"
@@ -114,7 +114,7 @@ class Rules:
         self.tree = tree
         directory = git_dir(tree)
         general, self._case = _of_repository(tree, directory) if directory else ((), True)
-        self._files: dict[str, tuple[gitignore.Patterns, ...]] = {"": self._with(general, "")}
+        self._files: dict[str, tuple[ignore_patterns.Patterns, ...]] = {"": self._with(general, "")}
 
     def ignore(self, path: str, *, folder: bool) -> bool:
         """Whether a path is ignored, none of whose parents is.
@@ -123,7 +123,7 @@ class Rules:
             path: Relative to the tree.
             folder: Whether it is a folder, not a link to one.
         """
-        return gitignore.ignored(self._for(os.path.dirname(path)), os.fsencode(path), folder=folder)
+        return ignore_patterns.ignored(self._for(os.path.dirname(path)), os.fsencode(path), folder=folder)
 
     def ignore_folder(self, path: str) -> bool:
         """Whether a folder is ignored, or lies in one that is.
@@ -134,13 +134,13 @@ class Rules:
         parent = os.path.dirname(path)
         return bool(parent and self.ignore_folder(parent)) or self.ignore(path, folder=True)
 
-    def _for(self, folder: str) -> tuple[gitignore.Patterns, ...]:
+    def _for(self, folder: str) -> tuple[ignore_patterns.Patterns, ...]:
         """The files with patterns that count in a folder, the one that counts most last."""
         if folder not in self._files:
             self._files[folder] = self._with(self._for(os.path.dirname(folder)), folder + "/")
         return self._files[folder]
 
-    def _with(self, files: tuple[gitignore.Patterns, ...], base: str) -> tuple[gitignore.Patterns, ...]:
+    def _with(self, files: tuple[ignore_patterns.Patterns, ...], base: str) -> tuple[ignore_patterns.Patterns, ...]:
         own = _read(os.path.join(self.tree, base, _NAME), base, case=self._case)
         return (*files, own) if own else files
 
@@ -203,7 +203,7 @@ def submodules(directory: str | None) -> frozenset[str]:
     return frozenset(os.fsdecode(path) for path, mode in modes if S_ISGITLINK(mode))
 
 
-def _of_repository(tree: str, directory: str) -> tuple[tuple[gitignore.Patterns, ...], bool]:
+def _of_repository(tree: str, directory: str) -> tuple[tuple[ignore_patterns.Patterns, ...], bool]:
     """Patterns that are not in the work tree, the ones that count most last; and whether case matters.
 
     Raises:
@@ -242,7 +242,7 @@ def _settings(common: str, directory: str) -> tuple[str, bool]:
     return named, not config.get_boolean((b"core",), b"ignoreCase", default=False)
 
 
-def _read(file: str, base: str, *, case: bool) -> gitignore.Patterns | None:
+def _read(file: str, base: str, *, case: bool) -> ignore_patterns.Patterns | None:
     """Read a file with patterns; a link in the work tree is none to Git.
 
     Raises:
@@ -257,7 +257,7 @@ def _read(file: str, base: str, *, case: bool) -> gitignore.Patterns | None:
         if not stat.S_ISREG(os.fstat(number).st_mode):  # a pipe would be waited for
             return None
         with open(number, "rb", closefd=False) as stream:
-            return gitignore.parse(stream.read(), os.fsencode(base), case=case)
+            return ignore_patterns.parse(stream.read(), os.fsencode(base), case=case)
     except (OSError, re.error) as error:
         raise ProjectError(
             f"'{file}', which says what Git ignores, cannot be read: {error}.", f"Look at it: cat {shlex.quote(file)}"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.redact import named_file
-from dvc_ray.repo import snapshot
-from dvc_ray.repo.ignored import Ignored, notable, split
-from dvc_ray.repo.tasks import Undeclared
+from dvc_ray.repo.inputs import snapshot
+from dvc_ray.repo.inputs.ignored import Ignored, notable, split
+from dvc_ray.repo.run.tasks import Undeclared
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import Unseen
 
 if TYPE_CHECKING:
-    from dvc_ray.repo import managers
+    from dvc_ray.repo.run import environment_managers
 
 _MANY: Final = 1000
 """Files of a folder from which it is a link, whoever reads it."""
@@ -63,7 +63,7 @@ class UndeclaredFiles:
         self._read: frozenset[str] = frozenset()
         """Ignored files that a stage reads."""
         self._ignored: Ignored | None = None
-        self._ask: managers.Ask | None = None
+        self._ask: environment_managers.Ask | None = None
         self._git: GitTemplates | None = None
 
     def listing(self) -> snapshot.Listing:
@@ -146,12 +146,12 @@ class UndeclaredFiles:
             found = sent and os.path.lexists(os.path.join(source.tree, ".git"))
             return GitTemplates((("", ""),)) if found else GitTemplates()
         if self._git is None:
-            from dvc_ray.repo import git_view  # a run with nothing to do needs none
+            from dvc_ray.repo.git import state_copy
 
             also = source.home if source.shown and source.home != source.tree else None
             changing = self._changing() if sent else None
             repositories = self.listing().repositories
-            self._git = git_view.prepare(source.tree, repositories, directory, also, changing, adding=adding)
+            self._git = state_copy.prepare(source.tree, repositories, directory, also, changing, adding=adding)
         return self._git
 
     def _changing(self) -> Callable[[str], bool]:
@@ -159,11 +159,11 @@ class UndeclaredFiles:
         outs = set(self._source.outs())
         return lambda path: os.path.basename(path) in _DVC_WRITES or is_under(path, outs)
 
-    def _asker(self) -> managers.Ask:
+    def _asker(self) -> environment_managers.Ask:
         if self._ask is None:
-            from dvc_ray.repo import managers  # a run with nothing to do asks nobody
+            from dvc_ray.repo.run import environment_managers
 
-            self._ask = managers.Asker()
+            self._ask = environment_managers.Asker()
         return self._ask
 
     def _here(self) -> Ignored:
@@ -218,7 +218,9 @@ class _Small:
 
 
 def _markers(code: Sequence[str]) -> tuple[str, ...]:
-    from dvc_ray.repo import managers  # a run with nothing to do needs none
+    from dvc_ray.repo.run import environment_managers
 
-    endings = tuple(managers.MARKERS)
-    return tuple(path for path in code if path.endswith(endings) and os.path.basename(path) in managers.MARKERS)
+    endings = tuple(environment_managers.MARKERS)
+    return tuple(
+        path for path in code if path.endswith(endings) and os.path.basename(path) in environment_managers.MARKERS
+    )

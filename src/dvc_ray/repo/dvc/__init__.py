@@ -1,0 +1,1 @@
+"""What DVC raises, reads and keeps."""

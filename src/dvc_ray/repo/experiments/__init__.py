@@ -1,0 +1,1 @@
+"""Experiments, by DVC's own machinery."""

@@ -1,0 +1,1 @@
+"""Git: its work tree, its objects, and copies of its state."""

@@ -1,0 +1,1 @@
+"""What a stage may read without declaring it: code, ignored files, deps from nowhere."""

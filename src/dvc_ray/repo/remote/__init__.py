@@ -1,0 +1,1 @@
+"""DVC's remotes, and data that is known by its hashes."""

@@ -1,0 +1,1 @@
+"""Which stages a run is about, and which of them have changed."""

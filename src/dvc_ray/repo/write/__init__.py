@@ -1,0 +1,1 @@
+"""What a run writes into a project: dvc.lock, .gitignore, dvc.yaml."""
