@@ -17,7 +17,7 @@ from dvc_ray import api
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.repo.remote.remotes import open_remote
-from dvc_ray.results import RemoteResults
+from dvc_ray.runs.results import RemoteResults
 from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Remote

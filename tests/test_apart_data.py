@@ -10,14 +10,14 @@ import pytest
 from dvc_ray import api
 from dvc_ray.errors import StorageError
 from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.node.bundles import pack, unpack
 from dvc_ray.repo import Project
-from dvc_ray.results import RemoteResults, codec
+from dvc_ray.runs.results import RemoteResults, codec
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Saved
 from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
-from dvc_ray.workspace import pack, unpack
 from tests.helpers import stock
 from tests.helpers.projects import Cloud, Make
 from tests.helpers.results import states

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dvc_ray.node.bundles import pack, unpack
 from dvc_ray.repo.git import objects, state_copy
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import Experiment, RunRequest
-from dvc_ray.workspace import git_copy, pack, unpack
+from dvc_ray.workspace import git_copy
 from tests.helpers import stock
 from tests.helpers.asking_git import FILTERS, HISTORY, QUESTIONS, asked, partial, same_answers
 from tests.helpers.projects import Cloud, Make, twin

@@ -23,11 +23,11 @@ from dvc_ray import api
 from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.journal import open_run
+from dvc_ray.experiments.mirror import Twin
+from dvc_ray.runs.directory import open_run
 from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import Experiment, OnError, RunRequest
 from dvc_ray.values.stage import StageState
-from dvc_ray.workspace import Twin
 from tests.helpers import stock
 from tests.helpers.listening import telling
 from tests.helpers.projects import Make

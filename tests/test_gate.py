@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvc_ray.executors.local import LocalExecutor
+from dvc_ray.experiments.mirror import Twin
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
-from dvc_ray.workspace import Twin, Undo
+from dvc_ray.workspace import Undo
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside, passed
 from tests.helpers import stock
 from tests.helpers.comparing import assert_same_files

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dvc_ray.workspace.home import _merge_lines
+from dvc_ray.workspace.install import _merge_lines
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"d\r\n", b"\xff\xe9\n", b"e"]), max_size=7).map(b"".join)
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvc_ray.results import codec
+from dvc_ray.node.bundles import pack, unpack
+from dvc_ray.node.cache import Node
+from dvc_ray.node.eviction import Pin, at_work, evict
+from dvc_ray.runs.results import codec
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, Pack, PackedFile, RemoteData, StageResult, Stored
-from dvc_ray.workspace.node import Node
-from dvc_ray.workspace.pack import pack, unpack
-from dvc_ray.workspace.upkeep import Pin, at_work, evict
 from tests.helpers.tasks import task
 
 HOUR = 3600
@@ -64,7 +64,7 @@ def test_what_a_dead_process_wanted_is_not_kept(tmp_path: Path) -> None:
     node, now = Node(tmp_path), time.time()
     wanted = put(node, f"{4:032x}", 100, now - HOUR)
     program = (
-        "import os, sys; from pathlib import Path; from dvc_ray.workspace.upkeep import Pin\n"
+        "import os, sys; from pathlib import Path; from dvc_ray.node.eviction import Pin\n"
         f"Pin(Path(sys.argv[1])).add(['{4:032x}']); os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

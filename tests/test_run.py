@@ -374,7 +374,7 @@ def test_a_run_with_nothing_to_do_loads_nothing_for_stages(project: Make) -> Non
         "dvc_ray.repo.run.environment_managers",
         "dvc_ray.repo.run.python_path",
         "dvc_ray.repo.data.in_remote",
-        "dvc_ray.results",
+        "dvc_ray.runs.results",
         "dvc_ray.repo.experiments.directory",
         "dvc_ray.repo.run.worker_run",
     }

@@ -19,13 +19,13 @@ from dvc_ray.redact import named
 from dvc_ray.repo import Request
 from dvc_ray.repo.dvc.workspace_config import without_secrets
 from dvc_ray.repo.remote.remotes import open_remote
-from dvc_ray.results import RemoteResults
+from dvc_ray.runs.results import RemoteResults
+from dvc_ray.runs.retention import old_runs
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values import wire
 from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Remote, RemoteData, StageTask
-from dvc_ray.workspace.retention import old_runs
 from tests.helpers import stock
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.runs import Apart, Cli, Locally

@@ -12,8 +12,8 @@ import pytest
 
 from dvc_ray import api
 from dvc_ray.errors import ProjectError, UnsupportedError
-from dvc_ray.journal import open_run
 from dvc_ray.paths import RunPaths, is_under, outside, with_folders
+from dvc_ray.runs.directory import open_run
 from dvc_ray.values.report import Notice, Output, RunEvent
 from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageState

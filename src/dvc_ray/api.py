@@ -15,11 +15,11 @@ from dvc_ray import plan
 from dvc_ray.driver.data_mode import DataMode, choose
 from dvc_ray.errors import ProjectError, RunInterruptedError, StorageError
 from dvc_ray.events import Listener, Sink, Stream
-from dvc_ray.journal import dead_work, living, open_run
 from dvc_ray.paths import locations, told
 from dvc_ray.redact import Mask
 from dvc_ray.repo import Project
 from dvc_ray.repo.experiments.stale import reap
+from dvc_ray.runs.directory import dead_work, living, open_run
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import ActiveRun, Experiment, OnError, RunRequest, RunSettings
@@ -27,7 +27,7 @@ from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState,
 
 if TYPE_CHECKING:
     from dvc_ray.executors.base import Executor
-    from dvc_ray.experiments import Trial
+    from dvc_ray.experiments.run import Trial
     from dvc_ray.values.surroundings import Surroundings
 
 __all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
@@ -165,7 +165,7 @@ def _trial(
     listen: Listener = lambda _event: None,
     dry: bool = False,
 ) -> Iterator[tuple[Trial, Plan, tuple[str, ...]]]:
-    from dvc_ray.experiments import begin
+    from dvc_ray.experiments.run import begin
 
     with begin(home, experiment or Experiment(), options, force=options.force, tell=listen) as trial:
         trial.fill()

@@ -12,17 +12,18 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dvc_ray import journal, processes
+from dvc_ray import processes
 from dvc_ray.cli.output import plain
 from dvc_ray.errors import ConfigError
-from dvc_ray.results import codec
+from dvc_ray.node.bundles import unpack
+from dvc_ray.runs import directory
+from dvc_ray.runs.results import codec
 from dvc_ray.settings.failures import RefusedError
 from dvc_ray.settings.meta_ray import parse
 from dvc_ray.settings.schema import SETTINGS
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values.run import RunRequest
 from dvc_ray.values.task import Pack, PackedFile
-from dvc_ray.workspace.pack import unpack
 from tests.helpers.campaign import GOOD, Case, Lab, snapshot
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -135,12 +136,12 @@ def test_a_journal(tmp_path: Path, driver: bytes, note: bytes) -> None:
     run = dvc_dir / "tmp" / "ray" / "runs" / "x"
     (run / "work").mkdir(parents=True, exist_ok=True)
     (run / "driver.json").write_bytes(driver)
-    (run / "work" / journal._REMOTE).write_bytes(note)
+    (run / "work" / directory._REMOTE).write_bytes(note)
     assert isinstance(processes.read(run / "driver.json"), dict)
-    assert journal.busy(str(dvc_dir)) is None
+    assert directory.busy(str(dvc_dir)) is None
     for alone in (True, False):
-        for work in journal.dead_work(str(dvc_dir), alone=alone):
-            with journal.results_in_remote(work) as key:
+        for work in directory.dead_work(str(dvc_dir), alone=alone):
+            with directory.results_in_remote(work) as key:
                 assert isinstance(key, str)
 
 

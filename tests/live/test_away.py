@@ -12,8 +12,8 @@ import pytest
 from dvc_ray import paths
 from dvc_ray.errors import LiveError
 from dvc_ray.live.away import Attempt, Place
+from dvc_ray.node import fetch_deps
 from dvc_ray.values.task import Remote
-from dvc_ray.workspace import nested
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         run_id="1",
         name="one",
         project=".",
-        fetcher=nested.__name__,
+        fetcher=fetch_deps.__name__,
         deps=(("in/data.txt", oid, "store"), ("in/none.txt", "0" * 32, "store")),
         remotes=(asdict(Remote(name="store", url=str(tmp_path / "remote"))),),
     )

@@ -13,7 +13,7 @@ from dvc_ray.values.report import Notice
 if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
     from dvc_ray.executors.base import Executor
     from dvc_ray.repo import Project
-    from dvc_ray.results import ResultStore
+    from dvc_ray.runs.results import ResultStore
     from dvc_ray.values.run import RunSettings
     from dvc_ray.values.task import Pack, StageTask
 

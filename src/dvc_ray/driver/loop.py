@@ -20,7 +20,7 @@ from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.executors.base import Executor
 from dvc_ray.paths import RunPaths
 from dvc_ray.repo import Project, Request, refused_by_dvc
-from dvc_ray.results import ResultStore
+from dvc_ray.runs.results import ResultStore
 from dvc_ray.values.report import Notice, Output, RunEvent, RunResult
 from dvc_ray.values.run import OnError, RunSettings
 from dvc_ray.values.stage import Action, Plan, StageKind, StageState

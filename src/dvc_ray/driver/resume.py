@@ -10,7 +10,7 @@ from shlex import quote
 from dvc_ray.driver.data_mode import DataMode
 from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.repo import Merge, Project
-from dvc_ray.results import Kept, ResultStore
+from dvc_ray.runs.results import Kept, ResultStore
 from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import Home, discard
 

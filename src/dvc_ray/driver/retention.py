@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Final
 
 from dvc_ray.errors import DeniedError, StorageError
+from dvc_ray.runs.retention import KEEP_DAYS, remove_old
 from dvc_ray.storage import FOLDER, Objects
 from dvc_ray.storage.lifecycle import RuleState, expires
-from dvc_ray.workspace import KEEP_DAYS, remove_old
 
 _WITHIN: Final = 5.0
 """Seconds that a run which has ended waits for it; what is left is for the next one."""

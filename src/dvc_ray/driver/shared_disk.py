@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dvc_ray.repo import Project
-    from dvc_ray.results import ResultStore
+    from dvc_ray.runs.results import ResultStore
     from dvc_ray.values.run import RunSettings
     from dvc_ray.values.task import Pack, StageTask
 
@@ -31,14 +31,14 @@ class SharedDisk:
 
     def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
         """Beside the workspaces."""
-        from dvc_ray.results import LocalResults
+        from dvc_ray.runs.results import LocalResults
 
         return LocalResults(work)
 
     @contextlib.contextmanager
     def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:
         """Likewise; only one run at a time begins in a workspace."""
-        from dvc_ray.results import LocalResults
+        from dvc_ray.runs.results import LocalResults
 
         yield [LocalResults(work)]
 

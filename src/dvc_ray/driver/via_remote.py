@@ -12,16 +12,16 @@ from dvc_ray.driver.retention import Retention
 from dvc_ray.executors.base import Cluster
 from dvc_ray.executors.seeing import seeing
 from dvc_ray.files import Stamp, Version
-from dvc_ray.journal import left_in_remote, nothing_in_remote, results_in_remote
+from dvc_ray.node.bundles import pack, stamps_of_pack
 from dvc_ray.repo import Project
 from dvc_ray.repo.data.in_remote import DataInRemote
-from dvc_ray.results import LocalResults, RemoteResults, ResultStore
+from dvc_ray.runs.directory import left_in_remote, nothing_in_remote, results_in_remote
+from dvc_ray.runs.results import LocalResults, RemoteResults, ResultStore
 from dvc_ray.storage import Item, download
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Notice
 from dvc_ray.values.run import RunSettings
 from dvc_ray.values.task import Pack, RemoteData, StageTask
-from dvc_ray.workspace import pack, stamps_of_pack
 
 
 class ViaRemote:

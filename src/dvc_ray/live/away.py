@@ -228,7 +228,7 @@ class Place:
 def pack(root: str, insides: Iterable[str]) -> bytes:
     """Take files and folders up, as an archive; what does not exist is left out.
 
-    Not `workspace.pack`, which keeps links, leaves secrets out and may put what is large into a remote: this goes
+    Not `node.bundles`, which keeps links, leaves secrets out and may put what is large into a remote: this goes
     through Ray from node to node of one stage, and links become what they lead to, as that may be on one of them only.
 
     Raises:

@@ -73,7 +73,7 @@ def _probe(store: Objects, *, write: bool) -> None:
             "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
         ) from error
     found = b"".join(store.chunks(key))
-    with contextlib.suppress(DeniedError):  # DVC needs no such right; what stays is a matter of `workspace.retention`
+    with contextlib.suppress(DeniedError):  # DVC needs no such right; what stays is a matter of `runs.retention`
         store.delete(key)
     if found != data:
         raise StorageError(

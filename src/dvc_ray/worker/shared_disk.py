@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dvc_ray.repo.run.worker_run import KnownHashes, Ran
-from dvc_ray.results import LocalResults
+from dvc_ray.runs.results import LocalResults
 from dvc_ray.values.task import SharedData, StageResult, StageTask
 from dvc_ray.workspace import Environments
 

@@ -20,20 +20,20 @@ from dvc_ray import environment
 from dvc_ray.environment import Sources
 from dvc_ray.errors import StorageError
 from dvc_ray.live import credentials
+from dvc_ray.node.bundles import pack, unpack
+from dvc_ray.node.cache import Node
+from dvc_ray.node.eviction import Pin, at_work, evict, is_due, remove_old_trees
 from dvc_ray.paths import key_name, node_folder
 from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.repo.run.tasks import state_subdir
 from dvc_ray.repo.run.worker_run import KnownHashes, Ran
-from dvc_ray.results import RemoteResults
+from dvc_ray.runs.results import RemoteResults
 from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.patience import QUICK
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Pack, Remote, RemoteData, StageResult, StageTask
-from dvc_ray.workspace.node import Node
-from dvc_ray.workspace.pack import pack, unpack
 from dvc_ray.workspace.reuse import lay_aside
-from dvc_ray.workspace.upkeep import Pin, at_work, evict, is_due, remove_old_trees
 
 _ROOM: Final = 1 << 20
 """Bytes below which a disk counts as full."""

@@ -1,6 +1,6 @@
 """A stage workspace: made bare, filled with code and deps, its results brought home.
 
-`materialise` and `find_changes` run on the worker, `Home`, `Twin` and `missed_files` on the head.
+`materialise` and `find_changes` run on the worker, `Home` and `missed_files` on the head.
 """
 
 from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
@@ -8,30 +8,23 @@ from dvc_ray.workspace.environments import Environments
 from dvc_ray.workspace.gate import is_inside
 from dvc_ray.workspace.git_copy import added as added_to_git
 from dvc_ray.workspace.git_copy import written as written_to_git
-from dvc_ray.workspace.home import Home
+from dvc_ray.workspace.ignored_links import Followed, own
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
+from dvc_ray.workspace.install import Home
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
-from dvc_ray.workspace.pack import pack, stamps_of_pack, unpack
-from dvc_ray.workspace.retention import KEEP_DAYS, remove_old
 from dvc_ray.workspace.reuse import discard, lay_aside
-from dvc_ray.workspace.shares import Followed, own
-from dvc_ray.workspace.twin import Twin, stamps_of
 from dvc_ray.workspace.undo import Undo
-from dvc_ray.workspace.upkeep import at_work
 
 __all__ = [
     "CODE_LIST",
-    "KEEP_DAYS",
     "Changes",
     "Content",
     "Environments",
     "Followed",
     "Home",
     "Materialised",
-    "Twin",
     "Undo",
     "added_to_git",
-    "at_work",
     "detach",
     "discard",
     "find_changes",
@@ -42,12 +35,7 @@ __all__ = [
     "misplaced_outs",
     "missed_files",
     "own",
-    "pack",
-    "remove_old",
     "stale_outs",
-    "stamps_of",
-    "stamps_of_pack",
-    "unpack",
     "written_in_place",
     "written_to_git",
 ]

@@ -12,8 +12,8 @@ from typing import Final
 
 from dvc_ray.paths import is_under
 from dvc_ray.values.task import Changed, StageTask
+from dvc_ray.workspace.ignored_links import Followed, own
 from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, settings_stamp, stamps, unstamped
-from dvc_ray.workspace.shares import Followed, own
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
 """What separates words of a message that may be relative paths."""

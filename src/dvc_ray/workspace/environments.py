@@ -1,8 +1,9 @@
 """Environments that commands use or make: none may name a workspace, which will be gone.
 
 Managers are told where the user's project is (`dvc_ray.repo.run.environment_managers`). What gets by that
-(``pip install -e .``, ``uv run --project .``, ``python -m venv``) writes absolute paths of where it was called: into an environment of the
-user's that the workspace has as a link, or into a new one that comes home. They are made to name the user's tree.
+(``pip install -e .``, ``uv run --project .``, ``python -m venv``) writes absolute paths of where it was called: into an
+environment of the user's that the workspace has as a link, or into a new one that comes home. They are made to name the
+user's tree.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from dvc_ray.repo.dvc import workspace_config
 from dvc_ray.repo.run import worker_run
 from dvc_ray.values.task import StageTask
 from dvc_ray.workspace import git_copy, reuse
-from dvc_ray.workspace.shares import link_text
+from dvc_ray.workspace.ignored_links import link_text
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
 """Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""

@@ -18,13 +18,13 @@ from dvc_ray.command import surroundings
 from dvc_ray.executors import fit, versions
 from dvc_ray.executors.ray import closed
 from dvc_ray.live.away import Attempt, forget
+from dvc_ray.node import fetch_deps
 from dvc_ray.paths import NODE_DIR
 from dvc_ray.ray_api import workers
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
 from dvc_ray.values.task import Pack, RemoteData, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
-from dvc_ray.workspace import nested
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def _attempt(task: StageTask, data: RemoteData, node: str) -> Attempt:
         run_id=task.run_id,
         name=attempt_name(task),
         project=task.project,
-        fetcher=nested.__name__,
+        fetcher=fetch_deps.__name__,
         deps=tuple((dep.path, dep.oid, dep.remote) for dep in data.deps),
         remotes=tuple(asdict(remote) for remote in data.remotes),
         variables={**dict(data.store_env), **secret},

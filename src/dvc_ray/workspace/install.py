@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.files import Stamp, Version, walk_files
+from dvc_ray.node.bundles import unpack
 from dvc_ray.paths import is_under, remove
 from dvc_ray.repo.write.dvc_yaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Changed, StageResult, StageTask
 from dvc_ray.workspace.environments import is_environment
 from dvc_ray.workspace.gate import LeadsOutError, beneath, passed
+from dvc_ray.workspace.ignored_links import leads_to
 from dvc_ray.workspace.materialise import CODE_LIST
 from dvc_ray.workspace.moving import move
-from dvc_ray.workspace.pack import unpack
-from dvc_ray.workspace.shares import leads_to
 
 _FILE: Any = 0o100644
 """A plain file's mode, as Git has it."""

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dvc_ray import journal
 from dvc_ray.errors import DvcRayError, ProjectError
+from dvc_ray.experiments.mirror import Twin, stamps_of
 from dvc_ray.files import Version
 from dvc_ray.paths import RunPaths, is_under, runs_dir
 from dvc_ray.repo import Project
 from dvc_ray.repo.experiments.directory import Lab, open_lab
+from dvc_ray.runs import directory
 from dvc_ray.values.report import Notice, RunResult, Saved
 from dvc_ray.values.run import Experiment, Selection
 from dvc_ray.values.stage import Plan, StageState
-from dvc_ray.workspace import Twin, stamps_of
 
 Tell = Callable[[Notice], None]
 _FROM_FILES: Final = {"pip", "uv", "conda"}
@@ -96,7 +96,7 @@ class Trial:
         with home.locked(waiting=lambda: self._tell(_WAITING)):
             if look(home) != self._seen or self._others_wrote(self._twin):
                 return "the workspace has changed meanwhile"
-            if other := journal.busy(home.dvc_dir):
+            if other := directory.busy(home.dvc_dir):
                 return f"another dvc-ray run, {other.name}, works in the workspace"
             try:
                 self._apply(self._twin, fine, ran, RunPaths(runs_dir(home.dvc_dir) / run_id).kept_of_experiment)
@@ -195,7 +195,7 @@ def begin(
     def stashed() -> None:
         seen.append(look(home))
 
-    journal.refuse_second(home.dvc_dir)
+    directory.refuse_second(home.dvc_dir)
     with open_lab(home, experiment, selection, force=force, stashed=stashed, waiting=lambda: tell(_WAITING)) as lab:
         trees = os.path.realpath(tree), os.path.realpath(lab.tree)
         twin = None if experiment.temp else Twin(*trees, refuse=lambda path: tell(_refused(path)))

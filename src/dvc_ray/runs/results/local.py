@@ -10,8 +10,8 @@ from typing import Final
 
 from dvc_ray.files import atomic_write
 from dvc_ray.paths import RESULT, RunPaths
-from dvc_ray.results import codec
-from dvc_ray.results.base import Kept
+from dvc_ray.runs.results import codec
+from dvc_ray.runs.results.base import Kept
 from dvc_ray.values.task import StageResult, StageTask
 
 _LARGEST: Final = 1 << 30

@@ -11,8 +11,8 @@ from typing import Final
 
 from dvc_ray.errors import DeniedError, StorageError
 from dvc_ray.paths import RunPaths, key_name
-from dvc_ray.results import codec
-from dvc_ray.results.base import Kept
+from dvc_ray.runs.results import codec
+from dvc_ray.runs.results.base import Kept
 from dvc_ray.storage import FOLDER, Objects
 from dvc_ray.values.task import StageResult, StageTask
 

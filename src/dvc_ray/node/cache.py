@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import StorageError
+from dvc_ray.node.bundles import unpack
 from dvc_ray.storage import Item, Objects, download, object_key, upload
 from dvc_ray.values.task import Pack, Stored
-from dvc_ray.workspace.pack import unpack
 
 _DIR: Final = ".dir"
 _EXECUTABLE: Final = 0o755

@@ -4,8 +4,8 @@ A driver may be killed, and an answer may be lost on its way. What a worker has 
 answer is sent, as JSON, and stays there until a driver, of the same run or the next one, has taken it.
 """
 
-from dvc_ray.results.base import Kept, ResultStore
-from dvc_ray.results.local import LocalResults
-from dvc_ray.results.remote import RemoteResults
+from dvc_ray.runs.results.base import Kept, ResultStore
+from dvc_ray.runs.results.local import LocalResults
+from dvc_ray.runs.results.remote import RemoteResults
 
 __all__ = ["Kept", "LocalResults", "RemoteResults", "ResultStore"]

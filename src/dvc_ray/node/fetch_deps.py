@@ -1,4 +1,4 @@
-"""Bring deps to a node where only a stage's own workers run: ``python -m dvc_ray.workspace.nested``.
+"""Bring deps to a node where only a stage's own workers run: ``python -m dvc_ray.node.fetch_deps``.
 
 Asked on its standard input, as JSON: `root`, where; `deps`, path, MD5 and remote of each; `remotes`. On a failure it
 says why in the last line of its standard error. Run by `dvc_ray.live.away`, which has the name of this module from the
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from dvc_ray.errors import DvcRayError
+from dvc_ray.node.cache import Node
+from dvc_ray.node.eviction import Pin
 from dvc_ray.paths import node_folder
 from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.values.task import Remote, Stored
-from dvc_ray.workspace.node import Node
-from dvc_ray.workspace.upkeep import Pin
 
 
 def bring(asked: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What a run keeps: its directory, results that nobody has taken, logs in a remote."""
