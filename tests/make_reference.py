@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dvc_ray.cli.parser import make_parser
+from dvc_ray.cli.options import make_parser
 from dvc_ray.settings.schema import SETTINGS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvc_ray.driver.board import Board
+from dvc_ray.driver.ready_queue import Board
 from dvc_ray.values.stage import StageState
 
 _WAY = (StageState.QUEUED, StageState.RUNNING, StageState.DONE)

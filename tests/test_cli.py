@@ -19,7 +19,7 @@ HEAVY = (
 )
 
 
-@pytest.mark.parametrize("code", ["import dvc_ray", "from dvc_ray.cli.parser import make_parser; make_parser()"])
+@pytest.mark.parametrize("code", ["import dvc_ray", "from dvc_ray.cli.options import make_parser; make_parser()"])
 def test_nothing_heavy_is_imported(code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; {code}; {HEAVY}"], capture_output=True, text=True, check=True

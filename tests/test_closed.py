@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.executors.ray import closed
+from dvc_ray.executors.ray import tokens
 from tests.helpers.needs import need
 from tests.helpers.projects import Make, one
 from tests.helpers.runs import Start
@@ -94,7 +94,7 @@ def home() -> Iterator[Path]:
 
 def what_is_set(home: Path, **environ: str) -> list[dict[str, str | None]]:
     """What of Ray's is in the environment while a local Ray is there, and afterwards."""
-    others = {name: text for name, text in os.environ.items() if name not in closed.VARIABLES}
+    others = {name: text for name, text in os.environ.items() if name not in tokens.VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", ASK_WHAT_IS_SET],
         env={**others, "HOME": str(home), **environ},
@@ -112,7 +112,7 @@ def test_the_user_s_own_token_is_left_as_it_is(home: Path, mode: int) -> None:
     file.write_text("t" * 64)
     file.chmod(mode)
     there, afterwards = what_is_set(home)
-    assert there == {**dict.fromkeys(closed.VARIABLES), closed.AUTH_MODE: "token"}
+    assert there == {**dict.fromkeys(tokens.VARIABLES), tokens.AUTH_MODE: "token"}
     assert set(afterwards.values()) == {None}
     assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("t" * 64, mode)
 
@@ -121,12 +121,12 @@ def test_a_home_that_nobody_can_write_to(home: Path) -> None:
     shutil.rmtree(home / ".ray")
     (home / ".ray").touch()
     there, afterwards = what_is_set(home)
-    assert len(there[closed.TOKEN] or "") == 64
+    assert len(there[tokens.TOKEN] or "") == 64
     assert set(afterwards.values()) == {None}
 
 
 def test_what_the_user_has_said_is_left_as_it_is(home: Path) -> None:
-    said = {closed.AUTH_MODE: "disabled"}
+    said = {tokens.AUTH_MODE: "disabled"}
     for found in what_is_set(home, **said):
-        assert found == {**dict.fromkeys(closed.VARIABLES), **said}
+        assert found == {**dict.fromkeys(tokens.VARIABLES), **said}
     assert not list((home / ".ray").iterdir())

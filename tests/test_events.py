@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvc_ray import api
-from dvc_ray.cli import running
+from dvc_ray.cli.commands import running
 from dvc_ray.cli.output.choose import choose
 from dvc_ray.errors import IN_CAUSE, ClusterError
 from dvc_ray.events import ReaderGoneError, Sink, Stream

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dvc_ray.cli.options import _NOT_HERE, make_parser
 from dvc_ray.cli.output import texts
-from dvc_ray.cli.parser import _NOT_HERE, make_parser
 from dvc_ray.values import wire
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvc_ray.cli.parser import make_parser
+from dvc_ray.cli.options import make_parser
 from dvc_ray.errors import BadArgumentError, ConfigError
 from dvc_ray.settings.meta_ray import parse
 from dvc_ray.settings.sources import resolve

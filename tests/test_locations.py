@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dvc_ray.executors.fit import Node
-from dvc_ray.executors.locations import Locations, of_entry
-from dvc_ray.executors.waits import wait
+from dvc_ray.executors.placement.fit import Node
+from dvc_ray.executors.placement.locations import Locations, of_entry
+from dvc_ray.executors.placement.waits import wait
 from dvc_ray.ray_api.autoscaler import Scaling
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import Stored, Wait

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.driver.results import NotMerged, Results
+from dvc_ray.driver.install import NotMerged, Results
 from dvc_ray.values.task import StageResult, StageTask
 from tests.helpers import stock
 from tests.helpers.runs import Locally

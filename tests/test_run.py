@@ -367,7 +367,7 @@ def test_a_run_with_nothing_to_do_loads_nothing_for_stages(project: Make) -> Non
     script = "import sys; from dvc_ray import api; api.repro(); print(*sys.modules, sep='\\n')"
     loaded = set(stock.sh(root, f'{sys.executable} -c "{script}"').split())
     assert "dvc_ray.repo.project" in loaded
-    heavy = {"ray", "rich", "obstore", "boto3", "dvc_ray.driver.loop", "dvc_ray.executors", "dvc_ray.values.task"}
+    heavy = {"ray", "rich", "obstore", "boto3", "dvc_ray.driver.schedule", "dvc_ray.executors", "dvc_ray.values.task"}
     heavy |= {
         "dvc_ray.command",
         "dvc_ray.storage",

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dvc_ray.cli import running
-from dvc_ray.cli.parser import Arguments, make_parser
+from dvc_ray.cli.commands import running
+from dvc_ray.cli.options import Arguments, make_parser
 from dvc_ray.errors import BadArgumentError, ClusterError, ConfigError
 from dvc_ray.settings.schema import SETTINGS, Setting
 from dvc_ray.settings.sources import resolve

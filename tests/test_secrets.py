@@ -14,7 +14,7 @@ import pytest
 from dvc_ray.command import Command
 from dvc_ray.errors import DvcRayError
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.live.away import Attempt
+from dvc_ray.live.remote import Attempt
 from dvc_ray.redact import named
 from dvc_ray.repo import Request
 from dvc_ray.repo.dvc.workspace_config import without_secrets

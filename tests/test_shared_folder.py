@@ -18,8 +18,8 @@ from dvc_ray.errors import StorageError, UnreachableError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import nodes
 from dvc_ray.repo.remote.remotes import DvcObjects, open_remote
-from dvc_ray.storage import probe, shared
-from dvc_ray.storage.shared import answer, is_answered, marked, sees
+from dvc_ray.storage import probe, shared_folder
+from dvc_ray.storage.shared_folder import answer, is_answered, marked, sees
 from dvc_ray.values.run import Experiment
 from dvc_ray.values.task import Remote, WorkerEvent
 from tests.helpers import stock
@@ -205,7 +205,7 @@ OTHER = """
 import os, sys, tempfile
 from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage import probe
-from dvc_ray.storage.shared import answer, marked
+from dvc_ray.storage.shared_folder import answer, marked
 from dvc_ray.values.task import Remote
 
 store, mark = sys.argv[1:]
@@ -224,7 +224,7 @@ print(why or "answered", "written", sep=", ")
 @pytest.fixture
 def hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A store whose mark nobody can read to its end, as of a server that has gone: a pipe without a writer."""
-    monkeypatch.setattr(shared, "WITHIN", 0.2)
+    monkeypatch.setattr(shared_folder, "WITHIN", 0.2)
     folder = tmp_path / "mount/store/.dvc-ray/seen"
     folder.mkdir(parents=True)
     os.mkfifo(folder / "mark")
@@ -242,9 +242,9 @@ def test_a_file_system_that_hangs_is_told_and_not_waited_for(hangs: Path) -> Non
 def test_one_that_hangs_where_the_run_starts(
     made: Path, apart: Apart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "WITHIN", 0.2)
+    monkeypatch.setattr(shared_folder, "WITHIN", 0.2)
     ended = threading.Event()
-    monkeypatch.setattr(shared, "make_folder", lambda *_: ended.wait())
+    monkeypatch.setattr(shared_folder, "make_folder", lambda *_: ended.wait())
     try:
         with pytest.raises(UnreachableError, match=f"'{tmp_path}/mount/store', seen from .* does not answer within"):
             apart(made)

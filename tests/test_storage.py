@@ -19,10 +19,10 @@ import pytest
 from dvc_ray.errors import CorruptObjectError, ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage import Item, Objects, download, probe, upload
+from dvc_ray.storage.messages import explained
 from dvc_ray.storage.obstore_errors import failure
-from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import PART, S3
-from dvc_ray.storage.words import explained
+from dvc_ray.storage.timeouts import QUICK
 from dvc_ray.values.task import Remote
 from tests.helpers.seaweed import Server
 

@@ -12,9 +12,9 @@ import pytest
 
 from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError
 from dvc_ray.storage import Objects, fsspec_errors, obstore_errors
-from dvc_ray.storage.patience import Patience
+from dvc_ray.storage.messages import Cause, Failure
 from dvc_ray.storage.s3 import S3
-from dvc_ray.storage.words import Cause, Failure
+from dvc_ray.storage.timeouts import Patience
 from dvc_ray.values.task import Remote
 from tests.helpers.serving import Serving
 

@@ -13,8 +13,8 @@ import pytest
 from dvc_ray.errors import StorageError
 from dvc_ray.repo.remote.remotes import DvcObjects
 from dvc_ray.storage import Objects, probe
-from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import S3
+from dvc_ray.storage.timeouts import QUICK
 from dvc_ray.values.task import Remote
 from tests.helpers.seaweed import Server
 from tests.helpers.serving import Serve, Serving

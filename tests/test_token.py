@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.executors.ray.starting import start_janitor
+from dvc_ray.executors.ray.local_ray import start_janitor
 from tests.helpers.projects import Make, one
 from tests.helpers.runs import Cli
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from dvc_ray.executors.ray import RayExecutor, turn
+from dvc_ray.executors.ray import RayExecutor, start_turn
 from dvc_ray.executors.ray.connection import Connection
-from dvc_ray.executors.ray.turn import Turn
+from dvc_ray.executors.ray.start_turn import Turn
 from dvc_ray.values.stage import StageSettings
 from tests.helpers.projects import Make
 from tests.helpers.runs import Cli
@@ -33,7 +33,7 @@ sys.stdin.read()
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(turn, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(start_turn, "FOLDER", str(tmp_path))
     return tmp_path
 
 
@@ -95,10 +95,10 @@ def test_a_start_that_hangs_holds_up_no_other(
     hold: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold()
-    monkeypatch.setattr(turn, "PATIENCE", 0.0)
+    monkeypatch.setattr(start_turn, "PATIENCE", 0.0)
     second = Turn()
     assert second.take() is None, "not waited for"
-    monkeypatch.setattr(turn, "PATIENCE", 1e9)
+    monkeypatch.setattr(start_turn, "PATIENCE", 1e9)
     third = Turn()
     third._place = 1  # it has found the first one hanging, too
     assert third.take() == os.getpid(), "but for each other they wait"

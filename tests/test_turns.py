@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dvc_ray import retry
-from dvc_ray.driver.room import Claim, Limits, Taken, has_room, together
-from dvc_ray.executors import fit
+from dvc_ray.driver.admission import Claim, Limits, Taken, has_room, together
+from dvc_ray.executors.placement import fit
 from dvc_ray.values.stage import Retries, StageSettings, StageState
 from dvc_ray.values.task import Lost, StageResult
 

@@ -12,8 +12,8 @@ import pytest
 
 from dvc_ray import api, plan
 from dvc_ray.cli.output import texts
-from dvc_ray.driver.board import Board
-from dvc_ray.driver.table import Table
+from dvc_ray.driver.ready_queue import Board
+from dvc_ray.driver.state import Table
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values import wire
 from dvc_ray.values.report import Notice, RunEvent, StageReport

@@ -202,7 +202,7 @@ def _plan(  # noqa: PLR0913
         mode.open(project, options, dry=dry)
         taken: tuple[str, ...] = ()
         if works and not options.force:
-            from dvc_ray.driver.resume import take_over
+            from dvc_ray.driver.takeover import take_over
 
             def warn(text: str) -> None:
                 listen(Notice(text=text, level="warning"))
@@ -361,7 +361,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     What is to happen with the result happens in its context: only then are the workers' own notes of it removed.
     """
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
-    from dvc_ray.driver.loop import Driver
+    from dvc_ray.driver.schedule import Driver
     from dvc_ray.events import log
     from dvc_ray.executors.ray import RayExecutor
 

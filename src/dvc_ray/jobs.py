@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dvc_ray.errors import BadArgumentError, ClusterError
-from dvc_ray.executors.ray import runs
+from dvc_ray.executors.ray import registry
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.paths import project_root
 from dvc_ray.settings.failures import did_you_mean
@@ -36,7 +36,7 @@ def list_runs(address: str | None = None) -> tuple[ActiveRun, ...]:
         ClusterError: It cannot be joined.
     """
     with _joined(_settings(address)):
-        return tuple(runs.active())
+        return tuple(registry.active())
 
 
 def stop_run(
@@ -63,10 +63,10 @@ def stop_run(
     """
     options = _settings(address)
     with _joined(options):
-        run = _find(run_id, runs.active())
+        run = _find(run_id, registry.active())
         if run.owner != options.owner and not confirm(run):
             return False
-        runs.ask_to_stop(run_id, f"{options.owner} on {socket.gethostname()}")
+        registry.ask_to_stop(run_id, f"{options.owner} on {socket.gethostname()}")
         tell(f"Asked {run_id} to stop; its commands have {run.grace:g} s to end.")
         _await_end(run)
     return True
@@ -103,11 +103,11 @@ def _find(run_id: str, there: list[ActiveRun]) -> ActiveRun:
 
 def _await_end(run: ActiveRun) -> None:
     deadline = time.monotonic() + run.grace + _PATIENCE
-    while any(other.run_id == run.run_id for other in runs.active()):
+    while any(other.run_id == run.run_id for other in registry.active()):
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"{run.run_id} does not react: its driver on {run.host} is busy, or cut off.",
                 f"It stops as soon as it looks. If it must be now: end the process of dvc-ray on {run.host}.",
             )
         time.sleep(_LOOK_EVERY)
-    runs.forget(run.run_id)  # it may have ended by itself before it saw the wish
+    registry.forget(run.run_id)  # it may have ended by itself before it saw the wish

@@ -11,7 +11,7 @@ import pytest
 
 from dvc_ray import paths
 from dvc_ray.errors import LiveError
-from dvc_ray.live.away import Attempt, Place
+from dvc_ray.live.remote import Attempt, Place
 from dvc_ray.node import fetch_deps
 from dvc_ray.values.task import Remote
 

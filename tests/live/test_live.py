@@ -17,7 +17,7 @@ from dvc_ray.errors import LiveError
 from dvc_ray.live import live as live_module
 from dvc_ray.live import tune
 from dvc_ray.live.live import Live, _Role
-from dvc_ray.live.silent import SilentLive
+from dvc_ray.live.noop import SilentLive
 from dvc_ray.live.stage_live import StageLive
 from dvc_ray.ray_api import kv, sessions
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dvc_ray.cli import streams
-from dvc_ray.cli.parser import Arguments, make_parser
+from dvc_ray.cli.options import Arguments, make_parser
 from dvc_ray.errors import IN_CAUSE, DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.redact import public
 

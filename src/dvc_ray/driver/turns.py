@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
-from dvc_ray.driver.table import Stage, Table
+from dvc_ray.driver.state import Stage, Table
 from dvc_ray.paths import with_folders
 from dvc_ray.values.task import Lost, StageResult
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dvc_ray.driver.retention import Retention
 from dvc_ray.executors.base import Cluster
-from dvc_ray.executors.seeing import seeing
+from dvc_ray.executors.shared_folders import seeing
 from dvc_ray.files import Stamp, Version
 from dvc_ray.node.bundles import pack, stamps_of_pack
 from dvc_ray.repo import Project

@@ -59,7 +59,7 @@ class Cluster(Protocol):
         """
 
     def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
-        """Ask all machines that are there whether they see a folder of this one: see `dvc_ray.storage.shared`.
+        """Ask all machines that are there whether they see a folder of this one: see `dvc_ray.storage.shared_folder`.
 
         Args:
             folder: Which.

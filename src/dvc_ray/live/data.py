@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from dvc_ray.errors import LiveError
-from dvc_ray.live import away, session
+from dvc_ray.live import remote, session
 
 
 def data_path(path: str | os.PathLike[str]) -> str:
@@ -27,8 +27,8 @@ def data_path(path: str | os.PathLike[str]) -> str:
     """
     wanted = Path(os.path.normpath(session.stage_dir() / path))
     if not wanted.exists():
-        if away.is_away():
-            return away.data_path(path)
+        if remote.is_away():
+            return remote.data_path(path)
         hint = f"Declare it under deps of the stage in dvc.yaml: `deps: [{os.fspath(path)}]`."
         if session.known_stage_dir() is None:
             hint = "Start Ray with dvc_ray.init() in the stage's program: it tells workers where the stage is."

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from dvc_ray.errors import LiveError
-from dvc_ray.live import away, session
-from dvc_ray.live.silent import SilentLive
+from dvc_ray.live import remote, session
+from dvc_ray.live.noop import SilentLive
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def _open(recipe: _Recipe, role: _Role) -> Any:
             "Start Ray with dvc_ray.init() instead of ray.init() in the stage's program.",
         )
     if not Path(stage_dir).is_dir():
-        if away.is_away():
-            from dvc_ray.live.away_live import AwayLive
+        if remote.is_away():
+            from dvc_ray.live.remote_live import AwayLive
 
             return AwayLive(*recipe.args, **recipe.kwargs)
         raise LiveError(

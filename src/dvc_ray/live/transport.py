@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvc_ray import env, redact
 from dvc_ray.errors import ClusterError, LiveError
-from dvc_ray.live import away, code, session
+from dvc_ray.live import code, remote, session
 from dvc_ray.ray_api import tokens, workers
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _runtime_env(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if env.ATTEMPT in os.environ:
         # Other nodes: they may lack dvc-ray, and what they need beyond the variables is not for the dashboard.
         merged["py_modules"] = [*given.get("py_modules", []), str(Path(__file__).parents[1])]
-        merged.setdefault("worker_process_setup_hook", f"{away.__name__}.{away.take_variables.__name__}")
+        merged.setdefault("worker_process_setup_hook", f"{remote.__name__}.{remote.take_variables.__name__}")
     root = session.project_root() or session.stage_dir()
     files = [] if "working_dir" in given else code.code_files(root)
     if not files:
@@ -127,7 +127,7 @@ def fetch(
     """
     from pyarrow.fs import FileType
 
-    if os.environ.get(env.ATTEMPT) and away.is_away():
+    if os.environ.get(env.ATTEMPT) and remote.is_away():
         raise LiveError(
             f"fetch: this worker is on {os.uname().nodename}, the stage's directory on another node.",
             "Call it in the stage's program, with what trainer.fit() has returned.",

@@ -1,8 +1,8 @@
 """Bring deps to a node where only a stage's own workers run: ``python -m dvc_ray.node.fetch_deps``.
 
 Asked on its standard input, as JSON: `root`, where; `deps`, path, MD5 and remote of each; `remotes`. On a failure it
-says why in the last line of its standard error. Run by `dvc_ray.live.away`, which has the name of this module from the
-attempt (`executors.ray.remote`).
+says why in the last line of its standard error. Run by `dvc_ray.live.remote`, which has the name of this module from
+the attempt (`executors.ray.task`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
     from dvc_ray.repo.data.in_remote import DataInRemote
-    from dvc_ray.storage.shared import Reach
+    from dvc_ray.storage.shared_folder import Reach
     from dvc_ray.values.task import StageTask
 
 
@@ -243,7 +243,7 @@ class Project:
             DvcRayError: As `DataInRemote`.
         """
         from dvc_ray.repo.data.in_remote import DataInRemote
-        from dvc_ray.storage.shared import nobody
+        from dvc_ray.storage.shared_folder import nobody
 
         with ours():
             made = DataInRemote(self._parts(), self._stages, options, dry=dry, tell=tell, reach=reach or nobody)

@@ -154,7 +154,7 @@ def _alone(run: Path) -> bool:
 def _clean(runs: Path, keep: Path) -> None:
     """Remove what dead runs left, and whole runs beyond the last `KEEP_RUNS`.
 
-    A workspace with a result that nobody has taken is kept: the next run of its stage does (`driver.resume`). Of an
+    A workspace with a result that nobody has taken is kept: the next run of its stage does (`driver.takeover`). Of an
     experiment, those in the remote are: it ran in a directory that is gone.
     """
     dead = [run for run in sorted(runs.iterdir()) if run != keep and not alive(run)]

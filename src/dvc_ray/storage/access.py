@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dvc_ray.errors import StorageError
-from dvc_ray.storage.patience import Patience
-from dvc_ray.storage.place import Place, truth
+from dvc_ray.storage.bucket_location import Place, truth
+from dvc_ray.storage.timeouts import Patience
 from dvc_ray.values.task import Remote
 
 

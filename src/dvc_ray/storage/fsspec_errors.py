@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dvc_ray.storage.words import Cause
+from dvc_ray.storage.messages import Cause
 
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 """OpenSSL's, in whatever ``ssl.SSLError`` is wrapped."""

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from dvc_ray.errors import StorageError
 from dvc_ray.storage.access import client
 from dvc_ray.storage.base import Objects
-from dvc_ray.storage.patience import QUICK
 from dvc_ray.storage.s3 import S3
+from dvc_ray.storage.timeouts import QUICK
 
 _NO_RULES: Final = "NoSuchLifecycleConfiguration"
 """Code of the error of a bucket that has no rules."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from dvc_ray.storage.words import Cause, Failure
+from dvc_ray.storage.messages import Cause, Failure
 
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _CODES: Final = {

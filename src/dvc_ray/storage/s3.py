@@ -18,8 +18,8 @@ from typing import Any, Final
 from dvc_ray.redact import public
 from dvc_ray.storage import obstore_errors
 from dvc_ray.storage.access import opened
-from dvc_ray.storage.patience import PATIENT, Patience
-from dvc_ray.storage.words import explained
+from dvc_ray.storage.messages import explained
+from dvc_ray.storage.timeouts import PATIENT, Patience
 from dvc_ray.values.task import Remote
 
 PART: Final = 8 << 20

@@ -29,7 +29,7 @@ from dvc_ray.repo.run.tasks import state_subdir
 from dvc_ray.repo.run.worker_run import KnownHashes, Ran
 from dvc_ray.runs.results import RemoteResults
 from dvc_ray.storage import FOLDER, Objects, probe
-from dvc_ray.storage.patience import QUICK
+from dvc_ray.storage.timeouts import QUICK
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Pack, Remote, RemoteData, StageResult, StageTask

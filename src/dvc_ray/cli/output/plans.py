@@ -39,9 +39,9 @@ def _together(wave: list[Step]) -> str:
         return ""
     if not any(step.spec.settings.max_parallel or step.spec.settings.mutex for step in wave):
         return f", {len(wave)} at the same time"
-    from dvc_ray.driver import room
+    from dvc_ray.driver import admission
 
-    number = room.together(room.Claim.of(step.spec.group, step.spec.settings) for step in wave)
+    number = admission.together(admission.Claim.of(step.spec.group, step.spec.settings) for step in wave)
     return f", {len(wave)} stages, at first {number} at the same time"
 
 

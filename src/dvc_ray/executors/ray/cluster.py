@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from dvc_ray.errors import ClusterError
-from dvc_ray.executors import fit
-from dvc_ray.executors.ray import nodes, options, runs
+from dvc_ray.executors.placement import fit
+from dvc_ray.executors.ray import nodes, options, registry
 from dvc_ray.executors.ray.connection import Connection
 from dvc_ray.ray_api import autoscaler
 from dvc_ray.ray_api.names import NODE_ID, accelerators
@@ -145,7 +145,7 @@ class RayCluster:
             return contextlib.nullcontext()
         self._ray.wait()
         self._run_id = run.run_id
-        return runs.announced(run)
+        return registry.announced(run)
 
     def who_stops(self) -> str:
         """Look, now and then, whether somebody has asked it to stop."""
@@ -153,7 +153,7 @@ class RayCluster:
             return ""
         self._wishes_due = time.monotonic() + _WISHES_EVERY
         try:
-            return runs.who_stops(self._run_id)
+            return registry.who_stops(self._run_id)
         except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
             return ""
 

@@ -13,16 +13,16 @@ from typing import Final
 
 from dvc_ray.command.surroundings import in_the_way, lift_limits
 from dvc_ray.errors import IN_CAUSE, ClusterError
-from dvc_ray.executors.ray.closed import close_to_others, has_token, use_token
-from dvc_ray.executors.ray.starting import (
+from dvc_ray.executors.ray.local_ray import (
     check_loopback,
     local_cpus,
     probe,
     start_janitor,
     take_back_sigterm,
 )
-from dvc_ray.executors.ray.turn import Turn
-from dvc_ray.executors.words import first_line
+from dvc_ray.executors.ray.messages import first_line
+from dvc_ray.executors.ray.start_turn import Turn
+from dvc_ray.executors.ray.tokens import close_to_others, has_token, use_token
 from dvc_ray.ray_api import local_ray
 from dvc_ray.ray_api.names import HEAD
 

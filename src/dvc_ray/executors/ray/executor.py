@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.errors import RayDiedError
-from dvc_ray.executors import fit
-from dvc_ray.executors.locations import Locations, of_entry
+from dvc_ray.executors.placement import fit
+from dvc_ray.executors.placement.locations import Locations, of_entry
+from dvc_ray.executors.placement.waits import SET_UP, wait
 from dvc_ray.executors.ray import nodes, options
 from dvc_ray.executors.ray.cluster import RayCluster
 from dvc_ray.executors.ray.connection import Connection
-from dvc_ray.executors.ray.remote import Placed, attempt_name, look
-from dvc_ray.executors.waits import SET_UP, wait
-from dvc_ray.executors.words import lacks_package, last_line, pressure
-from dvc_ray.live.away import forget, key_of
+from dvc_ray.executors.ray.messages import lacks_package, last_line, pressure
+from dvc_ray.executors.ray.task import Placed, attempt_name, look
+from dvc_ray.live.remote import forget, key_of
 from dvc_ray.ray_api import scheduling
 from dvc_ray.values.stage import StageSettings, StageState
 from dvc_ray.values.task import Lost, Pack, StageResult, StageTask, Stored, Wait, WorkerEvent

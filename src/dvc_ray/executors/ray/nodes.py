@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dvc_ray.errors import ClusterError
-from dvc_ray.executors import versions
-from dvc_ray.executors.ray.remote import look
-from dvc_ray.executors.words import last_line
+from dvc_ray.executors.placement import versions
+from dvc_ray.executors.ray.messages import last_line
+from dvc_ray.executors.ray.task import look
 from dvc_ray.ray_api.names import NODE_ID
-from dvc_ray.storage.shared import answer, is_answered
+from dvc_ray.storage.shared_folder import answer, is_answered
 
 _PATIENCE: Final = 30.0
 """Seconds for all nodes to say what they have."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dvc_ray.errors import ConfigError
-from dvc_ray.executors.ray.remote import run
-from dvc_ray.executors.words import first_line
+from dvc_ray.executors.ray.messages import first_line
+from dvc_ray.executors.ray.task import run
 from dvc_ray.values.stage import StageSettings
 
 

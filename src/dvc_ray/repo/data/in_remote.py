@@ -21,8 +21,8 @@ from dvc_ray.repo.select import choosing, status
 from dvc_ray.repo.write.record import Merge
 from dvc_ray.settings import meta_ray
 from dvc_ray.storage import Objects, probe
-from dvc_ray.storage.patience import QUICK
-from dvc_ray.storage.shared import Reach
+from dvc_ray.storage.shared_folder import Reach
+from dvc_ray.storage.timeouts import QUICK
 from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageKind, Status, Unseen
 from dvc_ray.values.task import RemoteData, SharedData, StageTask

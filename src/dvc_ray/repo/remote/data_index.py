@@ -14,7 +14,7 @@ from typing import Any
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo.remote import remotes
 from dvc_ray.storage import Item, download, object_key
-from dvc_ray.storage.shared import Reach
+from dvc_ray.storage.shared_folder import Reach
 from dvc_ray.values.task import Remote, Stored
 
 

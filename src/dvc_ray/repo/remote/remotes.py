@@ -13,10 +13,10 @@ from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, Unreac
 from dvc_ray.redact import Mask, named, public
 from dvc_ray.repo.dvc.failures import message, ours
 from dvc_ray.storage import Objects, fsspec_errors
-from dvc_ray.storage.patience import PATIENT, Patience
+from dvc_ray.storage.messages import TRUST, Cause, short
 from dvc_ray.storage.s3 import S3, can
-from dvc_ray.storage.shared import make_folder, sees
-from dvc_ray.storage.words import TRUST, Cause, short
+from dvc_ray.storage.shared_folder import make_folder, sees
+from dvc_ray.storage.timeouts import PATIENT, Patience
 from dvc_ray.values.task import Remote
 
 _CHUNK: Final = 8 << 20

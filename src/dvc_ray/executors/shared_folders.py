@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from dvc_ray.executors.base import Cluster
-from dvc_ray.storage.shared import Reach, Seen, is_there, marked
+from dvc_ray.storage.shared_folder import Reach, Seen, is_there, marked
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from dvc_ray import retry
-from dvc_ray.driver.board import Board
-from dvc_ray.driver.room import Claim
+from dvc_ray.driver.admission import Claim
+from dvc_ray.driver.ready_queue import Board
 from dvc_ray.values.report import StageReport
 from dvc_ray.values.run import OnError
 from dvc_ray.values.stage import Action, Plan, StageState, Step

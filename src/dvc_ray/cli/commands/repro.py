@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dvc_ray import api
-from dvc_ray.cli import running
+from dvc_ray.cli.commands import running
+from dvc_ray.cli.options import Arguments
 from dvc_ray.cli.output import plans
 from dvc_ray.cli.output.choose import choose
-from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from dvc_ray import env
 from dvc_ray.files import Stamp, walk_files
 from dvc_ray.live import session
-from dvc_ray.live.away import Place
+from dvc_ray.live.remote import Place
 from dvc_ray.live.stage_live import StageLive
 
 _EVERY: Final = 1.0

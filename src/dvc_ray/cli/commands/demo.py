@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from dvc_ray import demo
+from dvc_ray.cli.options import Arguments
 from dvc_ray.cli.output import texts
 from dvc_ray.cli.output.choose import choose
-from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import StageFailedError
 from dvc_ray.values.report import RunResult
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dvc_ray.executors import fit
+from dvc_ray.executors.placement import fit
 from dvc_ray.ray_api.autoscaler import Scaling
 from dvc_ray.ray_api.names import ACCELERATOR
 from dvc_ray.settings.resources import gib, others

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from dvc_ray.cli.options import Arguments
 from dvc_ray.cli.output import plain
-from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError, StageFailedError
 from dvc_ray.settings.schema import SETTINGS
 from dvc_ray.values.report import RunResult

@@ -10,11 +10,11 @@ from typing import Final
 
 from dvc_ray import env, retry
 from dvc_ray.driver import explain
+from dvc_ray.driver.admission import Limits, Taken, has_room
 from dvc_ray.driver.data_mode import DataMode
-from dvc_ray.driver.placing import Placing
-from dvc_ray.driver.results import Results
-from dvc_ray.driver.room import Limits, Taken, has_room
-from dvc_ray.driver.table import Stage, Table
+from dvc_ray.driver.feasibility import Placing
+from dvc_ray.driver.install import Results
+from dvc_ray.driver.state import Stage, Table
 from dvc_ray.driver.turns import Turns, told, written
 from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.executors.base import Executor

@@ -15,9 +15,9 @@ from importlib import metadata
 
 from dvc_ray import env
 from dvc_ray.command import surroundings
-from dvc_ray.executors import fit, versions
-from dvc_ray.executors.ray import closed
-from dvc_ray.live.away import Attempt, forget
+from dvc_ray.executors.placement import fit, versions
+from dvc_ray.executors.ray import tokens
+from dvc_ray.live.remote import Attempt, forget
 from dvc_ray.node import fetch_deps
 from dvc_ray.paths import NODE_DIR
 from dvc_ray.ray_api import workers
@@ -104,7 +104,7 @@ def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterato
 def _cluster(task: StageTask, address: str, node: str) -> dict[str, str]:
     """Variables with which a Ray driver of the stage's own joins the cluster, and its workers find what is its."""
     found = {env.RAY_ADDRESS: address}
-    found |= {name: os.environ[name] for name in closed.VARIABLES if name in os.environ}
+    found |= {name: os.environ[name] for name in tokens.VARIABLES if name in os.environ}
     if isinstance(task.data, RemoteData):  # its own workers may be where nothing of it is
         found[env.ATTEMPT] = _attempt(task, task.data, node).write()
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from dvc_ray.driver.edits import Edits
+from dvc_ray.driver.input_edits import Edits
 from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice

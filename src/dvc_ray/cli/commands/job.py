@@ -6,9 +6,9 @@ import sys
 import time
 
 from dvc_ray import jobs
-from dvc_ray.cli import running
+from dvc_ray.cli.commands import running
+from dvc_ray.cli.options import Arguments
 from dvc_ray.cli.output import plain, texts
-from dvc_ray.cli.parser import Arguments
 from dvc_ray.errors import BadArgumentError
 from dvc_ray.values import wire
 from dvc_ray.values.run import ActiveRun

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from dvc_ray.storage.patience import Patience
+from dvc_ray.storage.timeouts import Patience
 
 _AWS: Final = re.compile(r"s3(-fips|-accelerate)?(\.dualstack)?(\.[a-z]+(-[a-z0-9]+)+)?\.amazonaws\.com(\.cn)?")
 """Hosts that botocore makes up itself; any other, such as an endpoint of a VPC, somebody has named."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dvc_ray import api
-from dvc_ray.cli import running
+from dvc_ray.cli.commands import running
+from dvc_ray.cli.options import Arguments
 from dvc_ray.cli.output import plans
 from dvc_ray.cli.output.choose import choose
-from dvc_ray.cli.parser import Arguments
 from dvc_ray.values.run import Experiment
 
 

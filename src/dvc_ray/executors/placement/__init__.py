@@ -1,0 +1,1 @@
+"""Where attempts fit, run best, and what they wait for: pure decisions."""
