@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: Arguments) -> int:
     """Run a parsed command line; raises what `main` turns into a message and an exit code."""
     module, name = arguments.command
-    return int(getattr(import_module(f"{__name__}.{module}"), name)(arguments))
+    return int(getattr(import_module(f"dvc_ray.cli.commands.{module}"), name)(arguments))
 
 
 def _end_otherwise(error: Exception, arguments: Arguments) -> int:
