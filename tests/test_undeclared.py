@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray import api, plan
+from dvc_ray import api, planning
 from dvc_ray.cli.output import texts
 from dvc_ray.driver.ready_queue import Board
 from dvc_ray.driver.state import Table
@@ -263,7 +263,7 @@ def test_what_only_the_user_has_stays_theirs(project: Make, locally: Locally) ->
 
 def test_a_thousand_stages_cost_no_more_than_their_number() -> None:
     specs = [StageSpec(address=f"s{n}", kind=StageKind.COMMAND, untracked=("x",)) for n in range(1000)]
-    chosen = plan.make(specs, {spec.address: Status(changed=True) for spec in specs})
+    chosen = planning.make(specs, {spec.address: Status(changed=True) for spec in specs})
     assert [step.wave for step in chosen.steps] == list(range(1, 1001))
     assert len(texts.untracked(chosen)) == 1
     assert len(texts.untracked(chosen)[0]) < 500
@@ -441,7 +441,7 @@ def test_what_is_restored_too_early_stays_in_the_run_cache(project: Make) -> Non
 
 def waiting(**after: tuple[str, ...]) -> Table:
     specs = [StageSpec(address=name, kind=StageKind.COMMAND, after=before) for name, before in after.items()]
-    chosen = plan.make(specs, {spec.address: Status(changed=True) for spec in specs})
+    chosen = planning.make(specs, {spec.address: Status(changed=True) for spec in specs})
     return Table(chosen, OnError.FAIL, lambda _: None)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_ray import plan
+from dvc_ray import planning
 from dvc_ray.driver.data_mode import DataMode, choose
 from dvc_ray.errors import ProjectError, RunInterruptedError, StorageError
 from dvc_ray.events import Listener, Sink, Stream
@@ -198,7 +198,7 @@ def _plan(  # noqa: PLR0913
         dry: Nothing will run.
     """
     with project.locked():
-        specs = plan.with_runtime_env(project.select(options), options.runtime_env)
+        specs = planning.with_runtime_env(project.select(options), options.runtime_env)
         mode.open(project, options, dry=dry)
         taken: tuple[str, ...] = ()
         if works and not options.force:
@@ -209,7 +209,7 @@ def _plan(  # noqa: PLR0913
 
             taken = take_over(project, mode, works, warn, commit=options.commit, alone=alone)
         statuses = {spec.address: _status(project, spec.address, options) for spec in specs}
-        chosen = plan.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
+        chosen = planning.make(_with_untracked(project, specs, statuses, options), statuses, force=options.force)
         if dry:
             chosen = _with_refusals(project, chosen, statuses, options)
         steps = [step for step in chosen.steps if step.action is not Action.SKIP]
@@ -239,7 +239,7 @@ def _with_untracked(
     project: Project, specs: Sequence[StageSpec], statuses: Mapping[str, Status], options: RunSettings
 ) -> tuple[StageSpec, ...]:
     """Find what stages read that one before them may write; looked for where one before them may run."""
-    first = plan.first_to_move(specs, statuses, force=options.force) + 1
+    first = planning.first_to_move(specs, statuses, force=options.force) + 1
     later = (replace(spec, untracked=project.untracked(spec.address)) for spec in specs[first:])
     return (*specs[:first], *later)
 
@@ -378,8 +378,8 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             stack.enter_context(log.keep(listen, paths.events, _mask(setting, chosen)))
             listen(Planned(run_id=run_id, plan=chosen))
             if chosen.unseen:
-                listen(Notice(text=plan.say_unseen(chosen.unseen)))
-            _tell_once(setting, "untracked", plan.say_untracked(chosen.untracked))
+                listen(Notice(text=planning.say_unseen(chosen.unseen)))
+            _tell_once(setting, "untracked", planning.say_untracked(chosen.untracked))
             steps = [step for step in chosen.steps if step.action is not Action.SKIP]
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
