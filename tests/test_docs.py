@@ -21,7 +21,7 @@ from tests.helpers.messages import is_said, templates
 from tests.helpers.seaweed import Server
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ["tutorial.md", "how-to/environment.md", "how-to/undeclared-inputs.md", "how-to/gpu.md"]
+PAGES = ["tutorial.md", "how-to/environment.md", "how-to/undeclared-inputs.md", "how-to/gpu.md", "reference/python.md"]
 _BLOCK = re.compile(r"(?:<!-- ([a-z ]+): (\S+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
 

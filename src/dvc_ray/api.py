@@ -21,7 +21,7 @@ from dvc_ray.repo import Project
 from dvc_ray.repo.experiments.stale import reap
 from dvc_ray.runs.directory import dead_work, living, open_run
 from dvc_ray.settings.sources import resolve
-from dvc_ray.values.report import Notice, Planned, RunEvent, RunResult, Saved, StageReport
+from dvc_ray.values.report import ExperimentResult, Notice, Planned, RunEvent, RunResult, StageReport
 from dvc_ray.values.run import ActiveRun, Experiment, OnError, RunRequest, RunSettings
 from dvc_ray.values.stage import Action, Plan, StageKind, StageSpec, StageState, Status
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dvc_ray.experiments.run import Trial
     from dvc_ray.values.surroundings import Surroundings
 
-__all__ = ["exp_run", "make_exp_plan", "make_plan", "repro"]
+__all__ = ["exp_run", "make_exp_plan", "make_plan", "plan", "repro"]
 
 
 Confirm = Callable[[str], bool]
@@ -51,7 +51,7 @@ def repro(
         request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
         sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
         confirm: Asked before each stage that runs; a stage that may not has failed.
-        executor: Where attempts run; default: Ray.
+        executor: Where attempts run; default: Ray. Not public: what an executor is may change.
 
     Returns:
         What became of each stage. A failed stage is in there, not raised.
@@ -84,6 +84,19 @@ def repro(
             return result
 
 
+def plan(request: RunRequest | None = None, experiment: Experiment | None = None) -> Plan:
+    """Say what `repro` would do and why, or `exp_run` with an experiment; nothing runs, and nothing is saved.
+
+    Args:
+        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
+        experiment: What to try; None: the workspace as it is.
+
+    Raises:
+        DvcRayError: As `repro` or `exp_run`, for what can be known beforehand.
+    """
+    return make_plan(request) if experiment is None else make_exp_plan(experiment, request)
+
+
 def make_plan(request: RunRequest | None = None) -> Plan:
     """Say what `repro` would do and why; touches nothing.
 
@@ -103,7 +116,7 @@ def exp_run(
     sinks: Sequence[Sink] = (),
     confirm: Confirm = lambda _question: True,
     executor: Executor | None = None,
-) -> tuple[RunResult, Saved | None]:
+) -> ExperimentResult:
     """Run an experiment as ``dvc exp run`` does, but apart from the workspace until it is done.
 
     Args:
@@ -111,7 +124,7 @@ def exp_run(
         request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
         sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
         confirm: Asked before each stage that runs; a stage that may not has failed.
-        executor: Where attempts run; default: Ray.
+        executor: Where attempts run; default: Ray. Not public: what an executor is may change.
 
     Returns:
         What became of each stage, and of the experiment: None if a stage failed.
@@ -136,10 +149,10 @@ def exp_run(
             )
             with _driver(setting) as drive, drive(trial.project, chosen) as result:
                 if not result.ok:
-                    return result, None
+                    return ExperimentResult(result, None)
                 saved = trial.save(result, chosen, taken)
                 listen(saved)
-    return result, saved
+    return ExperimentResult(result, saved)
 
 
 def make_exp_plan(experiment: Experiment | None = None, request: RunRequest | None = None) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dvc_ray.redact import public
 from dvc_ray.values.stage import Plan, StageState
@@ -105,6 +106,14 @@ class Saved:
     """Why they are not."""
     temporary: bool = False
     """Whether they were not to be (``--temp``)."""
+
+
+class ExperimentResult(NamedTuple):
+    """What became of an experiment."""
+
+    run: RunResult
+    saved: Saved | None
+    """None: a stage failed, so there is nothing to save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvc_ray import planning as planning
+from dvc_ray import planning
 from dvc_ray.cli.output import plain, texts
 from dvc_ray.redact import public
 from dvc_ray.values.stage import Action, Plan, Step

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-_JANITOR: Final = str(Path(__file__).parents[1] / "janitor.py")
+_JANITOR: Final = str(Path(__file__).with_name("janitor.py"))
 _PROBE_TIMEOUT: Final = 5.0
 
 
