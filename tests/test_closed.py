@@ -73,12 +73,12 @@ def test_only_its_user_gets_in(project: Make, start: Start, tmp_path: Path, monk
 
 ASK_WHAT_IS_SET = """
 import json, os
-from dvc_ray.executors.ray import closed
+from dvc_ray.executors.ray import tokens
 
-put_back = closed.close_to_others()
-found = {name: os.environ.get(name) for name in closed.VARIABLES}
+put_back = tokens.close_to_others()
+found = {name: os.environ.get(name) for name in tokens.VARIABLES}
 put_back()
-print(json.dumps([found, {name: os.environ.get(name) for name in closed.VARIABLES}]))
+print(json.dumps([found, {name: os.environ.get(name) for name in tokens.VARIABLES}]))
 """
 
 

@@ -133,7 +133,7 @@ def test_coverage_is_added_up_by_room() -> None:
     rooms = coverage_table.by_room(
         {
             "src/dvc_ray/repo/git/worktree.py": told(30, 20, 10, 4),
-            "src/dvc_ray/plan.py": told(8, 8, 2, 2),
+            "src/dvc_ray/planning.py": told(8, 8, 2, 2),
             "src/dvc_ray/repo/write/lockfile.py": told(10, 10, 0, 0),
         }
     )

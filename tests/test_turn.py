@@ -22,9 +22,9 @@ from tests.helpers.runs import Cli
 
 HOLD = """
 import sys
-from dvc_ray.executors.ray import turn
-turn.FOLDER = sys.argv[1]
-mine = turn.Turn()
+from dvc_ray.executors.ray import start_turn
+start_turn.FOLDER = sys.argv[1]
+mine = start_turn.Turn()
 assert mine.take() is None
 print("mine", flush=True)
 sys.stdin.read()
