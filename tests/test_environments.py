@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from dvc_ray.values.report import Notice
+from dvc_ray.values.stage import StageState
 from tests.helpers.projects import Make
-from tests.helpers.runs import Cli
+from tests.helpers.results import report
+from tests.helpers.runs import Cli, Repro
 
 
 def one(cmd: str, runtime_env: str) -> str:
@@ -38,14 +41,14 @@ def test_an_image_does_not_see_the_project(project: Make, cli: Cli) -> None:
     assert "container: {image: IMAGE, run_options: [" in done.stderr
 
 
-def test_an_environment_without_dvc_ray(project: Make, cli: Cli, tmp_path: Path, on_shared_ray: dict[str, str]) -> None:
+def test_an_environment_without_dvc_ray(project: Make, repro: Repro, tmp_path: Path) -> None:
     """To try again would not bring it."""
     python = environment(tmp_path / "other", with_dvc_ray=False) / "bin/python"
-    done = cli(project({"dvc.yaml": one("echo > out.txt", f"py_executable: {python}")}), "repro", env=on_shared_ray)
-    assert done.returncode == 255
-    assert "its environment lacks a package: ModuleNotFoundError: No module named 'dvc_ray'" in done.stderr
-    assert "needs dvc-ray too" in done.stderr
-    assert "trying again" not in done.stderr
+    found = report(repro(project({"dvc.yaml": one("echo > out.txt", f"py_executable: {python}")})), "one")
+    assert found.state is StageState.FAILED
+    assert "its environment lacks a package: ModuleNotFoundError: No module named 'dvc_ray'" in found.error
+    assert "needs dvc-ray too" in found.error
+    assert not any("trying again" in event.text for event in repro.events if isinstance(event, Notice))
 
 
 def test_a_python_of_its_own(project: Make, cli: Cli, tmp_path: Path, on_shared_ray: dict[str, str]) -> None:
