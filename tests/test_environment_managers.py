@@ -78,6 +78,7 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
+FULL = pytest.mark.full  # another of the kind is in `make test`
 Twins = Callable[..., tuple[Path, Path]]
 
 
@@ -233,7 +234,13 @@ def venv(folder: str = ".venv") -> str:
     return f"{PYTHON} -m venv {folder}"
 
 
-@pytest.mark.parametrize("install", [".venv/bin/pip install -q -e .", ". .venv/bin/activate && pip install -qe ."])
+@pytest.mark.parametrize(
+    "install",
+    [
+        ".venv/bin/pip install -q -e .",
+        pytest.param(". .venv/bin/activate && pip install -qe .", marks=FULL),
+    ],
+)
 def test_pip_install_editable(twins: Twins, locally: Locally, install: str) -> None:
     """It writes the path of the folder that it is called in, into an environment that the workspace has as a link."""
     theirs, ours = twins(stages(a=f"{install} && .venv/bin/where a.txt", b=".venv/bin/python use.py b.txt"), venv())
@@ -310,7 +317,7 @@ def test_a_new_folder_of_many_files(project: Make, locally: Locally) -> None:
 
 
 @pytest.mark.parametrize("fresh", ["", pytest.param("fresh", marks=pytest.mark.full)])
-@pytest.mark.parametrize("in_project", ["true", "false"])
+@pytest.mark.parametrize("in_project", [pytest.param("true", marks=FULL), "false"])
 def test_poetry(twins: Twins, locally: Locally, monkeypatch: pytest.MonkeyPatch, fresh: str, in_project: str) -> None:
     """The environment that it has for the user's project, outside of it or within; not one for each stage."""
     need("poetry")
@@ -408,7 +415,14 @@ def test_npm(twins: Twins, locally: Locally, monkeypatch: pytest.MonkeyPatch, fr
     stock.sh(ours, "node use.js again.txt && npx --no say again.txt")
 
 
-@pytest.mark.parametrize("how", ["-m venv", "-m venv --clear", "-m venv --upgrade"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("-m venv", marks=FULL),
+        "-m venv --clear",
+        pytest.param("-m venv --upgrade", marks=FULL),
+    ],
+)
 def test_an_environment_that_is_made_again(twins: Twins, locally: Locally, how: str) -> None:
     """Python makes none in a link; what was in it before stays, but with `--clear`."""
     made = f"{PYTHON} {how} .venv && .venv/bin/python --version && ls .venv/bin > a.txt"
