@@ -23,7 +23,7 @@ from tests.helpers.comparing import assert_same_files
 from tests.helpers.needs import need
 from tests.helpers.projects import Make, one, twin
 from tests.helpers.results import report
-from tests.helpers.runs import Cli, Here, Locally, Repro, Start
+from tests.helpers.runs import Here, Locally, Repro, Start
 from tests.helpers.terminal import Terminal
 
 
@@ -33,7 +33,7 @@ def waiting(flag: Path, then: str) -> str:
 
 
 def test_a_killed_driver_loses_no_result_that_has_no_run_cache_entry(
-    project: Make, start: Start, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Make, start: Start, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dvc.repo import Repo
 
@@ -63,8 +63,8 @@ stages:
     left = [path for path in (root / ".dvc/tmp").rglob("*") if path.is_file()]
     assert any(path.suffix == ".result" for path in left)
     assert not any(b"do-not-keep-me" in path.read_bytes() for path in left), "what is kept holds no secrets"
-    assert cli(root, "repro", "--single-item", "other").returncode == 0, "a run of something else leaves it there"
-    done = cli(root, "repro", "--json")
+    assert here(root, "repro", "--single-item", "other").returncode == 0, "a run of something else leaves it there"
+    done = here(root, "repro", "--json")
     assert done.returncode == 0, done.stderr
     assert "Taken over from a run that was killed: one." in done.stdout
     assert count.read_text() == "ran\n", "the command has not run again"
