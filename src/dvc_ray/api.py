@@ -374,6 +374,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
     What is to happen with the result happens in its context: only then are the workers' own notes of it removed.
     """
     # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
+    from dvc_ray.driver.context import RunContext
     from dvc_ray.driver.schedule import Driver
     from dvc_ray.events import log
     from dvc_ray.executors.ray import RayExecutor
@@ -397,7 +398,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             if pushed := project.pushed_anyway([step.spec.address for step in steps]):
                 listen(_pushed_anyway(pushed))
             kept = setting.mode.results(paths.work, project.tree, alone=setting.alone)
-            driver = Driver(
+            run_context = RunContext(
                 run_id=run_id,
                 paths=paths,
                 project=project,
@@ -424,7 +425,7 @@ def _driver(setting: _Setting) -> Iterator[Callable[[Project, Plan], contextlib.
             )
             try:
                 with executor.cluster.announced(run):
-                    result = driver.run()
+                    result = Driver(run_context).run()
             except RunInterruptedError:  # as Ctrl-C
                 raise
             except Exception:
