@@ -264,7 +264,7 @@ class Attempts:
         )
 
     def release(self, stage: Stage, *, keep: bool = False) -> None:
-        """Give back what the attempt of a stage holds; with ``keep``, its workspace and result stay for the next run."""
+        """Give back what the attempt of a stage holds; with ``keep``, its result stays for the next run."""
         if stage.task is not None:
             if not keep:
                 lay_aside(stage.task.workspace)
