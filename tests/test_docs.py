@@ -144,5 +144,6 @@ def test_the_commands_of_the_readme(tmp_path: Path, environ: dict[str, str]) -> 
 def test_every_page_with_commands_is_run() -> None:
     elsewhere = {"how-to/resources-and-retries.md", "how-to/remote.md", "how-to/troubleshooting.md"}
     elsewhere.add("how-to/shared-file-system.md")  # by tests/hosts/test_shared_folder.py
-    shown = [DOCS / "tutorial.md", *(DOCS / "how-to").glob("*.md")]
+    elsewhere.add("how-to/debug-a-stage.md")  # by tests/test_debug.py, on a terminal
+    shown = [DOCS / "tutorial.md", DOCS / "reference/python.md", *(DOCS / "how-to").glob("*.md")]
     assert {str(page.relative_to(DOCS)) for page in shown} == {*PAGES, *elsewhere}

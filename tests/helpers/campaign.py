@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from dvc_ray.cli import main
+from dvc_ray.executors.local import LocalExecutor
 from tests.helpers import stock
 
 LIMIT = 10
@@ -190,6 +191,8 @@ class Lab:
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), limited():
             warnings.simplefilter("ignore")
             patch.setenv("XDG_CONFIG_HOME", str(self._folder / "config"))
+            # What runs here is not about Ray, and one Ray may be in this process already.
+            patch.setattr("dvc_ray.api.run.RayExecutor", lambda *_: LocalExecutor())
             for name, text in case.env.items():
                 patch.setenv(name, text)
             patch.chdir(self.root / case.cwd)
