@@ -17,7 +17,7 @@ from dvc_ray.settings.sources import resolve
 from dvc_ray.values.report import Saved
 from dvc_ray.values.run import Experiment, RunRequest
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
+from dvc_ray.values.task import BundledFile, Changed, FileBundle, StageResult
 from tests.helpers import stock
 from tests.helpers.projects import Cloud, Make
 from tests.helpers.results import states
@@ -244,7 +244,7 @@ def test_a_result_that_names_a_place_outside_is_none(path: str) -> None:
     result = StageResult(
         address="one", attempt=1, state=StageState.DONE, node="w1", seconds=1.0, workspace="/somewhere"
     )
-    parcel = Pack(id="x", files=(PackedFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
+    parcel = FileBundle(id="x", files=(BundledFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
     assert codec.decode(codec.encode(task(), result)) is not None
     base = {"address": "one", "attempt": 1, "state": StageState.DONE, "node": "w1", "seconds": 1.0, "workspace": "/w"}
     for extra in (
@@ -263,7 +263,7 @@ def test_files_are_not_written_through_a_link(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "link").symlink_to(outside)
-    packed = Pack(id="x", files=(PackedFile(path="link/file", mode=0o100644, mtime_ns=0, data=b""),))
+    packed = FileBundle(id="x", files=(BundledFile(path="link/file", mode=0o100644, mtime_ns=0, data=b""),))
     with pytest.raises(PermissionError):
         unpack(packed, str(root))
     assert not list(outside.iterdir())

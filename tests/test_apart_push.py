@@ -106,7 +106,7 @@ def test_data_is_hashed_once_and_asked_for_once(
     rewrite(changed, large + "2")
     hashed: list[str] = []
     asked: list[str] = []
-    settle, build, size = DataInRemote.settle, Output._build, S3.size
+    settle, build, size = DataInRemote.resolve_on_head, Output._build, S3.size
 
     def building(self: Any, *arguments: Any, **named: Any) -> Any:
         hashed.append(arguments[1])
@@ -122,7 +122,7 @@ def test_data_is_hashed_once_and_asked_for_once(
             patch.setattr(S3, "size", sizing)
             return settle(self, *arguments, **named)
 
-    monkeypatch.setattr(DataInRemote, "settle", settling)
+    monkeypatch.setattr(DataInRemote, "resolve_on_head", settling)
     assert not apart(root).failed
     assert hashed == [str(root / what)], "to put it into the cache; what it is, the dep knows"
     assert len(asked) == len(set(asked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvc_ray.driver.ready_queue import Board
+from dvc_ray.driver.ready_queue import ReadyQueue
 from dvc_ray.values.stage import StageState
 
 _WAY = (StageState.QUEUED, StageState.RUNNING, StageState.DONE)
@@ -37,7 +37,7 @@ def test_a_run(upstream: dict[str, list[str]], data: st.DataObject) -> None:
         name: data.draw(st.sampled_from([StageState.WAITING, StageState.WAITING, StageState.UNCHANGED]))
         for name in upstream
     }
-    board = Board(upstream, states, lambda _, state: goes_on(state))
+    board = ReadyQueue(upstream, states, lambda _, state: goes_on(state))
     told: set[str] = set()
     while True:
         assert board.ready() == [
@@ -59,6 +59,6 @@ def test_a_run(upstream: dict[str, list[str]], data: st.DataObject) -> None:
     assert not waiting(upstream, states)
 
 
-def move(board: Board, states: dict[str, StageState], name: str, state: StageState) -> None:
+def move(board: ReadyQueue, states: dict[str, StageState], name: str, state: StageState) -> None:
     states[name] = state
     board.move(name, state)

@@ -23,7 +23,7 @@ from dvc_ray import api
 from dvc_ray.errors import DvcRayError, ProjectError, UnsupportedError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.executors.ray import RayExecutor
-from dvc_ray.experiments.mirror import Twin
+from dvc_ray.experiments.mirror import TreeMirror
 from dvc_ray.runs.directory import open_run
 from dvc_ray.values.report import Notice, RunEvent, RunResult, Saved, StageReport
 from dvc_ray.values.run import Experiment, OnError, RunRequest
@@ -367,16 +367,16 @@ def test_an_undeclared_input_is_named(project: Make, exp: Exp) -> None:
 
 
 def test_an_edit_while_it_is_set_up_is_kept(project: Make, exp: Exp, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dvc_ray.repo.experiments.directory import Lab
+    from dvc_ray.repo.experiments.directory import ExperimentDir
 
     root = project(FILES)
-    checkout = Lab.checkout
+    checkout = ExperimentDir.checkout
 
-    def edit(lab: Lab) -> None:
+    def edit(lab: ExperimentDir) -> None:
         (root / "tracked.txt").write_text("edited\n")
         checkout(lab)
 
-    monkeypatch.setattr(Lab, "checkout", edit)
+    monkeypatch.setattr(ExperimentDir, "checkout", edit)
     _, saved = exp(root, Experiment(name="one"))
     assert saved is not None
     assert not saved.applied
@@ -407,7 +407,7 @@ def test_results_that_cannot_be_brought_home_are_saved_all_the_same(
         raise OSError(28, "No space left on device")
 
     root = project(FILES)
-    monkeypatch.setattr(Twin, "sync", full)
+    monkeypatch.setattr(TreeMirror, "sync", full)
     _, saved = exp(root, Experiment(name="one"))
     assert saved is not None
     assert not saved.applied

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvc_ray.executors.local import LocalExecutor
-from dvc_ray.experiments.mirror import Twin
+from dvc_ray.experiments.mirror import TreeMirror
 from dvc_ray.values.run import OnError, RunRequest
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, Pack, PackedFile, StageResult
+from dvc_ray.values.task import BundledFile, Changed, FileBundle, StageResult
 from dvc_ray.workspace import Undo
 from dvc_ray.workspace.gate import LeadsOutError, beneath, is_inside, passed
 from tests.helpers import stock
@@ -44,8 +44,8 @@ OUT = [
 BASE = StageResult(address="one", attempt=1, state=StageState.DONE, node="n", seconds=1.0, workspace="/w")
 
 
-def file(path: str, mode: int = stat.S_IFREG | 0o644) -> PackedFile:
-    return PackedFile(path=path, mode=mode, mtime_ns=0, data=b"x")
+def file(path: str, mode: int = stat.S_IFREG | 0o644) -> BundledFile:
+    return BundledFile(path=path, mode=mode, mtime_ns=0, data=b"x")
 
 
 @pytest.mark.parametrize("path", OUT)
@@ -57,7 +57,7 @@ def test_what_leads_out_is_left_out_and_the_rest_is_not(kind: str, path: str) ->
     elif kind == "moved":
         made = {kind: (("fine", "too"), ("fine", path or ".."), (path, "x"))}
     elif kind == "parcel":
-        made = {"created": ("fine", path), "parcel": Pack(id="p", files=(file("fine"), file(path)))}
+        made = {"created": ("fine", path), "parcel": FileBundle(id="p", files=(file("fine"), file(path)))}
     left, refused = passed(task(), replace(BASE, **made))
     assert refused
     found = repr(left)
@@ -81,7 +81,7 @@ def test_a_parcel_has_only_what_the_result_names_each_once_and_nothing_behind_a_
     result = replace(
         BASE,
         created=("new", "way", "way/in", "folder", "folder/in"),
-        parcel=Pack(id="p", files=tuple(files)),
+        parcel=FileBundle(id="p", files=tuple(files)),
     )
     left, refused = passed(task(), result)
     assert left.parcel is not None
@@ -158,7 +158,7 @@ def trees(tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_what_an_experiment_brings_lands_in_the_project(trees: tuple[Path, Path, Path], how: str) -> None:
     home, other, outside = trees
     refused: list[str] = []
-    twin = Twin(str(home), str(other), refuse=refused.append)
+    twin = TreeMirror(str(home), str(other), refuse=refused.append)
     paths = ["way/old", "way/new", "fine"]
     if how in {"drop", "gone"}:  # nothing is there of it in the experiment's any more
         for path in paths:

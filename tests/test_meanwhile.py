@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_ray.driver.install import NotMerged, Results
+from dvc_ray.driver.install import NotMerged, ResultMerger
 from dvc_ray.values.task import StageResult, StageTask
 from tests.helpers import stock
 from tests.helpers.runs import Locally
@@ -137,13 +137,13 @@ def test_garbage_is_collected_before_a_stage_is_in_dvc_lock(
     """The cache has its outs by then, and nothing that DVC knows of names them."""
     root = shutil.copytree(template, tmp_path / "project")
     assert stock.dvc(root, "config", "cache.type", links) == 0
-    merge = Results.merge
+    merge = ResultMerger.merge
 
-    def collected(results: Results, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, NotMerged]:
+    def collected(results: ResultMerger, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, NotMerged]:
         stock.sh(root, DOES["gc"])
         return merge(results, done)
 
-    monkeypatch.setattr(Results, "merge", collected)
+    monkeypatch.setattr(ResultMerger, "merge", collected)
     assert not locally(root).failed
     assert left(root) == expected
     assert stock.status(root) == {}

@@ -21,7 +21,7 @@ from dvc_ray.node.cache import Node
 from dvc_ray.node.eviction import Pin, at_work, evict
 from dvc_ray.runs.results import codec
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, Pack, PackedFile, RemoteData, StageResult, Stored
+from dvc_ray.values.task import BundledFile, Changed, FileBundle, RemoteData, StageResult, Stored
 from tests.helpers.tasks import task
 
 HOUR = 3600
@@ -118,7 +118,7 @@ def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: P
 
 
 def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
-    packed = Pack(id="p", files=(PackedFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
+    packed = FileBundle(id="p", files=(BundledFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
     result = StageResult(
         address="x",
         attempt=2,

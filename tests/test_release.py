@@ -139,7 +139,7 @@ def test_coverage_is_added_up_by_room() -> None:
     )
     assert coverage_table.table(rooms).splitlines() == [
         "room                   lines      branches   both",
-        "plan                     8/8           2/2 100.0%",
+        "planning                 8/8           2/2 100.0%",
         "repo                   30/40          4/10  68.0%",
         "total                  38/48          6/12  73.3%",
     ]

@@ -15,7 +15,7 @@ import ray
 
 from dvc_ray.executors.ray import RayExecutor, start_turn
 from dvc_ray.executors.ray.connection import Connection
-from dvc_ray.executors.ray.start_turn import Turn
+from dvc_ray.executors.ray.start_turn import StartTurn
 from dvc_ray.values.stage import StageSettings
 from tests.helpers.projects import Make
 from tests.helpers.runs import Cli
@@ -24,7 +24,7 @@ HOLD = """
 import sys
 from dvc_ray.executors.ray import start_turn
 start_turn.FOLDER = sys.argv[1]
-mine = start_turn.Turn()
+mine = start_turn.StartTurn()
 assert mine.take() is None
 print("mine", flush=True)
 sys.stdin.read()
@@ -59,7 +59,7 @@ def hold(folder: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
 
 def test_it_is_one_process_turn_until_that_gives_it_back_or_is_gone(hold: Callable[[], subprocess.Popen[str]]) -> None:
-    mine = Turn()
+    mine = StartTurn()
     assert mine.take() is None
     mine.give_back()
     mine.give_back()
@@ -67,9 +67,9 @@ def test_it_is_one_process_turn_until_that_gives_it_back_or_is_gone(hold: Callab
     assert mine.take() == other.pid
     other.kill()
     mine.wait(threading.Event())
-    assert Turn().take() == os.getpid()
+    assert StartTurn().take() == os.getpid()
     mine.give_back()
-    assert Turn().take() is None
+    assert StartTurn().take() is None
 
 
 def test_waiting_can_be_ended(hold: Callable[[], subprocess.Popen[str]]) -> None:
@@ -79,7 +79,7 @@ def test_waiting_can_be_ended(hold: Callable[[], subprocess.Popen[str]]) -> None
 
     def wait() -> None:
         try:
-            Turn().wait(leave)
+            StartTurn().wait(leave)
         except InterruptedError as error:
             failures.append(error)
 
@@ -96,10 +96,10 @@ def test_a_start_that_hangs_holds_up_no_other(
 ) -> None:
     hold()
     monkeypatch.setattr(start_turn, "PATIENCE", 0.0)
-    second = Turn()
+    second = StartTurn()
     assert second.take() is None, "not waited for"
     monkeypatch.setattr(start_turn, "PATIENCE", 1e9)
-    third = Turn()
+    third = StartTurn()
     third._place = 1  # it has found the first one hanging, too
     assert third.take() == os.getpid(), "but for each other they wait"
 
@@ -115,14 +115,14 @@ def test_what_lies_in_its_place_is_left_alone(folder: Path, kind: str) -> None:
         place.mkdir()
     else:
         os.mkfifo(place)
-    mine = Turn()
+    mine = StartTurn()
     assert mine.take() is None, "then nobody waits"
     mine.give_back()
     assert victim.read_text() == "mine"
 
 
 def test_the_file_is_the_user_s_only(folder: Path) -> None:
-    mine = Turn()
+    mine = StartTurn()
     assert mine.take() is None
     (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
@@ -159,7 +159,7 @@ def test_six_experiments_at_once(project: Make, cli: Cli) -> None:
 
 def test_who_has_started_nothing_stops_nothing(shared_ray: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     shared_ray.cluster.check("any stage", StageSettings())  # returns when Ray is there
-    monkeypatch.setattr(Turn, "wait", lambda *_: (_ for _ in ()).throw(RuntimeError("no turn")))
+    monkeypatch.setattr(StartTurn, "wait", lambda *_: (_ for _ in ()).throw(RuntimeError("no turn")))
     other = Connection(None)
     other.begin(1)
     other.close()

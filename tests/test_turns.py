@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dvc_ray import retry
-from dvc_ray.driver.admission import Claim, Limits, Taken, has_room, together
+from dvc_ray.driver.admission import Claim, Limits, Reserved, has_room, together
 from dvc_ray.executors.placement import fit
 from dvc_ray.values.stage import Retries, StageSettings, StageState
 from dvc_ray.values.task import Lost, StageResult
@@ -45,7 +45,7 @@ def claim(group: str = "x", cpus: float = 1, limit: int | None = None, *mutex: s
     ],
 )
 def test_room(wanted: Claim, beside: list[Claim], ahead: list[Claim], limits: Limits, *, expected: bool) -> None:
-    taken = Taken.by(beside)
+    taken = Reserved.by(beside)
     for claimed in ahead:
         taken.reserve(claimed)
     assert has_room(wanted, taken, limits) is expected
@@ -57,7 +57,7 @@ def test_a_stage_that_wants_two_names_is_not_overtaken_for_ever() -> None:
     running = [claim("first", 1, None, "a"), claim("second", 1, None, "b")]
     order = []
     while waiting or running:
-        taken = Taken.by(running)
+        taken = Reserved.by(running)
         for wanted in list(waiting):
             if has_room(wanted, taken, MANY):
                 taken.start(wanted)

@@ -12,8 +12,8 @@ import pytest
 
 from dvc_ray import api, planning
 from dvc_ray.cli.output import texts
-from dvc_ray.driver.ready_queue import Board
-from dvc_ray.driver.state import Table
+from dvc_ray.driver.ready_queue import ReadyQueue
+from dvc_ray.driver.state import RunState
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values import wire
 from dvc_ray.values.report import Notice, RunEvent, StageReport
@@ -272,7 +272,7 @@ def test_a_thousand_stages_cost_no_more_than_their_number() -> None:
 def test_a_stage_that_is_last_waits_for_all_before_it() -> None:
     names = [f"s{n}" for n in range(5)]
     states = dict.fromkeys(names, StageState.WAITING)
-    board = Board(dict.fromkeys(names, ()), states, lambda *_: True, last=["s0", "s3"])
+    board = ReadyQueue(dict.fromkeys(names, ()), states, lambda *_: True, last=["s0", "s3"])
     assert board.ready() == ["s0", "s1", "s2", "s4"]
     for name in ("s2", "s0", "s1"):
         assert "s3" not in board.ready()
@@ -439,10 +439,10 @@ def test_what_is_restored_too_early_stays_in_the_run_cache(project: Make) -> Non
     assert before <= set((root / ".dvc/cache/runs").rglob("*"))
 
 
-def waiting(**after: tuple[str, ...]) -> Table:
+def waiting(**after: tuple[str, ...]) -> RunState:
     specs = [StageSpec(address=name, kind=StageKind.COMMAND, after=before) for name, before in after.items()]
     chosen = planning.make(specs, {spec.address: Status(changed=True) for spec in specs})
-    return Table(chosen, OnError.FAIL, lambda _: None)
+    return RunState(chosen, OnError.FAIL, lambda _: None)
 
 
 def test_readers_that_wait_do_not_wait_for_all_before_them() -> None:

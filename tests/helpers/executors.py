@@ -11,7 +11,7 @@ from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.values.report import Notice, RunEvent, RunResult
 from dvc_ray.values.run import RunRequest
 from dvc_ray.values.stage import StageSettings
-from dvc_ray.values.task import Pack, StageTask
+from dvc_ray.values.task import FileBundle, StageTask
 from tests.helpers import stock
 from tests.helpers.listening import telling
 
@@ -31,7 +31,7 @@ class Watched(LocalExecutor):
         self.together: list[set[str]] = []
         self.asked: list[StageSettings] = []
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
         self.asked.append(settings)
         super().submit(task, settings, packs)
 

@@ -23,7 +23,7 @@ from dvc_ray.settings.meta_ray import parse
 from dvc_ray.settings.schema import SETTINGS
 from dvc_ray.settings.sources import resolve
 from dvc_ray.values.run import RunRequest
-from dvc_ray.values.task import Pack, PackedFile
+from dvc_ray.values.task import BundledFile, FileBundle
 from tests.helpers.campaign import GOOD, Case, Lab, snapshot
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -73,7 +73,7 @@ MODES = st.sampled_from([stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR, stat.S_IFIFO,
 )
 TARGETS = st.sampled_from([b"..", b"../mine", b"../new", b"/", b"a", b"b", b"\xff", b"a\0b", b""])
 PACKED = st.builds(
-    PackedFile,
+    BundledFile,
     path=NAMES,
     mode=MODES,
     mtime_ns=st.sampled_from([0, 0, 0, -1, 2**70]),
@@ -81,8 +81,8 @@ PACKED = st.builds(
 )
 
 
-def packed(path: str, mode: int, data: bytes = b"") -> PackedFile:
-    return PackedFile(path=path, mode=mode, mtime_ns=0, data=data)
+def packed(path: str, mode: int, data: bytes = b"") -> BundledFile:
+    return BundledFile(path=path, mode=mode, mtime_ns=0, data=data)
 
 
 @quickly(200)
@@ -90,7 +90,7 @@ def packed(path: str, mode: int, data: bytes = b"") -> PackedFile:
 @example([packed("../a/b", stat.S_IFREG)])
 @example([packed("a", stat.S_IFLNK, b"../mine"), packed("a", stat.S_IFREG, b"yours")])
 @example([packed("a", stat.S_IFLNK, b".."), packed("a/b/c", stat.S_IFREG)])
-def test_a_parcel_leads_nowhere_else(tmp_path: Path, files: list[PackedFile]) -> None:
+def test_a_parcel_leads_nowhere_else(tmp_path: Path, files: list[BundledFile]) -> None:
     """It may be refused, in the middle too; but never is anything written, or changed, beside the folder it is for."""
     outer = tmp_path / "outer"
     root = outer / "1/2/3/folder"  # as far up as a name may lead, it is still ours
@@ -99,7 +99,7 @@ def test_a_parcel_leads_nowhere_else(tmp_path: Path, files: list[PackedFile]) ->
     (root.parent / "mine").write_text("mine\n")
     before = _beside(outer)
     with contextlib.suppress(OSError, ValueError, OverflowError):
-        unpack(Pack(id="x", files=tuple(files)), str(root))
+        unpack(FileBundle(id="x", files=tuple(files)), str(root))
     assert _beside(outer) == before
 
 

@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Taken:
+class Reserved:
     """What is taken; each question to it costs the same, however many claims are in it."""
 
     attempts: int = 0
@@ -57,7 +57,7 @@ class Taken:
     """The smallest `max_parallel` in each group."""
 
     @classmethod
-    def by(cls, in_flight: Iterable[Claim]) -> Taken:
+    def by(cls, in_flight: Iterable[Claim]) -> Reserved:
         """What attempts in flight take."""
         taken = cls()
         for claim in in_flight:
@@ -83,7 +83,7 @@ class Taken:
         return self.names.isdisjoint(claim.mutex) and self.places.get(claim.group, 0) < bound
 
 
-def has_room(wanted: Claim, taken: Taken, limits: Limits) -> bool:
+def has_room(wanted: Claim, taken: Reserved, limits: Limits) -> bool:
     """Decide whether an attempt may start.
 
     Args:
@@ -100,7 +100,7 @@ def has_room(wanted: Claim, taken: Taken, limits: Limits) -> bool:
 
 def together(claims: Iterable[Claim]) -> int:
     """How many of these start at the same time where nothing else is short."""
-    taken = Taken()
+    taken = Reserved()
     for claim in claims:
         if taken.leaves_free(claim):
             taken.start(claim)

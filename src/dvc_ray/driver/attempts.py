@@ -9,9 +9,9 @@ from dataclasses import replace
 from dvc_ray import env, retry
 from dvc_ray.driver import explain
 from dvc_ray.driver.context import RunContext
-from dvc_ray.driver.feasibility import Placing
-from dvc_ray.driver.install import Results
-from dvc_ray.driver.state import Stage, Table
+from dvc_ray.driver.feasibility import Feasibility
+from dvc_ray.driver.install import ResultMerger
+from dvc_ray.driver.state import RunState, Stage
 from dvc_ray.driver.turns import Turns, told, written
 from dvc_ray.errors import DvcRayError
 from dvc_ray.repo import Request, refused_by_dvc
@@ -32,7 +32,7 @@ class Attempts:
         placing: Warns of stages to come that can never be placed.
     """
 
-    def __init__(self, run: RunContext, table: Table, results: Results, placing: Placing) -> None:
+    def __init__(self, run: RunContext, table: RunState, results: ResultMerger, placing: Feasibility) -> None:
         self._run = run
         self._table = table
         self._results = results

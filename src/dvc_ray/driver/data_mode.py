@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
     from dvc_ray.repo import Project
     from dvc_ray.runs.results import ResultStore
     from dvc_ray.values.run import RunSettings
-    from dvc_ray.values.task import Pack, StageTask
+    from dvc_ray.values.task import FileBundle, StageTask
 
 
 class DataMode(Protocol):
@@ -62,7 +62,7 @@ class DataMode(Protocol):
             StorageError: It cannot be brought.
         """
 
-    def bundles(self, task: StageTask) -> tuple[Pack, ...]:
+    def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
         """Files that travel with a task.
 
         Raises:

@@ -13,7 +13,7 @@ from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageKind, StageSpec
 
 
-class Placing:
+class Feasibility:
     """Asks the cluster, and the run cache before it: a stage that is restored needs no place.
 
     Args:

@@ -12,7 +12,7 @@ from dvc_ray.paths import with_folders
 from dvc_ray.values.task import StageResult, StageTask
 
 
-class Edits:
+class InputEdits:
     """Deps that are not what they were when a stage of the run was first given them.
 
     Only where to look: a stage that was given a new version already is named as well. Whether dvc.lock has to say

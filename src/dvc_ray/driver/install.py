@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from dvc_ray.driver.input_edits import Edits
+from dvc_ray.driver.input_edits import InputEdits
 from dvc_ray.errors import ProjectError, StorageError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.values.report import Notice
 from dvc_ray.values.task import StageResult, StageTask
-from dvc_ray.workspace import Home, Undo
+from dvc_ray.workspace import ResultInstaller, Undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class NotMerged:
     """Whether the next run may take it over: nothing is wrong with it."""
 
 
-class Results:
+class ResultMerger:
     """Takes results home, for one run.
 
     Args:
@@ -46,13 +46,13 @@ class Results:
         self._undo = Undo()
         self._wrote: dict[str, list[str]] = {}
         self._listen = listen
-        self._home = Home(
+        self._home = ResultInstaller(
             project.place,
             lambda text: listen(Notice(text=text, level="warning")),
             project.is_dep,
             fetch,
         )
-        self._edits = Edits()
+        self._edits = InputEdits()
         self._outdated: dict[str, list[str]] = {}
         """Stages that were given another version of a dep than dvc.lock names, by that dep."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dvc_ray.values.stage import StageState
 
 
-class Board:
+class ReadyQueue:
     """The states of a run's stages.
 
     Args:

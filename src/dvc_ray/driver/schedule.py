@@ -6,12 +6,12 @@ import contextlib
 import time
 from typing import Final
 
-from dvc_ray.driver.admission import Limits, Taken, has_room
+from dvc_ray.driver.admission import Limits, Reserved, has_room
 from dvc_ray.driver.attempts import Attempts
 from dvc_ray.driver.context import RunContext
-from dvc_ray.driver.feasibility import Placing
-from dvc_ray.driver.install import Results
-from dvc_ray.driver.state import Stage, Table
+from dvc_ray.driver.feasibility import Feasibility
+from dvc_ray.driver.install import ResultMerger
+from dvc_ray.driver.state import RunState, Stage
 from dvc_ray.driver.stopping import Stopping
 from dvc_ray.errors import DvcRayError, RayDiedError, RunInterruptedError
 from dvc_ray.values.report import Notice, RunResult
@@ -31,9 +31,9 @@ class Driver:
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
-        self._table = Table(run.chosen, run.options.on_error, run.listen)
-        self._placing = Placing(run.executor.cluster, run.project, run.listen)
-        self._results = Results(run.project, run.listen, self._table.may_run_again, run.mode.fetch)
+        self._table = RunState(run.chosen, run.options.on_error, run.listen)
+        self._placing = Feasibility(run.executor.cluster, run.project, run.listen)
+        self._results = ResultMerger(run.project, run.listen, self._table.may_run_again, run.mode.fetch)
         self._attempts = Attempts(run, self._table, self._results, self._placing)
 
     def run(self) -> RunResult:
@@ -75,7 +75,7 @@ class Driver:
         while True:
             if who := self._run.executor.cluster.who_stops():
                 raise RunInterruptedError(f"stopped by {who}", "What is finished is kept: run the same command again.")
-            while table.take_stale():  # what the head settles itself may let others go on at once
+            while table.take_stale():  # what is resolved on the head may let others go on at once
                 self._attempts.take([(stage, stage.held) for stage in table.in_flight() if stage.held is not None])
                 self._block()
                 self._advance()
@@ -118,7 +118,7 @@ class Driver:
         A stage is begun only when there is room for it.
         """
         due = [stage for stage in self._table.between_tries() if stage.not_before <= time.monotonic()]
-        taken = Taken.by(stage.claim for stage in self._table.in_flight() if stage.held is None)
+        taken = Reserved.by(stage.claim for stage in self._table.in_flight() if stage.held is None)
         limits = self._limits()
         for stage in [*due, *self._table.ready()]:
             if self._table.closed(stage):
@@ -129,13 +129,13 @@ class Driver:
                 continue
             if stage.state is StageState.WAITING:
                 with self._results.locked():
-                    self._settle(stage)
+                    self._resolve(stage)
             if stage.state is StageState.QUEUED:
                 self._attempts.submit(stage)
             if stage.task is not None:
                 taken.start(stage.claim)
 
-    def _settle(self, stage: Stage) -> None:
+    def _resolve(self, stage: Stage) -> None:
         address = stage.address
         stage.begun = time.time()
         begun = time.monotonic()
@@ -151,7 +151,7 @@ class Driver:
             if not self._run.confirm(f"Going to reproduce stage: '{address}'. Are you sure you want to continue?"):
                 self._attempts.fail(stage, "reproduction aborted by the user")
                 return
-            done = self._run.project.settle(address, self._run.options, force=self._forced(stage))
+            done = self._run.project.resolve_on_head(address, self._run.options, force=self._forced(stage))
         except RayDiedError:
             raise
         except DvcRayError as error:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dvc_ray.repo import Project
     from dvc_ray.runs.results import ResultStore
     from dvc_ray.values.run import RunSettings
-    from dvc_ray.values.task import Pack, StageTask
+    from dvc_ray.values.task import FileBundle, StageTask
 
 
 class SharedDisk:
@@ -46,7 +46,7 @@ class SharedDisk:
         """No result names a file that travels apart."""
         raise NotImplementedError(key, path)
 
-    def bundles(self, task: StageTask) -> tuple[Pack, ...]:
+    def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
         """None: a worker reads the tree."""
         return ()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from dvc_ray import retry
 from dvc_ray.driver.admission import Claim
-from dvc_ray.driver.ready_queue import Board
+from dvc_ray.driver.ready_queue import ReadyQueue
 from dvc_ray.values.report import StageReport
 from dvc_ray.values.run import OnError
 from dvc_ray.values.stage import Action, Plan, StageState, Step
@@ -66,7 +66,7 @@ class Stage:
         self.not_before = time.monotonic() + delay
 
 
-class Table:
+class RunState:
     """The stages of a run.
 
     Args:
@@ -90,8 +90,8 @@ class Table:
         for stage in self:
             listen(stage.report)
 
-    def _make_board(self) -> Board:
-        return Board(
+    def _make_board(self) -> ReadyQueue:
+        return ReadyQueue(
             {name: stage.step.spec.upstream for name, stage in self._stages.items()},
             {name: stage.state for name, stage in self._stages.items()},
             self.goes_on,

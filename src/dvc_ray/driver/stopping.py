@@ -8,8 +8,8 @@ from typing import Final
 
 from dvc_ray.driver.attempts import Attempts
 from dvc_ray.driver.context import RunContext
-from dvc_ray.driver.install import Results
-from dvc_ray.driver.state import Stage, Table
+from dvc_ray.driver.install import ResultMerger
+from dvc_ray.driver.state import RunState, Stage
 from dvc_ray.errors import DvcRayError
 from dvc_ray.values.report import Notice
 from dvc_ray.values.stage import StageState
@@ -31,7 +31,7 @@ class Stopping:
         attempts: Its attempts.
     """
 
-    def __init__(self, run: RunContext, table: Table, results: Results, attempts: Attempts) -> None:
+    def __init__(self, run: RunContext, table: RunState, results: ResultMerger, attempts: Attempts) -> None:
         self._run = run
         self._table = table
         self._results = results

@@ -12,7 +12,7 @@ from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.repo import Merge, Project
 from dvc_ray.runs.results import Kept, ResultStore
 from dvc_ray.values.stage import StageState
-from dvc_ray.workspace import Home, discard
+from dvc_ray.workspace import ResultInstaller, discard
 
 
 def take_over(
@@ -45,7 +45,7 @@ def take_over(
         ProjectError: A result that fits cannot be merged; it stays.
         StorageError: The remote cannot be reached, or refuses.
     """
-    home = Home(project.place, warn, project.is_dep, mode.fetch)
+    home = ResultInstaller(project.place, warn, project.is_dep, mode.fetch)
     taken = []
     with contextlib.ExitStack() as stack:
         stores = [store for work in works for store in stack.enter_context(mode.dead_results(work, project.tree))]
@@ -69,7 +69,7 @@ def take_over(
     return tuple(taken)
 
 
-def _take(project: Project, home: Home, kept: Kept, *, commit: bool) -> bool:
+def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) -> bool:
     """Merge one result, if it is of use.
 
     Raises:

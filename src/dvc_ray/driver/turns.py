@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
-from dvc_ray.driver.state import Stage, Table
+from dvc_ray.driver.state import RunState, Stage
 from dvc_ray.paths import with_folders
 from dvc_ray.values.task import Lost, StageResult
 
@@ -22,7 +22,7 @@ class Turns:
         concerns: Asked once what each reads and makes, relative to the tree.
     """
 
-    def __init__(self, table: Table, concerns: Callable[[], Mapping[str, Iterable[str]]]) -> None:
+    def __init__(self, table: RunState, concerns: Callable[[], Mapping[str, Iterable[str]]]) -> None:
         self._table = table
         self._concerns = concerns
         self._written: dict[str, tuple[int, str]] = {}

@@ -21,7 +21,7 @@ from dvc_ray.storage import Item, download
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.report import Notice
 from dvc_ray.values.run import RunSettings
-from dvc_ray.values.task import Pack, RemoteData, StageTask
+from dvc_ray.values.task import FileBundle, RemoteData, StageTask
 
 
 class ViaRemote:
@@ -40,8 +40,8 @@ class ViaRemote:
         self._held = contextlib.ExitStack()
         self._reach = self._held.enter_context(seeing(cluster))
         self._data: DataInRemote | None = None
-        self._snapshot: Pack | None = None
-        self._git: Pack | None = None
+        self._snapshot: FileBundle | None = None
+        self._git: FileBundle | None = None
         self._stamps: dict[str, Version] = {}
 
     def look_over(self) -> str:
@@ -86,7 +86,7 @@ class ViaRemote:
         """Get it from the remote."""
         download(self._opened().store, [Item(key=key, path=path)])
 
-    def bundles(self, task: StageTask) -> tuple[Pack, ...]:
+    def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
         """The snapshot and Git's state, taken up once in a run, and what differs from the first for each attempt."""
         assert isinstance(task.data, RemoteData)  # noqa: S101  the project's data has made it
         if self._snapshot is None:
@@ -99,7 +99,7 @@ class ViaRemote:
             pack(task.tree, [*changed, *task.data.ships], whole=task.links),
         )
 
-    def _of_git(self, git: GitTemplates) -> tuple[Pack, ...]:
+    def _of_git(self, git: GitTemplates) -> tuple[FileBundle, ...]:
         folders = [folder for _, folder in git.places if folder]
         if not folders:
             return ()

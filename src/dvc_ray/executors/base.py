@@ -8,7 +8,7 @@ from typing import Protocol
 
 from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings
-from dvc_ray.values.task import Pack, StageTask, Wait, WorkerEvent
+from dvc_ray.values.task import FileBundle, StageTask, Wait, WorkerEvent
 
 
 class Cluster(Protocol):
@@ -89,7 +89,7 @@ class Executor(Protocol):
     def cluster(self) -> Cluster:
         """Where attempts run."""
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
         """Start an attempt as soon as there is room for it.
 
         Args:

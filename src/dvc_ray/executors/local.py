@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from dvc_ray.executors.this_machine import ThisMachine
 from dvc_ray.values.stage import StageSettings
-from dvc_ray.values.task import Lost, Pack, StageTask, Wait, WorkerEvent
+from dvc_ray.values.task import FileBundle, Lost, StageTask, Wait, WorkerEvent
 from dvc_ray.worker import run_stage
 
 
@@ -24,10 +24,10 @@ class LocalExecutor:
     def __init__(self, *, apart: bool = False, shared: str | None = None, attached: bool = False) -> None:
         self._attached = attached
         self.cluster = ThisMachine(apart=apart, shared=shared)
-        self._queue: deque[tuple[StageTask, Sequence[Pack]]] = deque()
+        self._queue: deque[tuple[StageTask, Sequence[FileBundle]]] = deque()
         self._stopped: set[str] = set()
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
         """Queue an attempt."""
         self._queue.append((task, packs))
 

@@ -14,7 +14,7 @@ from dvc_ray.workspace.materialise import CODE_LINK_FROM, Putter, stamp
 from dvc_ray.workspace.moving import move
 
 
-class Twin:
+class TreeMirror:
     """The user's tree and one that an experiment runs in.
 
     Args:
@@ -94,7 +94,7 @@ class Twin:
             paths: What there is of them now, relative; directories do not count.
             outs: Brought by `move`, or left.
             kept: Directory for files that were made where the user has others, which were not given: as a stage of
-                ``repro`` must not replace them (`Home`).
+                ``repro`` must not replace them (`ResultInstaller`).
 
         Returns:
             Those that were put there; relative paths.

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray.errors import DvcRayError, ProjectError
-from dvc_ray.experiments.mirror import Twin, stamps_of
+from dvc_ray.experiments.mirror import TreeMirror, stamps_of
 from dvc_ray.files import Version
 from dvc_ray.paths import RunPaths, is_under, runs_dir
 from dvc_ray.repo import Project
-from dvc_ray.repo.experiments.directory import Lab, open_lab
+from dvc_ray.repo.experiments.directory import ExperimentDir, open_experiment
 from dvc_ray.runs import directory
 from dvc_ray.values.report import Notice, RunResult, Saved
 from dvc_ray.values.run import Experiment, Selection
@@ -28,7 +28,7 @@ _RAN: Final = {StageState.DONE, StageState.CACHED}
 _WAITING: Final = Notice(text="Waiting for another DVC command in this project to end.")
 
 
-class Trial:
+class ExperimentRun:
     """An experiment on its way; what `begin` yields.
 
     Args:
@@ -38,7 +38,7 @@ class Trial:
         tell: Told what the user should know.
     """
 
-    def __init__(self, lab: Lab, twin: Twin | None, seen: object, tell: Tell) -> None:
+    def __init__(self, lab: ExperimentDir, twin: TreeMirror | None, seen: object, tell: Tell) -> None:
         self._lab = lab
         self._twin = twin
         self._tell = tell
@@ -104,7 +104,7 @@ class Trial:
                 return f"its results cannot all be brought into the workspace: {error}"
         return ""
 
-    def _others_wrote(self, twin: Twin) -> bool:
+    def _others_wrote(self, twin: TreeMirror) -> bool:
         """Whether data in the workspace has changed, but for what a stage has written to its own dep.
 
         That is one file in both trees, by a hard link; ``dvc exp run`` would have left it changed, too.
@@ -135,7 +135,7 @@ class Trial:
         own = set(self._lab.project.ignore_files())
         return tuple(path for path in self._lab.untracked() if path not in own)
 
-    def _apply(self, twin: Twin, fine: list[str], ran: list[str], kept: str) -> None:
+    def _apply(self, twin: TreeMirror, fine: list[str], ran: list[str], kept: str) -> None:
         """Leave the workspace as ``dvc exp run`` does, which runs there."""
         outs = self._lab.project.outs(fine)
         new = {*self._lab.project.outs(ran), *(path for path in outs if twin.misses(path))}
@@ -182,11 +182,11 @@ def look(home: Project) -> object:
 @contextlib.contextmanager
 def begin(
     home: Project, experiment: Experiment, selection: Selection, *, force: bool, tell: Tell = lambda _notice: None
-) -> Iterator[Trial]:
+) -> Iterator[ExperimentRun]:
     """Set an experiment up in a directory of its own, in which the process then works.
 
     Raises:
-        DvcRayError: It cannot be; see `dvc_ray.repo.experiments.directory.open_lab`.
+        DvcRayError: It cannot be; see `dvc_ray.repo.experiments.directory.open_experiment`.
         ProjectError: A run works in the workspace, which DVC has to stash and to restore.
     """
     seen: list[object] = []
@@ -196,11 +196,13 @@ def begin(
         seen.append(look(home))
 
     directory.refuse_second(home.dvc_dir)
-    with open_lab(home, experiment, selection, force=force, stashed=stashed, waiting=lambda: tell(_WAITING)) as lab:
+    with open_experiment(
+        home, experiment, selection, force=force, stashed=stashed, waiting=lambda: tell(_WAITING)
+    ) as lab:
         trees = os.path.realpath(tree), os.path.realpath(lab.tree)
-        twin = None if experiment.temp else Twin(*trees, refuse=lambda path: tell(_refused(path)))
+        twin = None if experiment.temp else TreeMirror(*trees, refuse=lambda path: tell(_refused(path)))
         try:
-            yield Trial(lab, twin, seen[0], tell)
+            yield ExperimentRun(lab, twin, seen[0], tell)
         except DvcRayError as error:  # where the user's files are, not where the experiment's were
             texts = (text.replace(lab.tree, tree) for text in (error.what, error.hint))
             raise type(error)(*texts) from error.__cause__ or error

@@ -12,7 +12,7 @@ from typing import Final
 from dvc_ray.files import Version
 from dvc_ray.paths import files_under
 from dvc_ray.repo.dvc import workspace_config
-from dvc_ray.values.task import Pack, PackedFile
+from dvc_ray.values.task import BundledFile, FileBundle
 
 LARGE: Final = 4 << 20
 """Bytes above which a file need not travel in memory."""
@@ -20,7 +20,7 @@ LARGE: Final = 4 << 20
 
 def pack(
     tree: str, paths: Iterable[str], store: Callable[[str, int], str] | None = None, whole: Collection[str] = ()
-) -> Pack:
+) -> FileBundle:
     """Take files up; sockets and the like, which no copy would be worth anything of, are left out.
 
     Args:
@@ -34,18 +34,18 @@ def pack(
         OSError: A file cannot be read.
         StorageError: A large one cannot be stored.
     """
-    files: dict[str, PackedFile] = {}
+    files: dict[str, BundledFile] = {}
     for path in paths:
         if os.path.lexists(os.path.join(tree, path)):
             for file in files_under(tree, path):
                 taken = _take(tree, file, store)
                 if taken is not None:
                     files[file] = taken if file in whole else _public(taken)
-    return Pack(id=_digest(files.values()), files=tuple(files.values()))
+    return FileBundle(id=_digest(files.values()), files=tuple(files.values()))
 
 
 def unpack(
-    packed: Pack,
+    packed: FileBundle,
     root: str,
     wanted: Iterable[str] | None = None,
     bring: Callable[[str, str], None] | None = None,
@@ -68,34 +68,34 @@ def unpack(
             _put(root, file, bring)
 
 
-def stamps_of_pack(packed: Pack) -> Mapping[str, Version]:
+def stamps_of_pack(packed: FileBundle) -> Mapping[str, Version]:
     """Modification time (ns) and size of each file when it was taken up."""
     return {file.path: (file.mtime_ns, len(file.data)) for file in packed.files}
 
 
-def _take(tree: str, path: str, store: Callable[[str, int], str] | None) -> PackedFile | None:
+def _take(tree: str, path: str, store: Callable[[str, int], str] | None) -> BundledFile | None:
     full = os.path.join(tree, path)
     found = os.lstat(full)
     if stat.S_ISLNK(found.st_mode):
-        return PackedFile(path=path, mode=found.st_mode, mtime_ns=0, data=os.fsencode(os.readlink(full)))
+        return BundledFile(path=path, mode=found.st_mode, mtime_ns=0, data=os.fsencode(os.readlink(full)))
     if stat.S_ISDIR(found.st_mode):
-        return PackedFile(path=path, mode=found.st_mode, mtime_ns=0, data=b"")
+        return BundledFile(path=path, mode=found.st_mode, mtime_ns=0, data=b"")
     if not stat.S_ISREG(found.st_mode):
         return None
     if store is not None and found.st_size > LARGE:
         key = store(full, found.st_size)
-        return PackedFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=b"", key=key)
+        return BundledFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=b"", key=key)
     with open(full, "rb") as file:
-        return PackedFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=file.read())
+        return BundledFile(path=path, mode=found.st_mode, mtime_ns=found.st_mtime_ns, data=file.read())
 
 
-def _public(file: PackedFile) -> PackedFile:
+def _public(file: BundledFile) -> BundledFile:
     if not workspace_config.is_config(file.path) or not stat.S_ISREG(file.mode):
         return file
     return replace(file, data=workspace_config.without_secrets(file.data))
 
 
-def _put(root: str, file: PackedFile, bring: Callable[[str, str], None] | None) -> None:
+def _put(root: str, file: BundledFile, bring: Callable[[str, str], None] | None) -> None:
     target = os.path.join(root, file.path)
     folder = os.path.dirname(target)
     real = os.path.realpath(root)
@@ -120,7 +120,7 @@ def _put(root: str, file: PackedFile, bring: Callable[[str, str], None] | None) 
         os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
 
 
-def _digest(files: Iterable[PackedFile]) -> str:
+def _digest(files: Iterable[BundledFile]) -> str:
     """Of names, modes, times and contents: what is the same has the same name on a node."""
     found = hashlib.sha256()
     for part in _parts(files):
@@ -129,7 +129,7 @@ def _digest(files: Iterable[PackedFile]) -> str:
     return found.hexdigest()[:32]
 
 
-def _parts(files: Iterable[PackedFile]) -> Iterator[bytes]:
+def _parts(files: Iterable[BundledFile]) -> Iterator[bytes]:
     for file in sorted(files, key=lambda file: file.path):
         yield os.fsencode(file.path)
         yield f"{file.mode:o} {file.mtime_ns} {file.key}".encode()

@@ -25,7 +25,7 @@ from typing import Final
 from dvc_ray.errors import StorageError
 from dvc_ray.node.bundles import unpack
 from dvc_ray.storage import Item, Objects, download, object_key, upload
-from dvc_ray.values.task import Pack, Stored
+from dvc_ray.values.task import FileBundle, Stored
 
 _DIR: Final = ".dir"
 _EXECUTABLE: Final = 0o755
@@ -47,7 +47,7 @@ class Node:
         """What stage workspaces have for their DVC cache."""
         return str(self.root / "cache")
 
-    def tree(self, packed: Pack) -> str:
+    def tree(self, packed: FileBundle) -> str:
         """A directory with a snapshot; made once, whoever else asks for it at the same time."""
         target = self.root / "trees" / packed.id
         target.parent.mkdir(parents=True, exist_ok=True)

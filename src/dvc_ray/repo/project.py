@@ -13,7 +13,7 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo.data.base import Parts, ProjectData
 from dvc_ray.repo.data.on_disk import DataOnDisk
-from dvc_ray.repo.dvc.failures import ours, quiet
+from dvc_ray.repo.dvc.failures import quiet, translate_errors
 from dvc_ray.repo.dvc.guarded import check_git, guarded
 from dvc_ray.repo.git import worktree
 from dvc_ray.repo.git.tracked import Tracked
@@ -89,7 +89,7 @@ class Project:
             ProjectError: A file of Git's or DVC's is none that can be read to its end.
         """
         with contextlib.ExitStack() as stack:
-            with ours():
+            with translate_errors():
                 from dvc.repo import Repo
 
                 quiet()
@@ -126,7 +126,7 @@ class Project:
         with contextlib.ExitStack() as stack:
             while True:
                 try:
-                    with ours():
+                    with translate_errors():
                         stack.enter_context(self._repo.lock)
                     break
                 except ProjectError as error:
@@ -166,13 +166,13 @@ class Project:
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
-        with ours():
+        with translate_errors():
             stages = self._repo.index.stages if addresses is None else [self._stages[name] for name in addresses]
         return tasks.inside(self.tree, (out.fs_path for stage in stages for out in stage.outs))
 
     def inputs(self) -> tuple[str, ...]:
         """Outs, deps and includes of all stages of the project, relative to `tree`; whether they exist or not."""
-        with ours():
+        with translate_errors():
             stages = self._repo.index.stages
         return tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
 
@@ -187,7 +187,7 @@ class Project:
         from dvc.scm import NoSCM
 
         try:
-            with ours():
+            with translate_errors():
                 found = choosing.ordered(self._repo, selection)
                 graph = choosing.graph(self._repo, selection)
                 choosing.share_files(found)
@@ -208,19 +208,19 @@ class Project:
     def is_dep(self, path: str) -> bool:
         """Whether a stage of the project depends on a path relative to `tree`, or on a folder that it is in."""
         if self._deps is None:
-            with ours():
+            with translate_errors():
                 paths = [dep.fs_path for stage in self._repo.index.stages for dep in stage.deps]
             self._deps = {os.path.relpath(path, self.tree) for path in paths if path and os.path.isabs(path)}
         return "." in self._deps or is_under(path, self._deps)
 
     def concerns(self) -> dict[str, tuple[str, ...]]:
         """What each selected stage reads and makes, declared, relative to `tree`; by address."""
-        with ours():
+        with translate_errors():
             return {address: tuple(tasks.concerns(self.tree, stage)) for address, stage in self._stages.items()}
 
     def untracked(self, address: str) -> tuple[str, ...]:
         """Deps of a stage that no stage makes and neither Git nor DVC tracks; see `Untracked`."""
-        with ours():
+        with translate_errors():
             return self._untracked.of(self._stages[address])
 
     def use_remote(
@@ -245,7 +245,7 @@ class Project:
         from dvc_ray.repo.data.in_remote import DataInRemote
         from dvc_ray.storage.shared_folder import nobody
 
-        with ours():
+        with translate_errors():
             made = DataInRemote(self._parts(), self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
         self._data = made
         return made
@@ -261,7 +261,7 @@ class Project:
             ProjectError: Some of it is nowhere.
             StorageError: A remote cannot be asked.
         """
-        with ours():
+        with translate_errors():
             self._data.check(*([self._stages[address] for address in each] for each in (commands, moving)))
 
     def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
@@ -277,7 +277,7 @@ class Project:
             alone = stage.frozen or self._one_by_one
             return [] if alone else list(self._repo.index.graph.successors(stage))
 
-        with ours():
+        with translate_errors():
             return self._data.status(stage, allow_missing=allow_missing, upstream=upstream)
 
     def pull_run_cache(self) -> str:
@@ -288,7 +288,7 @@ class Project:
         Returns:
             Why that cannot be; empty if it can.
         """
-        with ours():
+        with translate_errors():
             return self._data.pull_run_cache()
 
     def pull(self, address: str) -> bool:
@@ -302,7 +302,7 @@ class Project:
         stage = self._stages[address]
         if self.status(address, allow_missing=True).changed:
             return False
-        with ours():
+        with translate_errors():
             try:
                 self._repo.pull(address)
                 stage.checkout()
@@ -310,7 +310,7 @@ class Project:
                 return False
         return True
 
-    def settle(self, address: str, options: RunSettings, *, force: bool) -> bool:
+    def resolve_on_head(self, address: str, options: RunSettings, *, force: bool) -> bool:
         """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
 
         DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
@@ -325,8 +325,8 @@ class Project:
         stage = self._stages[address]
         self._record.turn(self._order[address])
         with head_run.as_before(stage) as finished:
-            with ours():
-                done = self._data.settle(stage, options, force=force)
+            with translate_errors():
+                done = self._data.resolve_on_head(stage, options, force=force)
             finished(done)
         return done
 
@@ -334,7 +334,7 @@ class Project:
         """Remove the outs of a stage's last run where ``Stage.run`` does so first of all; needs `locked`."""
         stage = self._stages[address]
         if choosing.kind_of(stage) is StageKind.COMMAND:
-            with ours():
+            with translate_errors():
                 stage.remove_outs(ignore_remove=False, force=False)
 
     def refusal(self, address: str) -> str:
@@ -344,7 +344,7 @@ class Project:
         """
         stage = self._stages[address]
         try:
-            with ours():
+            with translate_errors():
                 self._data.check_inputs(stage)
                 tasks.check_params(stage)
                 tasks.check_locks(self._repo)
@@ -354,13 +354,13 @@ class Project:
         return ""
 
     def restorable(self, address: str, options: RunSettings) -> bool:
-        """Whether `settle` would restore a stage from the run cache; removes nothing. Needs `locked`.
+        """Whether `resolve_on_head` would restore a stage from the run cache; removes nothing. Needs `locked`.
 
         Raises:
             ProjectError: A dep is missing.
         """
         stage = self._stages[address]
-        with ours():
+        with translate_errors():
             return self._data.restorable(stage, options)
 
     def task(self, address: str, request: tasks.Request) -> StageTask:
@@ -379,7 +379,7 @@ class Project:
         """
 
         def given() -> tuple[str, ...]:
-            with ours():
+            with translate_errors():
                 stages = [self._stages[address] for address in addresses]
                 return tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
 
@@ -410,7 +410,7 @@ class Project:
         from dvc.stage.loader import StageLoader
 
         stage = self._stages[task.address]
-        with ours():
+        with translate_errors():
             if self.tree != task.tree or tasks.definition(self._repo, stage) != task.definition:
                 return False
             if not self._data.status(stage, allow_missing=False, upstream=list).changed:
@@ -432,7 +432,7 @@ class Project:
         """
         stage = self._stages[address]
         if choosing.kind_of(stage) is StageKind.COMMAND:
-            with ours():
+            with translate_errors():
                 run_cache.forget(self._repo, stage, entry, since)
 
     def place(self, address: str) -> int:
@@ -445,7 +445,7 @@ class Project:
         Returns:
             By address, deps that are not what a stage was given, and whether dvc.lock names the new version.
         """
-        with ours():
+        with translate_errors():
             edited = {}
             self.git_added.update(path for merge in merges for path in merge.git_added)
             for merge in sorted(merges, key=lambda merge: self._order[merge.task.address]):
@@ -456,7 +456,7 @@ class Project:
 
     def is_in_lock(self, address: str) -> bool:
         """Whether dvc.lock, as it is on disk, has a stage as it is here; of one without, its own file."""
-        with ours():
+        with translate_errors():
             return self._record.has(self._stages[address])
 
     def bring_outs(self, task: StageTask) -> str:
@@ -465,7 +465,7 @@ class Project:
         Returns:
             Why they could not all be brought; empty if they are there.
         """
-        with ours():
+        with translate_errors():
             return self._data.bring_outs(self._stages[task.address], task)
 
     def ignore_files(self) -> tuple[str, ...]:

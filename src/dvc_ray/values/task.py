@@ -42,7 +42,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackedFile:
+class BundledFile:
     """A file, link or empty folder."""
 
     path: str
@@ -56,12 +56,12 @@ class PackedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pack:
+class FileBundle:
     """Files that travel as a value."""
 
     id: str
     """A digest of all of it."""
-    files: tuple[PackedFile, ...] = field(repr=False)
+    files: tuple[BundledFile, ...] = field(repr=False)
     lasting: bool = False
     """Whether many attempts of a run need it: a node fetches it once."""
 
@@ -229,7 +229,7 @@ class StageResult:
     """What the command has written to Git in its workspace, which is lost."""
     note: str = ""
     """What else is wrong with its machine; begins with what separates it from the error."""
-    parcel: Pack | None = None
+    parcel: FileBundle | None = None
     """What comes home from a worker that shares no disk with the head."""
     command_failed: bool = False
     """Whether it failed because its command ended with another exit code than 0; ``error`` holds all of the command."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from dvc_ray.repo.run.worker_run import KnownHashes, Ran
-from dvc_ray.values.task import Pack, SharedData, StageResult, StageTask
+from dvc_ray.values.task import FileBundle, SharedData, StageResult, StageTask
 from dvc_ray.worker.shared_disk import SharedDiskAccess
 from dvc_ray.worker.via_remote import RemoteAccess
 
@@ -58,7 +58,7 @@ class DataAccess(Protocol):
         """Release what the attempt has held."""
 
 
-def open_access(task: StageTask, packs: Sequence[Pack]) -> DataAccess:
+def open_access(task: StageTask, packs: Sequence[FileBundle]) -> DataAccess:
     """Open the data of an attempt: the one place where a worker asks which way it goes.
 
     Args:

@@ -12,7 +12,7 @@ from dvc_ray.errors import StorageError, UnreachableError
 from dvc_ray.values.report import Output
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
-from dvc_ray.values.task import Pack, StageResult, StageTask, Started
+from dvc_ray.values.task import FileBundle, StageResult, StageTask, Started
 from dvc_ray.worker.attempt import Attempt
 from dvc_ray.worker.data_access import open_access
 from dvc_ray.workspace import Changes
@@ -25,7 +25,7 @@ def run_stage(  # noqa: PLR0913  what a worker knows beside the task
     stopped: Callable[[], bool],
     cluster: Mapping[str, str] | None = None,
     surroundings: Surroundings | None = None,
-    packs: Sequence[Pack] = (),
+    packs: Sequence[FileBundle] = (),
     attached: bool = False,
 ) -> StageResult:
     """Run a stage in a workspace of its own and leave the workspace for the head to empty.

@@ -32,7 +32,7 @@ from dvc_ray.storage import FOLDER, Objects, probe
 from dvc_ray.storage.timeouts import QUICK
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Pack, Remote, RemoteData, StageResult, StageTask
+from dvc_ray.values.task import FileBundle, Remote, RemoteData, StageResult, StageTask
 from dvc_ray.workspace.reuse import lay_aside
 
 _ROOM: Final = 1 << 20
@@ -57,7 +57,7 @@ class RemoteAccess:
     data: RemoteData
     node: Node
     stores: Mapping[str, Objects]
-    changes: Sequence[Pack]
+    changes: Sequence[FileBundle]
     """Files of the tree that differ from the snapshot, and what else the head has sent, the last first."""
     pin: Pin
     """Keeps objects of the node's cache."""
@@ -67,7 +67,7 @@ class RemoteAccess:
     """MD5 by path of files that were put into the workspace, relative to it."""
 
     @classmethod
-    def open(cls, task: StageTask, data: RemoteData, packs: Sequence[Pack]) -> RemoteAccess:
+    def open(cls, task: StageTask, data: RemoteData, packs: Sequence[FileBundle]) -> RemoteAccess:
         """Prepare a node for an attempt.
 
         Args:
@@ -175,7 +175,7 @@ class RemoteAccess:
             return ""
         return f"; the disk of node {socket.gethostname()} with '{self.node.root}' is full"
 
-    def _parcel(self, result: StageResult) -> Pack:
+    def _parcel(self, result: StageResult) -> FileBundle:
         """Take up what comes home: outs that are asked for, files of the snapshot that changed, new ones.
 
         Raises:

@@ -1,6 +1,6 @@
 """A stage workspace: made bare, filled with code and deps, its results brought home.
 
-`materialise` and `find_changes` run on the worker, `Home` and `missed_files` on the head.
+`materialise` and `find_changes` run on the worker, `ResultInstaller` and `missed_files` on the head.
 """
 
 from dvc_ray.workspace.changes import Changes, find_changes, misplaced_outs, missed_files, stale_outs
@@ -10,7 +10,7 @@ from dvc_ray.workspace.git_copy import added as added_to_git
 from dvc_ray.workspace.git_copy import written as written_to_git
 from dvc_ray.workspace.ignored_links import Followed, own
 from dvc_ray.workspace.inputs import Content, detach, look, written_in_place
-from dvc_ray.workspace.install import Home
+from dvc_ray.workspace.install import ResultInstaller
 from dvc_ray.workspace.materialise import CODE_LIST, Materialised, materialise
 from dvc_ray.workspace.reuse import discard, lay_aside
 from dvc_ray.workspace.undo import Undo
@@ -21,8 +21,8 @@ __all__ = [
     "Content",
     "Environments",
     "Followed",
-    "Home",
     "Materialised",
+    "ResultInstaller",
     "Undo",
     "added_to_git",
     "detach",

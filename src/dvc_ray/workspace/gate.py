@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dvc_ray.paths import is_under
-from dvc_ray.values.task import Pack, StageResult, StageTask
+from dvc_ray.values.task import FileBundle, StageResult, StageTask
 
 
 class LeadsOutError(PermissionError):
@@ -55,7 +55,7 @@ def passed(task: StageTask, result: StageResult) -> tuple[StageResult, tuple[str
     return left, tuple(dict.fromkeys(refused))
 
 
-def _of_parcel(parcel: Pack, tops: set[str]) -> Pack:
+def _of_parcel(parcel: FileBundle, tops: set[str]) -> FileBundle:
     """Files of outs, and what is said to be new or changed; each once, and none behind a file or a link."""
     files = {file.path: file for file in reversed(parcel.files) if is_inside(file.path) and is_under(file.path, tops)}
     ends = {path for path, file in files.items() if not stat.S_ISDIR(file.mode)}

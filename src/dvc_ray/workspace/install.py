@@ -30,7 +30,7 @@ _TOP: Final = b"\1\n"
 _DVCYAML: Final = "dvc.yaml"
 
 
-class Home:
+class ResultInstaller:
     """The user's workspace during one run; the head is its only writer.
 
     Two stages that ran at the same time may have rewritten one file. Their changes are merged line by line; where

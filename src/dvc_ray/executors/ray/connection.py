@@ -21,7 +21,7 @@ from dvc_ray.executors.ray.local_ray import (
     take_back_sigterm,
 )
 from dvc_ray.executors.ray.messages import first_line
-from dvc_ray.executors.ray.start_turn import Turn
+from dvc_ray.executors.ray.start_turn import StartTurn
 from dvc_ray.executors.ray.tokens import close_to_others, has_token, use_token
 from dvc_ray.ray_api import local_ray
 from dvc_ray.ray_api.names import HEAD
@@ -53,7 +53,7 @@ class Connection:
         self._dead = False
         self._has_driver = False
         """Whether this process is, or was about to be, a driver of Ray by our doing."""
-        self._turn = Turn()
+        self._turn = StartTurn()
         self._answers = False
         self._put_back = contextlib.ExitStack()
 

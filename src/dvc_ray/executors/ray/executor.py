@@ -27,7 +27,7 @@ from dvc_ray.executors.ray.task import Placed, attempt_name, look
 from dvc_ray.live.remote import forget, key_of
 from dvc_ray.ray_api import scheduling
 from dvc_ray.values.stage import StageSettings, StageState
-from dvc_ray.values.task import Lost, Pack, StageResult, StageTask, Stored, Wait, WorkerEvent
+from dvc_ray.values.task import FileBundle, Lost, StageResult, StageTask, Stored, Wait, WorkerEvent
 
 _NODES_EVERY: Final = 2.0
 """Seconds between questions which nodes are alive."""
@@ -76,7 +76,7 @@ class RayExecutor:
         self._waits_due = 0.0
         """When to ask again what attempts wait for."""
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[Pack] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
         self._ray.wait()
         import ray

@@ -24,7 +24,7 @@ _PLACES: Final = 64
 """Starts that may hang until the next one does not wait at all."""
 
 
-class Turn:
+class StartTurn:
     """A turn to start; not taken yet.
 
     Whoever has it has a lock on a file, which the kernel takes back when the process ends, however that comes. Of one

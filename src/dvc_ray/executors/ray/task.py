@@ -23,7 +23,7 @@ from dvc_ray.paths import NODE_DIR
 from dvc_ray.ray_api import workers
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
-from dvc_ray.values.task import Pack, RemoteData, StageResult, StageTask, WorkerEvent
+from dvc_ray.values.task import FileBundle, RemoteData, StageResult, StageTask, WorkerEvent
 from dvc_ray.worker import run_stage
 
 
@@ -49,7 +49,7 @@ def _machine() -> versions.Machine:
     return versions.Machine(name=socket.gethostname(), python=platform.python_version(), packages=installed)
 
 
-def run(task: StageTask, head: versions.Machine | None, *packs: Pack) -> Iterator[WorkerEvent | Placed]:
+def run(task: StageTask, head: versions.Machine | None, *packs: FileBundle) -> Iterator[WorkerEvent | Placed]:
     """Run on the worker: a stage in a thread of its own, its events yielded as they come.
 
     Args:

@@ -33,7 +33,7 @@ class Parts:
 class ProjectData(Protocol):
     """What DVC finds of the data of a run, and what the head does about it. Chosen once, at the start of the run.
 
-    All but `task`, `unseen` and `untracked` is to be called within ``ours()``.
+    All but `task`, `unseen` and `untracked` is to be called within ``translate_errors()``.
     """
 
     def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
@@ -77,7 +77,7 @@ class ProjectData(Protocol):
             ProjectError: One is not.
         """
 
-    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+    def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Do what needs no worker; whether the stage is finished then.
 
         Raises:
@@ -86,7 +86,7 @@ class ProjectData(Protocol):
         """
 
     def restorable(self, stage: Any, options: RunSettings) -> bool:
-        """Whether `settle` would find a result.
+        """Whether `resolve_on_head` would find a result.
 
         Raises:
             ProjectError: A dep is missing.

@@ -12,9 +12,9 @@ from dvc_ray.environment import Sources
 from dvc_ray.errors import ProjectError, StorageError, UnsupportedError
 from dvc_ray.repo.data.base import Parts
 from dvc_ray.repo.data.on_disk import DataOnDisk
-from dvc_ray.repo.dvc.failures import ours
+from dvc_ray.repo.dvc.failures import translate_errors
 from dvc_ray.repo.remote import remotes, stage_data
-from dvc_ray.repo.remote.data_index import Virtual
+from dvc_ray.repo.remote.data_index import DataIndex
 from dvc_ray.repo.remote.pushing import Remotes, needs
 from dvc_ray.repo.run import tasks
 from dvc_ray.repo.select import choosing, status
@@ -29,7 +29,7 @@ from dvc_ray.values.task import RemoteData, SharedData, StageTask
 
 
 class DataInRemote:
-    """A `ProjectData` in which data need not be in the workspace. To be made within ``ours()``.
+    """A `ProjectData` in which data need not be in the workspace. To be made within ``translate_errors()``.
 
     Args:
         parts: The project.
@@ -61,7 +61,7 @@ class DataInRemote:
                 "Leave it out, or run on one machine: --address local",
             )
         self._parts = parts
-        self._data = Virtual(parts.repo, stages, reach, dry=dry)
+        self._data = DataIndex(parts.repo, stages, reach, dry=dry)
         for name in {out.remote for stage in stages.values() for out in stage.outs if out.remote}:
             self._data.remote(name)  # one that other machines cannot use is refused here
         self._default = self._data.remote(self._data.default)
@@ -100,19 +100,19 @@ class DataInRemote:
         return status.by_hashes(stage, self._data)
 
     def check_inputs(self, stage: Any) -> None:
-        """What is not here is looked for by hash: see `settle`."""
+        """What is not here is looked for by hash: see `resolve_on_head`."""
 
-    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+    def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Look for a result in the run caches of the head and of the remote; else push what the stage reads."""
         kind = choosing.kind_of(stage)
         if kind is StageKind.COMMAND:
-            return self._settle_command(stage, options, force=force)
+            return self._resolve_command(stage, options, force=force)
         if kind is StageKind.DATA and self._verify(stage):
             self._parts.record.dump([stage])
             return True
-        return DataOnDisk(self._parts).settle(stage, options, force=force)  # all of it is here, or comes here
+        return DataOnDisk(self._parts).resolve_on_head(stage, options, force=force)  # all of it is here, or comes here
 
-    def _settle_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+    def _resolve_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         tasks.check_outs(self._parts.repo, stage)
         entry = self._found(stage, options, force=force)
         if entry is None:
@@ -144,7 +144,7 @@ class DataInRemote:
             cache_size=request.options.node_cache_size,
             signing_key=request.signing_key,
         )
-        with ours():
+        with translate_errors():
             here = tasks.inputs(parts.repo, stage, request, copy, allow_missing=True)  # what is not is fetched
             given, data = stage_data.describe(stage, parts.tree, here, self._data, wanted)
             sources = Sources(

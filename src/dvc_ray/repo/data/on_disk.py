@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.repo.data.base import Parts
-from dvc_ray.repo.dvc.failures import message, ours
+from dvc_ray.repo.dvc.failures import message, translate_errors
 from dvc_ray.repo.run import head_run, run_cache, tasks
 from dvc_ray.repo.select import choosing, status
 from dvc_ray.repo.write.record import Merge
@@ -48,7 +48,7 @@ class DataOnDisk:
         """They must be in the workspace."""
         tasks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
 
-    def settle(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
+    def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Let DVC's own ``Stage.run`` go up to the point where it would run the command."""
         repo = self._parts.repo
         if choosing.kind_of(stage) is StageKind.COMMAND:
@@ -96,7 +96,7 @@ class DataOnDisk:
         undeclared = parts.undeclared().of_stage(bare=bare, sent=False)
         git = parts.undeclared().git(request.git, bare=bare, sent=False, adding=copy is not None)
         undeclared = replace(undeclared, git=git, git_for_dvc=git.answers)
-        with ours():
+        with translate_errors():
             given = tasks.inputs(parts.repo, stage, request, copy, allow_missing=request.options.allow_missing)
             way = tasks.WayOfData(
                 data=SharedData(state_dir=parts.repo.site_cache_dir),

@@ -56,8 +56,8 @@ def is_of_missing(error: ProjectError) -> bool:
 
 
 @contextlib.contextmanager
-def ours() -> Iterator[None]:
-    """Turn what DVC raises in the block into an error of ours, cause kept.
+def translate_errors() -> Iterator[None]:
+    """Turn what DVC raises in the block into an error of dvc-ray, with its cause.
 
     Raises:
         NotAProjectError: No DVC project here.

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo.dvc.failures import ours, quiet
+from dvc_ray.repo.dvc.failures import quiet, translate_errors
 
 
 def create(root: str, message: str) -> None:
@@ -17,7 +17,7 @@ def create(root: str, message: str) -> None:
         ProjectError: Git is missing or refuses.
     """
     _git(root, "init", "--quiet")
-    with ours():
+    with translate_errors():
         from dvc.repo import Repo
 
         quiet()
@@ -38,7 +38,7 @@ def commit(root: str, message: str) -> None:
 
 def metrics(root: str) -> dict[str, float]:
     """Numbers of all metrics files of a project, as ``file:name``."""
-    with ours():
+    with translate_errors():
         from dvc.repo import Repo
 
         with contextlib.closing(Repo(root)) as repo:

@@ -21,7 +21,7 @@ from dvc_ray import processes
 from dvc_ray.errors import UnsupportedError
 from dvc_ray.files import Version
 from dvc_ray.repo.dvc import hashes
-from dvc_ray.repo.dvc.failures import ours
+from dvc_ray.repo.dvc.failures import translate_errors
 from dvc_ray.repo.experiments.stale import OWNER, reap
 from dvc_ray.repo.git import filters, worktree
 from dvc_ray.repo.inputs import snapshot
@@ -34,8 +34,8 @@ _GITLINK: Final = "160000"
 
 
 @dataclass(slots=True)
-class Lab:
-    """The directory in which one experiment runs; what `open_lab` yields."""
+class ExperimentDir:
+    """The directory in which one experiment runs; what `open_experiment` yields."""
 
     home: Project
     project: Project
@@ -64,7 +64,7 @@ class Lab:
         level = log.level
         log.setLevel(logging.ERROR)  # it warns of each out that has never been made
         try:
-            with ours():
+            with translate_errors():
                 self.project._repo.checkout(**self._checkout, force=True, allow_missing=True)
         finally:
             log.setLevel(level)
@@ -88,7 +88,7 @@ class Lab:
         from dvc.stage.utils import _get_stage_files
 
         inner, info = self.project._repo, self._info
-        with ours():
+        with translate_errors():
             for address in stages:
                 inner.scm_context.add(_get_stage_files(self.project._stages[address]))
             # As DVCLive does in the stage of an experiment (``Live.end``).
@@ -131,7 +131,7 @@ class Lab:
             ProjectError: It cannot be pushed.
         """
         repo = self.home._repo
-        with contextlib.chdir(repo.root_dir), ours():  # a remote may be a relative path
+        with contextlib.chdir(repo.root_dir), translate_errors():  # a remote may be a relative path
             self._executor._validate_remotes(repo, remote)
             repo.experiments.push(remote, self._info.result_ref, push_cache=True, run_cache=True)
 
@@ -174,7 +174,7 @@ class Lab:
 
 
 @contextlib.contextmanager
-def open_lab(
+def open_experiment(
     home: Project,
     experiment: Experiment,
     selection: Selection,
@@ -182,7 +182,7 @@ def open_lab(
     force: bool,
     stashed: Callable[[], None],
     waiting: Callable[[], None],
-) -> Iterator[Lab]:
+) -> Iterator[ExperimentDir]:
     """Set an experiment's directory up and work there; it is gone afterwards.
 
     The working directory of the process is changed to the same place in that directory.
@@ -200,7 +200,7 @@ def open_lab(
         ProjectError: No Git, no commit, a bad name or one that is taken, a bad override.
     """
     repo = home._repo
-    with ours():
+    with translate_errors():
         exps = repo.experiments
         queue = exps.tempdir_queue
     reap(home.dvc_dir)
@@ -208,7 +208,7 @@ def open_lab(
     with contextlib.ExitStack() as stack:
         stack.enter_context(worktree.found_by_place())
         worktree.refuse_under_way(home.tree)
-        with home.locked(waiting=waiting), ours():
+        with home.locked(waiting=waiting), translate_errors():
             overrides = _overrides(repo, experiment)
             filtered = filters.filtered(home.tree)
             with filters.kept(home.tree, filtered, repo.tmp_dir):
@@ -221,7 +221,7 @@ def open_lab(
                     **kwargs,
                 )
             stashed()
-        with ours():
+        with translate_errors():
             executor = _executor(exps, entry, stack)
             shutil.rmtree(os.path.dirname(exps.celery_queue.get_infofile_path(entry.stash_rev)), ignore_errors=True)
             info = executor.info
@@ -235,7 +235,7 @@ def open_lab(
             stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
             _keep_remotes(repo.config, inner.config)
             _, given = executor._repro_args(inner)
-        yield Lab(
+        yield ExperimentDir(
             home=home,
             project=Project(inner, _copy(home, inner, experiment)),
             name=entry.name,

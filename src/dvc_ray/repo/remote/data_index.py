@@ -18,7 +18,7 @@ from dvc_ray.storage.shared_folder import Reach
 from dvc_ray.values.task import Remote, Stored
 
 
-class Virtual:
+class DataIndex:
     """The data of a project, wherever it is.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dvc_ray.errors import ProjectError
-from dvc_ray.repo.remote.data_index import Virtual
+from dvc_ray.repo.remote.data_index import DataIndex
 from dvc_ray.repo.remote.remotes import open_remote
 from dvc_ray.storage import Item, Objects, lacking, object_key, upload
 
@@ -30,7 +30,7 @@ class Need:
     """Whether that is what lies in the workspace, and not what is known of the out."""
 
 
-def needs(stages: Sequence[Any], running: Collection[int], data: Virtual, *, hashed: bool = False) -> Iterator[Need]:
+def needs(stages: Sequence[Any], running: Collection[int], data: DataIndex, *, hashed: bool = False) -> Iterator[Need]:
     """Find the data that stages read, and none of the run makes.
 
     Args:
@@ -54,7 +54,7 @@ def needs(stages: Sequence[Any], running: Collection[int], data: Virtual, *, has
         yield Need(out=out, path=path, hash_info=found, edited=found != known)
 
 
-def _hashes(stages: Iterable[Any], data: Virtual) -> Iterator[tuple[str, Any]]:
+def _hashes(stages: Iterable[Any], data: DataIndex) -> Iterator[tuple[str, Any]]:
     """What lies at the paths of deps; not those of which a part is elsewhere, and no hash of DVC 2."""
     for dep in (dep for stage in stages for dep in stage.deps):
         if data.is_data(dep) and dep.hash_info and dep.hash_info.name == "md5" and not data.is_away(dep):
@@ -70,7 +70,7 @@ class Remotes:
         tell: Told what is pushed.
     """
 
-    def __init__(self, data: Virtual, store: Objects, tell: Callable[[str], None]) -> None:
+    def __init__(self, data: DataIndex, store: Objects, tell: Callable[[str], None]) -> None:
         self._data = data
         self._stores: dict[str, Objects] = {data.default: store}
         self._there: set[tuple[str, str]] = set()

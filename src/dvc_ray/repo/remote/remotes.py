@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, UnreachableError, UnsupportedError
 from dvc_ray.redact import Mask, named, public
-from dvc_ray.repo.dvc.failures import message, ours
+from dvc_ray.repo.dvc.failures import message, translate_errors
 from dvc_ray.storage import Objects, fsspec_errors
 from dvc_ray.storage.messages import TRUST, Cause, short
 from dvc_ray.storage.s3 import S3, can
@@ -40,7 +40,7 @@ def find(repo: Any, name: str | None = None) -> Remote | None:
     name = name or repo.config["core"].get("remote")
     if not name:
         return None
-    with ours():
+    with translate_errors():
         from dvc.fs import get_fs_config
 
         options = dict(get_fs_config(repo.config, name=name))

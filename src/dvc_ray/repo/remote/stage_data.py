@@ -11,7 +11,7 @@ from typing import Any, Final
 from dvc_ray import env
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import files_under, is_under
-from dvc_ray.repo.remote.data_index import Virtual
+from dvc_ray.repo.remote.data_index import DataIndex
 from dvc_ray.repo.remote.pushing import is_cached
 from dvc_ray.repo.remote.remotes import folder_of
 from dvc_ray.repo.run.tasks import Inputs
@@ -23,7 +23,7 @@ _RUNS: Final = "runs"
 """Where run caches have their entries."""
 
 
-def fill_deps(stage: Any, data: Virtual) -> None:
+def fill_deps(stage: Any, data: DataIndex) -> None:
     """Give the deps of a stage the hashes they have now.
 
     Raises:
@@ -201,7 +201,7 @@ class Wanted:
     """Of the run, to sign what is kept in the remote for it."""
 
 
-def describe(stage: Any, tree: str, given: Inputs, data: Virtual, wanted: Wanted) -> tuple[Inputs, RemoteData]:
+def describe(stage: Any, tree: str, given: Inputs, data: DataIndex, wanted: Wanted) -> tuple[Inputs, RemoteData]:
     """Say what a worker gets from remotes and what the head sends.
 
     Args:
@@ -244,7 +244,7 @@ def describe(stage: Any, tree: str, given: Inputs, data: Virtual, wanted: Wanted
     )
 
 
-def storage(data: Virtual, run_id: str) -> dict[str, str]:
+def storage(data: DataIndex, run_id: str) -> dict[str, str]:
     """The variable that says where checkpoints go: beside the data, in S3 or a folder, as Ray's storage has it."""
     remote = data.remote(data.default)
     place = remote.url if remote.url.startswith("s3://") else folder_of(remote)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dvc_ray.errors import ConfigError, ProjectError, UnsupportedError
-from dvc_ray.repo.dvc.failures import ours
+from dvc_ray.repo.dvc.failures import translate_errors
 from dvc_ray.repo.inputs import snapshot
 from dvc_ray.repo.run import tasks
 from dvc_ray.settings import meta_ray
@@ -70,7 +70,7 @@ def with_nearest(repo: Any, error: ProjectError, targets: Sequence[str]) -> Proj
     unknown = (NoOutputOrStageError, StageNotFoundError, StageFileDoesNotExistError, StageNotFound)
     if not isinstance(error.__cause__, unknown):
         return error
-    with ours():
+    with translate_errors():
         names = [stage.addressing for stage in repo.index.stages]
     near = [name for target in targets for name in nearest(target, names, most=3)]
     meant = f"Did you mean {', '.join(repr(name) for name in dict.fromkeys(near))}? " if near else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dvc_ray.values.stage import Status
 
 if TYPE_CHECKING:
-    from dvc_ray.repo.remote.data_index import Virtual
+    from dvc_ray.repo.remote.data_index import DataIndex
 
 _DELETED: Final = "deleted"
 _MISSING: Final = frozenset({_DELETED, "not in cache"})
@@ -52,7 +52,7 @@ def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ())
     return Status(changed=False)
 
 
-def by_hashes(stage: Any, data: Virtual) -> Status:
+def by_hashes(stage: Any, data: DataIndex) -> Status:
     """Status of a stage whose data need not be in the workspace.
 
     Args:
@@ -63,7 +63,7 @@ def by_hashes(stage: Any, data: Virtual) -> Status:
     return _changed(stage, found) if found else Status(changed=False)
 
 
-def _by_hashes(stage: Any, data: Virtual) -> Iterator[list[Change]]:
+def _by_hashes(stage: Any, data: DataIndex) -> Iterator[list[Change]]:
     """What each look finds, in DVC's order; none looks before its turn: checking an out costs."""
     yield list(_stage(stage))
     if stage.frozen or stage.is_callback or stage.always_changed:  # that says nothing of data
@@ -73,7 +73,7 @@ def _by_hashes(stage: Any, data: Virtual) -> Iterator[list[Change]]:
     yield [change for out in stage.outs for change in _flat(out, _out(out))]
 
 
-def dep_by_hashes(dep: Any, data: Virtual) -> list[Change]:
+def dep_by_hashes(dep: Any, data: DataIndex) -> list[Change]:
     """How a dep has changed, whose data need not be in the workspace; empty if it has not."""
     if not data.is_away(dep):
         return list(_flat(dep, dep.status()))

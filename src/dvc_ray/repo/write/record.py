@@ -30,7 +30,7 @@ class Merge:
 
 
 class Record:
-    """The one writer of a run. To be called within ``ours()``, with DVC's lock held.
+    """The one writer of a run. To be called within ``translate_errors()``, with DVC's lock held.
 
     Args:
         repo: The ``dvc.repo.Repo``.

@@ -18,7 +18,7 @@ from typing import Any, Final
 import yaml
 
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, Pack, PackedFile, RemoteData, SharedData, StageResult, StageTask
+from dvc_ray.values.task import BundledFile, Changed, FileBundle, RemoteData, SharedData, StageResult, StageTask
 from dvc_ray.workspace.gate import is_inside
 
 VERSION: Final = 3
@@ -160,6 +160,6 @@ def _result(found: dict[str, Any]) -> StageResult:
     )
 
 
-def _pack(found: dict[str, Any]) -> Pack:
-    files = (PackedFile(**{**each, "data": base64.b64decode(each["data"])}) for each in found["files"])
-    return Pack(id=found["id"], files=tuple(files))
+def _pack(found: dict[str, Any]) -> FileBundle:
+    files = (BundledFile(**{**each, "data": base64.b64decode(each["data"])}) for each in found["files"])
+    return FileBundle(id=found["id"], files=tuple(files))
