@@ -39,7 +39,7 @@ STEPS = {
     "the snapshot": "dvc_ray.repo.inputs.snapshot.listing",
     "ignored files": "dvc_ray.repo.run.undeclared.split",
     "the task": "dvc_ray.repo.run.tasks.make",
-    "the environment": "dvc_ray.repo.run.tasks.environment_of",
+    "the environment": "dvc_ray.repo.run.stage_environment.environment_of",
     "submitting": "dvc_ray.executors.local.LocalExecutor.submit",
     "a workspace used again": "dvc_ray.workspace.reuse.claim",
     "a file of the workspace": "dvc_ray.workspace.materialise.Putter.__call__",

@@ -19,7 +19,7 @@ from dvc_ray.repo.git import worktree
 from dvc_ray.repo.git.tracked import Tracked
 from dvc_ray.repo.inputs import snapshot
 from dvc_ray.repo.inputs.untracked import Untracked
-from dvc_ray.repo.run import head_run, run_cache, tasks
+from dvc_ray.repo.run import checks, head_run, run_cache, stage_paths, tasks
 from dvc_ray.repo.run.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.select import choosing
 from dvc_ray.repo.write.input_edits import look_again
@@ -168,13 +168,13 @@ class Project:
         """Outs of stages in the tree, relative to it; default: of all stages of the project."""
         with translate_errors():
             stages = self._repo.index.stages if addresses is None else [self._stages[name] for name in addresses]
-        return tasks.inside(self.tree, (out.fs_path for stage in stages for out in stage.outs))
+        return stage_paths.inside(self.tree, (out.fs_path for stage in stages for out in stage.outs))
 
     def inputs(self) -> tuple[str, ...]:
         """Outs, deps and includes of all stages of the project, relative to `tree`; whether they exist or not."""
         with translate_errors():
             stages = self._repo.index.stages
-        return tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
+        return stage_paths.inside(self.tree, (path for stage in stages for path in stage_paths.touched(stage)))
 
     def select(self, selection: Selection) -> tuple[StageSpec, ...]:
         """Find the stages a run is about, in the order of ``dvc repro`` (``dvc.repo.reproduce``, 3.67.1).
@@ -216,7 +216,7 @@ class Project:
     def concerns(self) -> dict[str, tuple[str, ...]]:
         """What each selected stage reads and makes, declared, relative to `tree`; by address."""
         with translate_errors():
-            return {address: tuple(tasks.concerns(self.tree, stage)) for address, stage in self._stages.items()}
+            return {address: tuple(stage_paths.concerns(self.tree, stage)) for address, stage in self._stages.items()}
 
     def untracked(self, address: str) -> tuple[str, ...]:
         """Deps of a stage that no stage makes and neither Git nor DVC tracks; see `Untracked`."""
@@ -346,9 +346,9 @@ class Project:
         try:
             with translate_errors():
                 self._data.check_inputs(stage)
-                tasks.check_params(stage)
-                tasks.check_locks(self._repo)
-                tasks.check_outs(self._repo, stage)
+                checks.check_params(stage)
+                checks.check_locks(self._repo)
+                checks.check_outs(self._repo, stage)
         except ProjectError as error:
             return re.sub(r"\n +", " ", error.what)  # it stands in a line
         return ""
@@ -381,7 +381,7 @@ class Project:
         def given() -> tuple[str, ...]:
             with translate_errors():
                 stages = [self._stages[address] for address in addresses]
-                return tasks.inside(self.tree, (path for stage in stages for path in tasks.touched(stage)))
+                return stage_paths.inside(self.tree, (path for stage in stages for path in stage_paths.touched(stage)))
 
         return self._data.unseen(given)
 
@@ -470,7 +470,7 @@ class Project:
 
     def ignore_files(self) -> tuple[str, ...]:
         """The .gitignore files that the run has written, relative to `tree`."""
-        return tasks.inside(self.tree, self._record.ignore_files())
+        return stage_paths.inside(self.tree, self._record.ignore_files())
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
         """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.

@@ -16,7 +16,7 @@ from dvc_ray.repo.dvc.failures import translate_errors
 from dvc_ray.repo.remote import remotes, stage_data
 from dvc_ray.repo.remote.data_index import DataIndex
 from dvc_ray.repo.remote.pushing import Remotes, needs
-from dvc_ray.repo.run import tasks
+from dvc_ray.repo.run import checks, stage_environment, tasks
 from dvc_ray.repo.select import choosing, status
 from dvc_ray.repo.write.record import Merge
 from dvc_ray.settings import meta_ray
@@ -113,7 +113,7 @@ class DataInRemote:
         return DataOnDisk(self._parts).resolve_on_head(stage, options, force=force)  # all of it is here, or comes here
 
     def _resolve_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
-        tasks.check_outs(self._parts.repo, stage)
+        checks.check_outs(self._parts.repo, stage)
         entry = self._found(stage, options, force=force)
         if entry is None:
             return False
@@ -149,7 +149,7 @@ class DataInRemote:
             given, data = stage_data.describe(stage, parts.tree, here, self._data, wanted)
             sources = Sources(
                 caller=environment.crossing(request.env, request.options.secrets),
-                declared=tasks.declared(request),
+                declared=stage_environment.declared(request),
                 run={**request.run_env, **stage_data.storage(self._data, request.run_id)},
             )
             # What travels has hashes of today's form only, so that nothing is taken from an entry of DVC 2's.

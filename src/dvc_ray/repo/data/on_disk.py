@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_ray.repo.data.base import Parts
 from dvc_ray.repo.dvc.failures import message, translate_errors
-from dvc_ray.repo.run import head_run, run_cache, tasks
+from dvc_ray.repo.run import checks, head_run, run_cache, stage_environment, tasks
 from dvc_ray.repo.select import choosing, status
 from dvc_ray.repo.write.record import Merge
 from dvc_ray.settings import meta_ray
@@ -46,7 +46,7 @@ class DataOnDisk:
 
     def check_inputs(self, stage: Any) -> None:
         """They must be in the workspace."""
-        tasks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
+        checks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
 
     def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         """Let DVC's own ``Stage.run`` go up to the point where it would run the command."""
@@ -56,7 +56,7 @@ class DataOnDisk:
                 head_run.pull_missing_deps(stage)
             if not options.allow_missing:
                 self.check_inputs(stage)
-            tasks.check_outs(repo, stage)
+            checks.check_outs(repo, stage)
         try:
             with head_run.no_commands(), head_run.outs_left(stage):
                 stage.run(
@@ -100,7 +100,7 @@ class DataOnDisk:
             given = tasks.inputs(parts.repo, stage, request, copy, allow_missing=request.options.allow_missing)
             way = tasks.WayOfData(
                 data=SharedData(state_dir=parts.repo.site_cache_dir),
-                env=tasks.environment_of(parts.repo, stage, request, copy, given, undeclared),
+                env=stage_environment.environment_of(parts.repo, stage, request, copy, given, undeclared),
                 surroundings=request.surroundings,
                 legacy=tasks.legacy(stage),
             )

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dvc_ray import environment
-from dvc_ray.environment import Sources
-from dvc_ray.errors import ConfigError, ProjectError
-from dvc_ray.paths import is_dvcs_own, outside
+from dvc_ray.paths import outside
 from dvc_ray.repo.dvc import hashes
-from dvc_ray.repo.dvc.guarded import irregular
 from dvc_ray.repo.inputs.ignored import Ignored, makes_environment, opened, without
-from dvc_ray.settings.meta_ray import parse
+from dvc_ray.repo.run.checks import deps, includes
+from dvc_ray.repo.run.stage_paths import relative, resolved
 from dvc_ray.values.git import GitTemplates
 from dvc_ray.values.run import RunSettings
 from dvc_ray.values.stage import StageSettings
@@ -129,13 +124,13 @@ def inputs(repo: Any, stage: Any, request: Request, copy: Copy | None, *, allow_
     from dvc_ray.repo.inputs.snapshot import tree
 
     root = tree(repo)
-    persisted = _relative(root, (out.fs_path for out in stage.outs if out.persist))
-    deps = tuple(_deps(stage, allow_missing=allow_missing))
-    named = (*deps, *_includes(stage, request.settings), *(copy.paths if copy else ()))
+    persisted = relative(root, (out.fs_path for out in stage.outs if out.persist))
+    there = tuple(deps(stage, allow_missing=allow_missing))
+    named = (*there, *includes(stage, request.settings), *(copy.paths if copy else ()))
     return Inputs(
-        outs=tuple(_relative(root, (out.fs_path for out in stage.outs))),
-        links=tuple(_resolved(root, named)),
-        deps=tuple(_relative(root, deps)),
+        outs=tuple(relative(root, (out.fs_path for out in stage.outs))),
+        links=tuple(resolved(root, named)),
+        deps=tuple(relative(root, there)),
         copies=tuple(path for path in persisted if os.path.lexists(os.path.join(root, path))),
     )
 
@@ -166,7 +161,7 @@ def make(  # noqa: PLR0913  the parts that a task is made of
 
     root = tree(repo)
     home = copy.of if copy else root
-    persisted = set(_relative(root, (out.fs_path for out in stage.outs if out.persist)))
+    persisted = set(relative(root, (out.fs_path for out in stage.outs if out.persist)))
     ignored = without(undeclared.ignored, (*given.outs, *given.links))
     if makes_environment(commands(stage)):
         ignored = opened(home, ignored)
@@ -208,87 +203,11 @@ def make(  # noqa: PLR0913  the parts that a task is made of
     )
 
 
-def declared(request: Request) -> dict[str, str]:
-    """The variables that a stage declares: those of its ``runtime_env``, then its own."""
-    return {**((request.settings.runtime_env or {}).get("env_vars") or {}), **dict(request.settings.env)}
-
-
 def commands(stage: Any) -> tuple[str, ...]:
     """The commands of a stage, as ``dvc.stage.run.cmd_run`` splits them."""
     if not stage.cmd:
         return ()
     return tuple(map(str, stage.cmd)) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
-
-
-def check_outs(repo: Any, stage: Any) -> None:
-    """Refuse before its command runs what ``Output.ignore`` would refuse after it.
-
-    Raises:
-        dvc.output.OutputAlreadyTrackedError: Git tracks a cached out.
-    """
-    from dvc.output import OutputAlreadyTrackedError
-    from dvc.scm import NoSCM
-
-    if isinstance(repo.scm, NoSCM):
-        return
-    for out in stage.outs:
-        if out.use_scm_ignore and repo.scm.is_tracked(out.fspath):
-            raise OutputAlreadyTrackedError(out)
-
-
-def check_inputs(stage: Any, settings: StageSettings) -> None:
-    """Say which dep or include is missing before outs are removed; DVC would stumble over it later.
-
-    Raises:
-        ProjectError: One does not exist, or is nothing that can be read.
-    """
-    for path in (*_deps(stage), *_includes(stage, settings)):
-        if not os.path.exists(path):
-            why = f"is a link that leads to nothing: {os.readlink(path)}"
-        elif kind := irregular(path):
-            why = f"is {kind}, no file or folder"
-        else:
-            continue
-        raise ProjectError(
-            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' {why}.",
-            "Put what the stage reads in its place, or take it out of dvc.yaml.",
-        )
-
-
-def check_locks(repo: Any) -> None:
-    """Refuse the file in which DVC's processes say what they read and write, as they do (``dvc.rwlock``, 3.67.1).
-
-    Raises:
-        dvc.exceptions.DvcException: It is broken.
-    """
-    from dvc import rwlock
-    from voluptuous import Invalid
-
-    path = os.path.join(repo.tmp_dir, rwlock.RWLOCK_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            rwlock.SCHEMA(json.load(file))
-    except FileNotFoundError:
-        pass
-    except json.JSONDecodeError as error:
-        raise rwlock.RWLockFileCorruptedError(path) from error
-    except Invalid as error:
-        raise rwlock.RWLockFileFormatError(path) from error
-
-
-def check_params(stage: Any) -> None:
-    """Refuse what DVC refuses when it takes the values of params (``ParamsDependency.save``, 3.67.1).
-
-    Raises:
-        dvc.exceptions.DvcException: A file of params is missing or cannot be read, or has not all of them.
-    """
-    from dvc.dependency import ParamsDependency
-
-    for dep in stage.deps:
-        if isinstance(dep, ParamsDependency):
-            if not dep.exists:
-                raise dep.DoesNotExistError(dep)
-            dep.get_hash()
 
 
 def carry_home(repo: Any, task: StageTask) -> None:
@@ -342,98 +261,6 @@ def _inside(repo: Any, stage: Any, item: Any) -> Any:
     return item
 
 
-def _deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
-    from dvc.dependency import ParamsDependency
-
-    for dep in stage.deps:
-        _check_own(stage, dep.fs_path, "deps")
-        if os.path.lexists(dep.fs_path):
-            yield dep.fs_path
-        elif not isinstance(dep, ParamsDependency) and not allow_missing:
-            raise ProjectError(
-                f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
-                "Make it, or bring it with `dvc pull` or `dvc checkout`.",
-            ) from dep.DoesNotExistError(dep)
-
-
-def _includes(stage: Any, settings: StageSettings) -> Iterator[str]:
-    for path in settings.include:
-        full = os.path.normpath(os.path.join(stage.wdir, path))
-        _check_own(stage, full, "meta.ray.include")
-        if not os.path.lexists(full):
-            raise ProjectError(
-                f"stage '{stage.addressing}': '{path}' of 'meta.ray.include' does not exist.",
-                f"Make it, or take it out of dvc.yaml. Looked for: {full}",
-            )
-        yield full
-
-
-def _check_own(stage: Any, path: str, where: str) -> None:
-    """Refuse to give a stage what DVC keeps for itself and the user, asked for by name or by way of a link.
-
-    Raises:
-        ProjectError: The path is that.
-    """
-    from dvc_ray.repo.inputs.snapshot import tree
-
-    root = tree(stage.repo)  # which may lie in a .dvc itself: an experiment's does
-    real = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
-    if is_dvcs_own(os.path.relpath(path, root)) or is_dvcs_own(real):
-        raise ProjectError(
-            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' of '{where}' is DVC's own. It may hold"
-            " keys, and a stage's workspace has one of its own.",
-            "Take it out of dvc.yaml. Give a command what it needs as a param, or in 'meta: {ray: {env: {...}}}'.",
-        )
-
-
-def inside(root: str, paths: Iterable[str]) -> tuple[str, ...]:
-    """Paths in a tree, relative to it, each once; those outside are left out. Also what they are by way of links."""
-    named = list(paths)
-    real = set(map(os.path.realpath, named)) - {*named}
-    return tuple(dict.fromkeys((*_relative(root, named), *_relative(os.path.realpath(root), sorted(real)))))
-
-
-def touched(stage: Any) -> Iterator[str]:
-    """What a stage reads or writes, declared in any way."""
-    yield from (item.fs_path for item in (*stage.deps, *stage.outs) if item.protocol == "local")
-    section = (stage.meta or {}).get("ray") if isinstance(stage.meta, dict) else None
-    if section:
-        include: tuple[str, ...] = ()
-        with contextlib.suppress(ConfigError):  # it is told of stages that are to run
-            include = parse(stage.addressing, stage.meta).include
-        yield from (os.path.normpath(os.path.join(stage.wdir, path)) for path in include)
-
-
-def concerns(root: str, stage: Any) -> Iterator[str]:
-    """What decides whether a stage runs: its outs, and its deps unless it is frozen; relative to the tree."""
-    items = stage.outs if stage.frozen else [*stage.deps, *stage.outs]
-    paths = [item.fs_path for item in items if item.fs_path and os.path.isabs(item.fs_path)]
-    yield from _relative(root, {*paths, *map(os.path.realpath, paths)})
-
-
-def _relative(root: str, paths: Iterable[str]) -> Iterator[str]:
-    """Paths relative to the tree; what lies outside is reached where it is and needs no link."""
-    yield from (os.path.relpath(path, root) for path in paths if not is_outside(root, path))
-
-
-def is_outside(root: str, path: str) -> bool:
-    """Whether a path does not lie in a tree."""
-    part = os.path.relpath(path, root)
-    return part == os.pardir or part.startswith(os.pardir + os.sep)
-
-
-def _resolved(root: str, paths: Iterable[str]) -> Iterator[str]:
-    """As `_relative`; of a path that is or goes through a link within the tree, what it leads to as well."""
-    for path in paths:
-        real = os.path.realpath(path)
-        if real == os.path.normpath(path) or os.path.islink(path):
-            yield from _relative(root, [path])
-        # An absolute link leads there from anywhere: into the cache, with cache.type symlink.
-        needless = os.path.islink(path) and os.path.isabs(os.readlink(path))
-        if real != os.path.normpath(path) and not needless:
-            yield from _relative(os.path.realpath(root), [real])
-
-
 def _config(repo: Any, workspace: str, *, with_git: bool) -> dict[str, dict[str, Any]]:
     """DVC configuration of a stage workspace: the project's cache, nothing of its remotes or secrets."""
     from dvc_ray.repo.inputs.snapshot import tree
@@ -449,66 +276,3 @@ def _config(repo: Any, workspace: str, *, with_git: bool) -> dict[str, dict[str,
         if found := repo.config["cache"].get(option):
             cache[option] = ",".join(found) if isinstance(found, (list, tuple)) else found
     return {"core": core, "cache": cache}
-
-
-def environment_of(
-    repo: Any, stage: Any, request: Request, copy: Copy | None, given: Inputs, undeclared: Undeclared
-) -> dict[str, str]:
-    """The environment of a command that shares the user's disk.
-
-    Args:
-        repo: The project's ``dvc.repo.Repo``.
-        stage: The stage.
-        request: What the driver decides.
-        copy: What an experiment's copy of a project is of.
-        given: What its workspace is given by name.
-        undeclared: What its workspace has beside that.
-    """
-    from dvc.utils import fix_env
-
-    from dvc_ray.repo.inputs.snapshot import tree
-    from dvc_ray.repo.run import environment_managers, python_path
-
-    root = tree(repo)
-    home = copy.of if copy else root
-    sources = Sources(
-        caller=environment.of_caller(fix_env(dict(request.env))), declared=declared(request), run=request.run_env
-    )
-    added: dict[str, str] = {}
-    used: tuple[str, ...] = ()
-    projects: tuple[str, ...] = ()
-    if undeclared.ask is not None:
-        ground = _ground(stage, undeclared.markers, given.outs, root if copy and copy.listing is None else home)
-        ground = replace(ground, environ=environment.merge(sources))
-        if added := dict(environment_managers.variables(ground, undeclared.ask)):
-            projects = environment_managers.projects(ground)
-        used = python_path.environments(
-            environment_managers.folders(ground), environment.merge(replace(sources, managers=added))
-        )
-    so_far = {**sources.caller, **added}
-    if path := python_path.python_path((root, home), request.workspace, so_far, used, projects):
-        added["PYTHONPATH"] = path
-    return environment.merge(replace(sources, managers=added))
-
-
-def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) -> environment_managers.Ground:
-    """What the command of a stage runs on, as far as managers of environments look at it."""
-    from dvc_ray.repo.inputs.snapshot import tree
-    from dvc_ray.repo.run import environment_managers
-
-    wdir = os.path.relpath(stage.wdir, tree(stage.repo))
-    folders = environment_managers.upwards(wdir)
-    near = (os.path.normpath(os.path.join(folder, name)) for folder in folders for name in environment_managers.FILES)
-    return environment_managers.Ground(
-        home=home,
-        wdir=wdir,
-        commands=tuple(command[: environment_managers.LOOKED_AT] for command in commands(stage)),
-        files=frozenset(
-            (
-                *markers,
-                *(path for path in near if os.path.exists(os.path.join(home, path))),  # Git may ignore them
-            )
-        ),
-        outs=frozenset(outs),
-        environ={},
-    )

@@ -9,7 +9,7 @@ from typing import Any
 from dvc_ray.errors import ConfigError, ProjectError, UnsupportedError
 from dvc_ray.repo.dvc.failures import translate_errors
 from dvc_ray.repo.inputs import snapshot
-from dvc_ray.repo.run import tasks
+from dvc_ray.repo.run import stage_paths, tasks
 from dvc_ray.settings import meta_ray
 from dvc_ray.settings.failures import nearest
 from dvc_ray.values.run import Selection
@@ -117,7 +117,7 @@ def _settings(stage: Any) -> StageSettings:
     found = meta_ray.parse(stage.addressing, stage.meta)
     root = snapshot.tree(stage.repo)
     for path in found.include:
-        if tasks.is_outside(root, os.path.join(stage.wdir, path)):
+        if stage_paths.is_outside(root, os.path.join(stage.wdir, path)):
             raise ConfigError(
                 f"stage '{stage.addressing}': {path!r} of 'meta.ray.include' leads out of the project ('{root}').",
                 "A workspace mirrors the project. On this machine a command reaches other files by an absolute path;"
@@ -185,7 +185,7 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
                     f" ({scheme}); dvc-ray does not run such a stage yet.",
                     f"Run it with DVC itself: dvc repro --single-item {stage.addressing}",
                 )
-            if not os.path.isabs(item.def_path) and tasks.is_outside(tree, item.fs_path):
+            if not os.path.isabs(item.def_path) and stage_paths.is_outside(tree, item.fs_path):
                 raise UnsupportedError(
                     f"stage '{stage.addressing}': its {what} '{item.def_path}' leads out of the project; from"
                     " the stage's own workspace it would lead elsewhere.",
@@ -209,7 +209,7 @@ def refuse_relative_import(stage: Any, tree: str) -> None:
     """
     for dep in stage.deps:
         url = (getattr(dep, "def_repo", None) or {}).get("url") or str(dep.def_path)
-        outside = dep.protocol != "local" or tasks.is_outside(tree, os.path.join(stage.wdir, url))
+        outside = dep.protocol != "local" or stage_paths.is_outside(tree, os.path.join(stage.wdir, url))
         if url.startswith(os.pardir) and outside:
             raise UnsupportedError(
                 f"stage '{stage.addressing}' imports from '{url}', a relative path that leads out of the project: an"

@@ -1,0 +1,141 @@
+"""What DVC would stumble over later, refused before a command runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dvc_ray.errors import ProjectError
+from dvc_ray.paths import is_dvcs_own
+from dvc_ray.repo.dvc.guarded import irregular
+from dvc_ray.values.stage import StageSettings
+
+if TYPE_CHECKING:
+    pass
+
+
+def check_outs(repo: Any, stage: Any) -> None:
+    """Refuse before its command runs what ``Output.ignore`` would refuse after it.
+
+    Raises:
+        dvc.output.OutputAlreadyTrackedError: Git tracks a cached out.
+    """
+    from dvc.output import OutputAlreadyTrackedError
+    from dvc.scm import NoSCM
+
+    if isinstance(repo.scm, NoSCM):
+        return
+    for out in stage.outs:
+        if out.use_scm_ignore and repo.scm.is_tracked(out.fspath):
+            raise OutputAlreadyTrackedError(out)
+
+
+def check_inputs(stage: Any, settings: StageSettings) -> None:
+    """Say which dep or include is missing before outs are removed; DVC would stumble over it later.
+
+    Raises:
+        ProjectError: One does not exist, or is nothing that can be read.
+    """
+    for path in (*deps(stage), *includes(stage, settings)):
+        if not os.path.exists(path):
+            why = f"is a link that leads to nothing: {os.readlink(path)}"
+        elif kind := irregular(path):
+            why = f"is {kind}, no file or folder"
+        else:
+            continue
+        raise ProjectError(
+            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' {why}.",
+            "Put what the stage reads in its place, or take it out of dvc.yaml.",
+        )
+
+
+def check_locks(repo: Any) -> None:
+    """Refuse the file in which DVC's processes say what they read and write, as they do (``dvc.rwlock``, 3.67.1).
+
+    Raises:
+        dvc.exceptions.DvcException: It is broken.
+    """
+    from dvc import rwlock
+    from voluptuous import Invalid
+
+    path = os.path.join(repo.tmp_dir, rwlock.RWLOCK_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            rwlock.SCHEMA(json.load(file))
+    except FileNotFoundError:
+        pass
+    except json.JSONDecodeError as error:
+        raise rwlock.RWLockFileCorruptedError(path) from error
+    except Invalid as error:
+        raise rwlock.RWLockFileFormatError(path) from error
+
+
+def check_params(stage: Any) -> None:
+    """Refuse what DVC refuses when it takes the values of params (``ParamsDependency.save``, 3.67.1).
+
+    Raises:
+        dvc.exceptions.DvcException: A file of params is missing or cannot be read, or has not all of them.
+    """
+    from dvc.dependency import ParamsDependency
+
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            if not dep.exists:
+                raise dep.DoesNotExistError(dep)
+            dep.get_hash()
+
+
+def deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
+    """The absolute paths of a stage's deps that are there.
+
+    Raises:
+        ProjectError: One is not, or is DVC's own.
+    """
+    from dvc.dependency import ParamsDependency
+
+    for dep in stage.deps:
+        _check_own(stage, dep.fs_path, "deps")
+        if os.path.lexists(dep.fs_path):
+            yield dep.fs_path
+        elif not isinstance(dep, ParamsDependency) and not allow_missing:
+            raise ProjectError(
+                f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
+                "Make it, or bring it with `dvc pull` or `dvc checkout`.",
+            ) from dep.DoesNotExistError(dep)
+
+
+def includes(stage: Any, settings: StageSettings) -> Iterator[str]:
+    """The absolute paths that ``include`` of ``meta.ray`` names.
+
+    Raises:
+        ProjectError: One is not there, or is DVC's own.
+    """
+    for path in settings.include:
+        full = os.path.normpath(os.path.join(stage.wdir, path))
+        _check_own(stage, full, "meta.ray.include")
+        if not os.path.lexists(full):
+            raise ProjectError(
+                f"stage '{stage.addressing}': '{path}' of 'meta.ray.include' does not exist.",
+                f"Make it, or take it out of dvc.yaml. Looked for: {full}",
+            )
+        yield full
+
+
+def _check_own(stage: Any, path: str, where: str) -> None:
+    """Refuse to give a stage what DVC keeps for itself and the user, asked for by name or by way of a link.
+
+    Raises:
+        ProjectError: The path is that.
+    """
+    from dvc_ray.repo.inputs.snapshot import tree
+
+    root = tree(stage.repo)  # which may lie in a .dvc itself: an experiment's does
+    real = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
+    if is_dvcs_own(os.path.relpath(path, root)) or is_dvcs_own(real):
+        raise ProjectError(
+            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' of '{where}' is DVC's own. It may hold"
+            " keys, and a stage's workspace has one of its own.",
+            "Take it out of dvc.yaml. Give a command what it needs as a param, or in 'meta: {ray: {env: {...}}}'.",
+        )
