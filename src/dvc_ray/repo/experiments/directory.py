@@ -11,26 +11,22 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from dvc_ray import processes
 from dvc_ray.errors import UnsupportedError
 from dvc_ray.files import Version
 from dvc_ray.repo.dvc import hashes
 from dvc_ray.repo.dvc.failures import translate_errors
-from dvc_ray.repo.experiments.stale import OWNER, reap
+from dvc_ray.repo.experiments.queued import announce, executor_of, keep_remotes, told_as_saved
+from dvc_ray.repo.experiments.stale import reap
+from dvc_ray.repo.experiments.submodules import submodules, submodules_kept
 from dvc_ray.repo.git import filters, worktree
 from dvc_ray.repo.inputs import snapshot
 from dvc_ray.repo.project import Project
 from dvc_ray.repo.run.tasks import Copy
 from dvc_ray.values.run import Experiment, Selection
-
-_GITLINK: Final = "160000"
-"""Mode of a submodule in a tree of Git."""
 
 
 @dataclass(slots=True)
@@ -51,7 +47,7 @@ class ExperimentDir:
     _given: dict[str, Version]
     """Files with the bytes of the user's tree, which filters make others of; as they were given."""
     _metrics: dict[str, Any]
-    """What `_told_as_saved` tells."""
+    """What `told_as_saved` tells."""
 
     @property
     def tree(self) -> str:
@@ -103,7 +99,7 @@ class ExperimentDir:
             message = self._message
             if trailer:  # below what DVC would have said (``BaseExecutor.commit``)
                 message = f"{message or f'dvc: commit experiment {exp_hash}'}\n\n{trailer}"
-            with _submodules_kept(self.home.tree, inner.scm):
+            with submodules_kept(self.home.tree, inner.scm):
                 ref, exp_ref, force = self._executor._repro_commit(inner, info, exp_hash, self._force, message=message)
             info.result_hash, info.result_ref, info.result_force = exp_hash, ref, force
             self._metrics.update(gathered=_gather(inner))
@@ -145,7 +141,7 @@ class ExperimentDir:
 
     def leftovers(self) -> tuple[str, ...]:
         """Files in the experiment's directory that are not in its commit, of submodules all; relative to the tree."""
-        inside = (path for _, folder in _submodules(self.home.tree) for path in self._files_in(folder))
+        inside = (path for _, folder in submodules(self.home.tree) for path in self._files_in(folder))
         return tuple(dict.fromkeys([*worktree.paths(self.tree, "ls-files", "-z", "--others"), *inside]))
 
     def _files_in(self, folder: str) -> Iterator[str]:
@@ -222,18 +218,18 @@ def open_experiment(
                 )
             stashed()
         with translate_errors():
-            executor = _executor(exps, entry, stack)
+            executor = executor_of(exps, entry, stack)
             shutil.rmtree(os.path.dirname(exps.celery_queue.get_infofile_path(entry.stash_rev)), ignore_errors=True)
             info = executor.info
-            infofile, own = _announce(queue, entry.stash_rev, executor, stack)
+            infofile, own = announce(queue, entry.stash_rev, executor, stack)
             repro = executor._repro_dvc(
                 info, infofile, log_errors=False, copy_paths=list(experiment.copy_paths), message=experiment.message
             )
-            metrics = stack.enter_context(_told_as_saved())
+            metrics = stack.enter_context(told_as_saved())
             inner = stack.enter_context(repro)
             own({"root": executor.root_dir, "site": inner.site_cache_dir})
             stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
-            _keep_remotes(repo.config, inner.config)
+            keep_remotes(repo.config, inner.config)
             _, given = executor._repro_args(inner)
         yield ExperimentDir(
             home=home,
@@ -248,65 +244,6 @@ def open_experiment(
             _given=filters.give(home.tree, snapshot.tree(inner), filtered),
             _metrics=metrics,
         )
-
-
-@contextlib.contextmanager
-def _told_as_saved() -> Iterator[dict[str, Any]]:
-    """Have DVC Studio be told the metrics that an experiment was saved with; yields where they go.
-
-    DVC reads them when it leaves the experiment's directory (``BaseExecutor._repro_dvc``, 3.67.1): they have been
-    moved into the workspace by then.
-    """
-    from dvc.repo.metrics import show
-
-    kept: dict[str, Any] = {}
-    gather = show._gather_metrics
-
-    def gathered(*arguments: Any, **options: Any) -> Any:
-        return kept["gathered"] if kept else gather(*arguments, **options)
-
-    show._gather_metrics = gathered
-    try:
-        yield kept
-    finally:
-        show._gather_metrics = gather
-
-
-def _submodules(tree: str) -> list[tuple[str, str]]:
-    """Commits and paths of a tree's submodules."""
-    found = (line.partition("\t") for line in worktree.paths(tree, "ls-files", "-s", "-z"))
-    return [(head.split()[1], path) for head, _, path in found if head.startswith(_GITLINK)]
-
-
-@contextlib.contextmanager
-def _submodules_kept(home: str, scm: Any) -> Iterator[None]:
-    """Have a commit name the commits of submodules, which DVC loses on the way into the directory (3.67.1)."""
-    links = _submodules(home)
-    commit = scm.commit
-
-    def with_links(*arguments: Any, **options: Any) -> Any:
-        for sha, path in links:
-            worktree.ask(scm.root_dir, "update-index", "--add", "--cacheinfo", f"{_GITLINK},{sha},{path}")
-        return commit(*arguments, **options)
-
-    scm.commit = with_links
-    try:
-        yield
-    finally:
-        del scm.commit
-
-
-def _keep_remotes(theirs: Any, config: Any) -> None:
-    """Have remotes that are relative paths be what they are in the user's project."""
-    moved = {
-        name: remote["url"]
-        for name, remote in theirs["remote"].items()
-        if remote["url"] != config["remote"].get(name, remote)["url"]
-    }
-    if moved:
-        with config.edit("local") as local:
-            for name, url in moved.items():
-                local.setdefault("remote", {}).setdefault(name, {})["url"] = str(url)
 
 
 def _copy(home: Project, repo: Any, experiment: Experiment) -> Copy:
@@ -341,45 +278,3 @@ def _overrides(repo: Any, experiment: Experiment) -> dict[str, list[str]]:
     if hydra:
         found.setdefault(ParamsDependency.DEFAULT_PARAMS_FILE, [])
     return found
-
-
-def _executor(exps: Any, entry: Any, stack: contextlib.ExitStack) -> Any:
-    """DVC's own executor in a directory of its own; the stash entry is used up."""
-    from dvc.repo.experiments.executor.local import TempDirExecutor
-
-    class Executor(TempDirExecutor):  # type: ignore[misc]
-        WARN_UNTRACKED = False  # said by whoever shows the run, or brought home
-
-        @classmethod
-        @contextlib.contextmanager
-        def auto_push(cls, dvc: Any) -> Iterator[None]:  # noqa: ARG003
-            """Push later, from the user's repository: this one has no remotes."""
-            yield
-
-    queue = exps.tempdir_queue
-    executor = queue.init_executor(exps, entry, Executor, wdir=queue._standalone_tmp_dir)
-    stack.callback(executor.cleanup)
-    return executor
-
-
-def _announce(queue: Any, rev: str, executor: Any, stack: contextlib.ExitStack) -> tuple[str, processes.Write]:
-    """Have ``dvc exp show`` list the experiment, and others know whose it is.
-
-    The directory appears with the files in it: ``dvc exp show`` fails on an empty one (3.67.1), and one that nobody
-    owns would be listed for ever.
-
-    Returns:
-        The path of DVC's file about it, and what writes more about it.
-    """
-    from dvc_task.proc.process import ProcessInfo
-
-    infofile = Path(queue.get_infofile_path(rev))
-    infofile.parent.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=queue._standalone_tmp_dir))
-    executor.info.dump_json(str(made / infofile.name))
-    ProcessInfo(os.getpid(), None, None, None, None).dump(str(made / f"{rev}.json"))
-    own = stack.enter_context(processes.owned(made / OWNER, {"root": executor.root_dir}))
-    made.chmod(0o755)
-    made.rename(infofile.parent)
-    stack.callback(shutil.rmtree, infofile.parent, ignore_errors=True)
-    return str(infofile), own

@@ -13,6 +13,7 @@ from typing import Any
 
 from dvc_ray.errors import ProjectError, UnsupportedError
 from dvc_ray.repo.remote import remotes
+from dvc_ray.repo.remote.outs import build, is_params, oid_of, outs_of
 from dvc_ray.storage import Item, download, object_key
 from dvc_ray.storage.shared_folder import Reach
 from dvc_ray.values.task import Remote, Stored
@@ -46,8 +47,8 @@ class DataIndex:
         add = "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH"
         self._remotes: dict[str, Remote] = {default.name: self._reachable(default, "", add)}
         self.default = default.name
-        self._outs = {out.fs_path: out for stage in repo.index.stages for out in _outs(stage)}
-        self._outs |= {out.fs_path: out for stage in stages.values() for out in _outs(stage)}
+        self._outs = {out.fs_path: out for stage in repo.index.stages for out in outs_of(stage)}
+        self._outs |= {out.fs_path: out for stage in stages.values() for out in outs_of(stage)}
         self._as_it_is: dict[str, Any] = {}
         """Hashes of data that stages are given as it lies in the workspace, by path."""
 
@@ -64,7 +65,7 @@ class DataIndex:
 
     def is_data(self, dep: Any) -> bool:
         """Whether a dep is a file or a directory."""
-        return dep.protocol == "local" and hasattr(dep, "fs_path") and not _is_params(dep)
+        return dep.protocol == "local" and hasattr(dep, "fs_path") and not is_params(dep)
 
     def pieces(self, path: str) -> Iterator[tuple[str, Any]]:
         """Cached data at, above or under a path: what of it is at the path, and the out that it is, or is a part of."""
@@ -77,7 +78,7 @@ class DataIndex:
 
     def lying(self, out: Any, path: str) -> Any:
         """The ``HashInfo`` of an out, or of a path in it, as it lies in the workspace."""
-        return _build(out, path).hash_info
+        return build(out, path).hash_info
 
     def commit(self, out: Any, path: str) -> Any:
         """Put what lies in the workspace into the head's cache, as ``Output.commit`` does without linking it anew.
@@ -111,7 +112,7 @@ class DataIndex:
         Raises:
             UnsupportedError: It is one of DVC 2, whose data is in another place.
         """
-        return _oid(out)
+        return oid_of(out)
 
     def hash_of(self, path: str) -> Any | None:
         """The ``HashInfo`` that DVC would find for a path if all data was there; None: there is no such data."""
@@ -158,7 +159,7 @@ class DataIndex:
         meta = out.meta
         return Stored(
             path=out.fs_path,
-            oid=_oid(out),
+            oid=oid_of(out),
             remote=self.remote_of(out),
             size=int(meta.size or 0) if meta else 0,
             executable=bool(meta and meta.isexec),
@@ -205,7 +206,7 @@ class DataIndex:
             here = os.path.lexists(out.fs_path)
             if not here and not out.hash_info:
                 continue
-            found = _build(out, out.fs_path) if here else None
+            found = build(out, out.fs_path) if here else None
             hash_info = found.hash_info if found else out.hash_info
             if hash_info.isdir:
                 for key, (_, of_file) in (found or self._tree(out)).iteritems():
@@ -223,7 +224,7 @@ class DataIndex:
         """The list of a directory's files, from the local cache or its remote."""
         from dvc_data.hashfile.tree import Tree
 
-        oid = _oid(out)
+        oid = oid_of(out)
         path = str(out.cache.oid_to_path(oid))
         if not os.path.exists(path):
             store = remotes.open_remote(self.remote(out.remote or self.default))
@@ -272,32 +273,3 @@ class DataIndex:
     def remote_of(self, out: Any) -> str:
         """Name of the remote that an out's data is in."""
         return str(out.remote or self.default)
-
-
-def _outs(stage: Any) -> Iterator[Any]:
-    return (out for out in stage.outs if out.protocol == "local")
-
-
-def _build(out: Any, path: str) -> Any:
-    """What DVC makes of a path in the workspace: a ``Tree``, or a file's hash."""
-    return out._build(out.repo.cache.repo, path, out.fs, "md5", ignore=out.dvcignore, dry_run=True)[2]
-
-
-def _oid(out: Any) -> str:
-    """An out's hash; DVC 2's are in another place.
-
-    Raises:
-        UnsupportedError: It is one of those.
-    """
-    if out.hash_info.name != "md5":
-        raise UnsupportedError(
-            f"'{out}' was added by DVC 2 ({out.hash_info.name}): workers do not look for data where that put it.",
-            "Bring it to DVC 3's: dvc cache migrate --dvc-files, then dvc push",
-        )
-    return str(out.hash_info.value)
-
-
-def _is_params(dep: Any) -> bool:
-    from dvc.dependency import ParamsDependency
-
-    return isinstance(dep, ParamsDependency)

@@ -12,17 +12,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any, Final
 
+from dvc_ray.repo.write.dvc_yaml_entries import (
+    ARTIFACTS,
+    _keeps,
+    artifacts_of,
+    entries_of,
+    entries_without,
+    folders_of,
+    in_order,
+    mapping_of,
+    moved_sections,
+    new_entries,
+)
+
 _NAME: Final = "dvc.yaml"
-_LISTS: Final = ("params", "metrics", "plots")
-_ARTIFACTS: Final = "artifacts"
-_OWN: Final = (*_LISTS, _ARTIFACTS)
-_FILES: Final = {"params": "params.yaml", "metrics": "metrics.json"}
-"""Names of DVCLive's files that entries are about."""
-_PLOTS: Final = frozenset(("plots", kind) for kind in ("metrics", "images", "sklearn", "custom"))
-"""Of plots, two folders."""
 _AT_LEAST: Final = 2
 """Times that DVCLive rewrites a dvc.yaml: at a step, and at the end."""
 _MANY: Final = 30
@@ -196,14 +201,14 @@ class _Update:
         after = _plain(written.result)
         if before is None or after is None:
             return []
-        folders = _folders(before if written.known else None, after, written.touched)
-        moved = _moved(list(before), list(after)) if written.known else frozenset()
+        folders = folders_of(before if written.known else None, after, written.touched)
+        moved = moved_sections(list(before), list(after)) if written.known else frozenset()
         lists = {
-            key: _new(folders, _entries(before, key), _entries(after, key), known=written.known)
-            for key in _in_order(before.keys() - moved, after)
+            key: new_entries(folders, entries_of(before, key), entries_of(after, key), known=written.known)
+            for key in in_order(before.keys() - moved, after)
         }
-        every = _mapping(after, _ARTIFACTS)
-        old = _artifacts(folders, before)
+        every = mapping_of(after, ARTIFACTS)
+        old = artifacts_of(folders, before)
         new = {name: meta for name, meta in every.items() if old.get(name) != meta or not _keeps(folders, meta)}
         if not (folders or new or any(lists.values())):
             return []
@@ -215,11 +220,11 @@ class _Update:
         out = False
         for key in self.lists:
             kept: Any
-            if key == _ARTIFACTS:
-                kept = _artifacts(self.folders, data)
+            if key == ARTIFACTS:
+                kept = artifacts_of(self.folders, data)
                 made: Any = {**kept, **self.artifacts}
             else:
-                kept = _without(self.folders, _entries(data, key))
+                kept = entries_without(self.folders, entries_of(data, key))
                 made = kept + list(self.lists[key])
             if key in data and (not made or (not kept and key in self.moved)):
                 del data[key]
@@ -253,99 +258,6 @@ def _made_on(text: bytes | None, updates: Iterable[_Update]) -> bytes | None:
 def _together(edits: Sequence[_Edit]) -> list[Sequence[_Update]]:
     """Those of the first edits that can be made at once."""
     return list(itertools.takewhile(bool, (edit.together() for edit in edits)))
-
-
-def _folders(
-    before: Mapping[str, Any] | None, after: Mapping[str, Any], touched: Callable[[str], bool]
-) -> tuple[str, ...]:
-    """Directories of DVCLive in which the stage has logged.
-
-    Entries that came or went say so. Those that were there and still are do if the stage has written what they name;
-    but a command may have a file of its own called metrics.json, so that more must be there of DVCLive's making.
-    """
-    found: dict[str, bool] = {}
-    for key in _LISTS:
-        old = _entries(before or {}, key)
-        new = _entries(after, key)
-        for entry in [*new, *(entry for entry in old if entry not in new)]:
-            path = _path(entry)
-            if path is None or (folder := _folder(key, path)) is None:
-                continue
-            if before is not None and (entry in new) is not (entry in old):
-                found[folder] = True
-            elif touched(path):
-                found[folder] = found.get(folder, False) or key != "metrics"
-    sure = tuple(folder for folder, is_sure in found.items() if is_sure)
-    return sure or tuple(found)
-
-
-def _folder(key: str, path: str) -> str | None:
-    """The directory of DVCLive that an entry's path may be in, as DVCLive looks for it in entries."""
-    parts = PurePosixPath(path).parts
-    if key == "plots":
-        tops = (at for at, pair in enumerate(itertools.pairwise(parts)) if pair in _PLOTS)
-        at = next(tops, None)
-    else:
-        at = len(parts) - 1 if parts and parts[-1] == _FILES[key] else None
-    return None if at is None else f"{'/'.join(parts[:at]) or '.'}/"
-
-
-def _path(entry: Any) -> str | None:
-    """The path that an entry of a list is about; None: DVCLive would leave it alone in any case."""
-    if isinstance(entry, str):
-        return entry
-    return str(next(iter(entry))) if isinstance(entry, dict) and len(entry) == 1 else None
-
-
-def _new(folders: Sequence[str], before: Sequence[Any], after: Sequence[Any], *, known: bool) -> list[Any]:
-    """Entries that DVCLive has put last; without a directory of its own in any, it was somebody else."""
-    if not folders:
-        return []
-    kept = _without(folders, before)
-    if known and list(after[: len(kept)]) == kept:
-        return list(after[len(kept) :])
-    return [entry for entry in after if not _without(folders, [entry])]
-
-
-def _without(folders: Sequence[str], entries: Iterable[Any]) -> list[Any]:
-    """Entries that DVCLive keeps; its rule looks for its directory anywhere in them."""
-    return [entry for entry in entries if not any(folder in (_path(entry) or "") for folder in folders)]
-
-
-def _artifacts(folders: Sequence[str], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Artifacts that DVCLive keeps."""
-    return {name: meta for name, meta in _mapping(data, _ARTIFACTS).items() if _keeps(folders, meta)}
-
-
-def _keeps(folders: Sequence[str], meta: Any) -> bool:
-    return not isinstance(meta, dict) or not any(folder in str(meta.get("path", folder)) for folder in folders)
-
-
-def _moved(before: Sequence[str], after: Sequence[str]) -> frozenset[str]:
-    """Keys that stand behind one that they stood before: DVCLive puts keys at the end only."""
-    common = [key for key in before if key in after]
-    return frozenset(
-        key
-        for at, key in enumerate(common)
-        if key in _OWN and any(after.index(other) < after.index(key) for other in common[at + 1 :])
-    )
-
-
-def _in_order(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """The order in which DVCLive has put sections into the file, as far as that shows; else its usual one."""
-    seen = iter([key for key in after if key in _OWN and key not in before])
-    fresh = {key for key in after if key in _OWN and key not in before}
-    return [next(seen) if key in fresh else key for key in _OWN]
-
-
-def _entries(data: Mapping[str, Any], key: str) -> list[Any]:
-    found = data.get(key) if key != _ARTIFACTS else None
-    return list(found) if isinstance(found, list) else []
-
-
-def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = data.get(key)
-    return found if isinstance(found, dict) else {}
 
 
 def _plain(text: bytes) -> dict[str, Any] | None:
