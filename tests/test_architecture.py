@@ -179,3 +179,31 @@ def test_nothing_is_imported_from_a_test_module() -> None:
     for path, names in found.items():
         parts = {part for name in names if name.startswith("tests") for part in name.split(".")}
         assert not {part for part in parts if part.startswith("test_") or part == "conftest"}, path
+
+
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 50
+LONGER = {
+    "repo/project.py": 510,
+    "workspace/install.py": 410,
+    "driver/takeover.py:take_over": 55,
+    "repo/experiments/directory.py:open_experiment": 75,
+    "repo/run/tasks.py:make": 70,
+}
+"""What is longer still, and may not grow: lines by module, or by module and function."""
+
+
+def test_modules_and_functions_are_short() -> None:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name, text = str(path.relative_to(PACKAGE)), path.read_text()
+        if name.startswith("example/"):
+            continue
+        if (lines := text.count("\n")) > LONGEST_MODULE:
+            found[name] = lines
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                long = (node.end_lineno or 0) - node.lineno + 1
+                if long > LONGEST_FUNCTION:
+                    found[f"{name}:{node.name}"] = long
+    assert {name: lines for name, lines in found.items() if lines > LONGER.get(name, 0)} == {}
+    assert LONGER.keys() <= found.keys(), "what has become short is to be taken out of the list"
