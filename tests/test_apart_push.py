@@ -106,7 +106,7 @@ def test_data_is_hashed_once_and_asked_for_once(
     rewrite(changed, large + "2")
     hashed: list[str] = []
     asked: list[str] = []
-    settle, build, size = DataInRemote.resolve_on_head, Output._build, S3.size
+    settle, build, size = DataInRemote._found, Output._build, S3.size
 
     def building(self: Any, *arguments: Any, **named: Any) -> Any:
         hashed.append(arguments[1])
@@ -122,7 +122,7 @@ def test_data_is_hashed_once_and_asked_for_once(
             patch.setattr(S3, "size", sizing)
             return settle(self, *arguments, **named)
 
-    monkeypatch.setattr(DataInRemote, "resolve_on_head", settling)
+    monkeypatch.setattr(DataInRemote, "_found", settling)
     assert not apart(root).failed
     assert hashed == [str(root / what)], "to put it into the cache; what it is, the dep knows"
     assert len(asked) == len(set(asked))
@@ -279,7 +279,7 @@ def test_an_out_that_was_never_made(
 def test_a_plan_pushes_nothing(project: Make, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     root = added(project({"dvc.yaml": USES_FILE, "data.csv": "1\n"}), cloud, "data.csv")
     rewrite(root / "data.csv", "2\n")
-    monkeypatch.setattr(api, "_joined", lambda *_: LocalExecutor(apart=True))
+    monkeypatch.setattr("dvc_ray.api.call._joined", lambda *_: LocalExecutor(apart=True))
     before = stock.sh(root, "git status --porcelain")
     with stock.in_directory(root):
         api.make_plan()

@@ -20,6 +20,12 @@ pathlib.Path("out.txt").write_text(value + os.path.basename(os.path.dirname(os.g
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_other_debugger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sets that in a process that has joined it, as that of the tests may have."""
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+
+
 def on_terminal(project: Make, code: str = CODE) -> Path:
     text = f"stages: {{one: {{cmd: {sys.executable} code.py, deps: [in.txt, code.py], outs: [out.txt]}}}}"
     return project({"dvc.yaml": text, "in.txt": "given ", "code.py": code})

@@ -116,7 +116,9 @@ def test_a_machine_that_comes_later_looks_for_itself(made: Path, apart: Apart, t
 def test_a_plan_writes_nothing_into_it(
     made: Path, apart: Apart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "_joined", lambda *_: LocalExecutor(apart=True, shared=str(tmp_path / "mount")))
+    monkeypatch.setattr(
+        "dvc_ray.api.call._joined", lambda *_: LocalExecutor(apart=True, shared=str(tmp_path / "mount"))
+    )
     (tmp_path / "mount/store").mkdir()
     with stock.in_directory(made):
         assert api.make_plan()
