@@ -30,8 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--third") == "auto" and not hasattr(config, "workerinput"):
-        config.option.third = str(spreading.third_of_commit())  # for the processes of xdist too: one and the same
+    given = getattr(config, "workerinput", {}).get("third")  # one and the same in all processes of xdist
+    if config.getoption("--third") == "auto":
+        config.option.third = given or str(spreading.third_of_commit())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["third"] = node.config.option.third
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
