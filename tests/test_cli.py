@@ -75,7 +75,7 @@ def test_failure_on_the_command_line(project: Make, here: Here) -> None:
         "    about",
         f"  full log: {log}",
         "ERROR: failed to reproduce 'one'",
-        "Mend it and run the same command again: what is done is kept.",
+        "Fix it and run the same command again: what is done is kept.",
     ]
 
 

@@ -23,7 +23,7 @@ __all__ = ["main", "run"]
 
 _OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 """Errors of the system that concern output where they name no file."""
-_IN_PLACE = "Mend that, or move away what is in its place; with -v it is said where this comes from."
+_IN_PLACE = "Fix that, or move away what is in its place; with -v it is said where this comes from."
 _UNEXPECTED = "Run it again with -v to see where this comes from."
 
 

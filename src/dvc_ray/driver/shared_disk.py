@@ -57,7 +57,7 @@ class SharedDisk:
         """Python environments of the user's that name the workspace."""
         from dvc_ray.workspace import Environments
 
-        Environments(task).mend()
+        Environments(task).put_right()
 
     def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
         """Logs on this disk are the journal's."""

@@ -90,7 +90,7 @@ def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) 
         raise ProjectError(
             f"stage '{task.address}' had finished in a run that was killed, and its result cannot be taken over:"
             f" {getattr(error, 'what', error)}",
-            f"Mend that and run the same command again; or have it made anew: dvc-ray repro -sf {quote(task.address)}",
+            f"Fix that and run the same command again; or have it made anew: dvc-ray repro -sf {quote(task.address)}",
         ) from error
     return True
 

@@ -72,17 +72,17 @@ class Environments:
 
     def __exit__(self, *_: object) -> None:
         """Have the environments name the user's tree where a command has had them name its workspace."""
-        self.mend()
+        self.put_right()
         for link in self._links:
             with contextlib.suppress(OSError):
                 if os.path.islink(link):  # it was never the command's
                     os.unlink(link)
 
-    def mend(self) -> None:
+    def put_right(self) -> None:
         """As at the end of a command; of one that was lost with its worker, whatever was written when."""
         swap = _Swap(self._task.workspace, self._task.home)
         for folder in self._folders():
-            _mend(folder, swap, self._since)
+            _put_right(folder, swap, self._since)
         for folder in _holders(self._task):
             with contextlib.suppress(OSError):
                 swap.rewrite(os.path.join(folder, ".pdm-python"))
@@ -172,18 +172,18 @@ class _Swap:
         return new != data
 
 
-def _mend(folder: str, swap: _Swap, since: int) -> None:
-    mended = set()
+def _put_right(folder: str, swap: _Swap, since: int) -> None:
+    fixed = set()
     records = []
     for path in _written(folder, since):
         with contextlib.suppress(OSError):  # another stage's command has replaced it, or the disk is read-only
             if os.path.basename(path) == "RECORD":
                 records.append(path)
             elif swap.rewrite(path):
-                mended.add(path)
-    for path in records if mended else ():
+                fixed.add(path)
+    for path in records if fixed else ():
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            _record(path, mended)
+            _record(path, fixed)
 
 
 def _written(folder: str, since: int) -> Iterator[str]:
@@ -213,19 +213,19 @@ def _new(paths: Iterable[str], since: int) -> Iterator[str]:
                 yield path
 
 
-def _record(path: str, mended: set[str]) -> None:
+def _record(path: str, fixed: set[str]) -> None:
     """Let a RECORD (PEP 376) have the hash and size of files as they are now."""
     site = os.path.dirname(os.path.dirname(path))
     lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    new = [_line(line, site, mended) for line in lines]
+    new = [_line(line, site, fixed) for line in lines]
     if new != lines:
         atomic_write(path, "".join(new).encode(), like=os.lstat(path))
 
 
-def _line(line: str, site: str, mended: set[str]) -> str:
+def _line(line: str, site: str, fixed: set[str]) -> str:
     name, digest, size = [*line.rstrip("\r\n").rsplit(",", 2), "", ""][:3]
     file = os.path.normpath(os.path.join(site, name.strip('"')))
-    if not digest or not size or file not in mended:
+    if not digest or not size or file not in fixed:
         return line
     data = Path(file).read_bytes()
     text = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

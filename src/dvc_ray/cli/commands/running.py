@@ -57,7 +57,7 @@ def check(result: RunResult) -> None:
         return
     names = ", ".join(f"'{report.address}'" for report in result.failed)
     raise StageFailedError(
-        f"failed to reproduce {names}", "Mend it and run the same command again: what is done is kept."
+        f"failed to reproduce {names}", "Fix it and run the same command again: what is done is kept."
     )
 
 

@@ -24,7 +24,7 @@ _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
 """DVC's own, in what it says of templates (``dvc.parsing.interpolate``, 3.67.1)."""
 _GIT: Final = ("scmrepo.", "dulwich.", "pygit2.")
 """What asks Git for DVC."""
-_MEND: Final = "Mend it there, or see with -v where this comes from."
+_FIX: Final = "Fix it there, or see with -v where this comes from."
 _CAUSES: Final = 4
 """Texts of a chain of exceptions that are shown."""
 _BAD_OVERRIDE: Final = "OverrideParseException"
@@ -138,7 +138,7 @@ def _of_others(error: Exception) -> ProjectError | None:
         first, _, detail = str(error).partition("\n")
         return ProjectError(f"{first}: {detail.partition(chr(10))[0]}", "Give a param and its value: -S train.lr=0.1")
     if _raised_by_dvc(error):
-        return ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}", _MEND)
+        return ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}", _FIX)
     return None
 
 

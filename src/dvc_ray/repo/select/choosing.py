@@ -174,7 +174,7 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
     for path in (stage.wdir, *(str(item.def_path) for item in (*stage.deps, *stage.outs))):
         if not _can_be(path):
             raise ProjectError(
-                f"stage '{stage.addressing}': no file can have the name {path!r}.", "Mend it in dvc.yaml."
+                f"stage '{stage.addressing}': no file can have the name {path!r}.", "Fix it in dvc.yaml."
             )
     for what, items in (("dep", stage.deps), ("out", stage.outs)):
         for item in items:
