@@ -279,7 +279,7 @@ def test_stages_that_are_ray_drivers_share_the_cluster_and_do_not_block_each_oth
     root = project({"dvc.yaml": stages, "nested.py": NESTED})
     result = repro(root)
     assert not result.failed, result.failed
-    assert (root / "s0.txt").read_text() == f"12 {shared_ray.cpus():g}"
+    assert (root / "s0.txt").read_text() == f"12 {shared_ray.cluster.cpus():g}"
 
 
 def test_a_stage_that_can_never_start(project: Make, repro: Repro) -> None:
