@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dvc_ray.driver.shared_disk import SharedDisk
+from dvc_ray.errors import StorageError
 from dvc_ray.node.bundles import pack, unpack
 from dvc_ray.node.cache import Node
 from dvc_ray.node.eviction import Pin, at_work, evict
@@ -200,3 +202,10 @@ def test_whatever_is_signed_is_a_result_or_none(body: bytes) -> None:
 @given(st.binary())
 def test_what_is_not_signed_is_none(data: bytes) -> None:
     assert codec.signed(data, KEY) is None
+
+
+def test_a_result_on_disk_that_names_a_file_in_a_remote_is_an_error_of_ours(tmp_path: Path) -> None:
+    """Only one that was broken into does; it is told like a result that cannot be taken over."""
+    packed = FileBundle(id="p", files=(BundledFile(path="a", mode=0o100644, mtime_ns=0, data=b"", key="k"),))
+    with pytest.raises(StorageError, match="this run has none"):
+        unpack(packed, str(tmp_path), bring=SharedDisk().fetch)

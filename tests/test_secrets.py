@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dvc_ray.command import Command
-from dvc_ray.errors import DvcRayError
+from dvc_ray.errors import ConfigError, DvcRayError
 from dvc_ray.executors.local import LocalExecutor
 from dvc_ray.live.remote import Attempt
 from dvc_ray.redact import named
@@ -475,3 +475,10 @@ def test_folders_of_a_remote_of_another_kind(tmp_path: Path) -> None:
     store = open_remote(Remote(name="r", url=f"{tmp_path}/store"))
     assert list(store.folders("runs")) == ["one"]
     assert list(store.folders("nothing")) == []
+
+
+def test_nor_in_the_error_of_a_runtime_env_that_is_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_RAY_RUNTIME_ENV", f'{{"env_vars": {{"TOKEN": "{CANARY}"')
+    with pytest.raises(ConfigError, match="DVC_RAY_RUNTIME_ENV") as caught:
+        resolve(RunRequest(), None)
+    assert CANARY not in str(caught.value)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc_ray.errors import StorageError
+
 if TYPE_CHECKING:
     from dvc_ray.repo import Project
     from dvc_ray.runs.results import ResultStore
@@ -44,7 +46,7 @@ class SharedDisk:
 
     def fetch(self, key: str, path: str) -> None:
         """No result names a file that travels apart."""
-        raise NotImplementedError(key, path)
+        raise StorageError(f"'{path}' is said to be in a remote, as '{key}', and this run has none")
 
     def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
         """None: a worker reads the tree."""
@@ -60,7 +62,7 @@ class SharedDisk:
         Environments(task).put_right()
 
     def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
-        """Logs on this disk are the journal's."""
+        """Logs on this disk are removed with their run's directory (`runs.directory`)."""
         return str
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from dvc_ray.paths import KEEP_RUNS
 from dvc_ray.storage import FOLDER, Objects
 
 _RUN: Final = re.compile(r"(\d{8}-\d{6})-(?:(\w+)-)?[0-9a-f]{4}")
-"""When a run began, and its owner (`journal.open_run`)."""
+"""When a run began, and its owner (`runs.directory.open_run`)."""
 _WEEK: Final = 7 * 86400.0
 """Seconds for which logs stay in any case: a run of another machine may still be alive."""
 KEEP_DAYS: Final = 30

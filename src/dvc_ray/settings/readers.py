@@ -33,6 +33,8 @@ class Reader:
 
     takes: str
     read: Callable[[object], Any]
+    may_hold_secrets: bool = False
+    """Then no error shows the value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from typing import Any, Final
 from dvc_ray.settings.failures import RefusedError, shown
 from dvc_ray.settings.readers import Reader, boolean, duration, is_variable, mapping, positive, size, strings
 
+_HIDDEN: Final = "what it is, which is not shown, as it may hold secrets"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -52,7 +54,7 @@ class Setting:
             return self.reader.read(value)
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             raise RefusedError(
-                f"must be {self.reader.takes}, not {shown(value)}",
+                f"must be {self.reader.takes}, not {_HIDDEN if self.reader.may_hold_secrets else shown(value)}",
                 f"Correct it, or leave it out for the default: {self.default_text}.",
             ) from None
 
@@ -157,7 +159,7 @@ _ROWS: Final = (
     ),
     Setting(
         name="runtime_env",
-        reader=Reader("a table as Ray's runtime_env", _table),
+        reader=Reader("a table as Ray's runtime_env", _table, may_hold_secrets=True),
         default={},
         default_text="none",
         text="Ray's runtime_env for all stages",
