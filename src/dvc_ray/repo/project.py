@@ -92,10 +92,13 @@ class Project:
             with translate_errors():
                 from dvc.repo import Repo
 
+                from dvc_ray.repo.dvc.shared_run_cache import SharedRunCache
+
                 quiet()
                 check_git(start)
                 stack.enter_context(guarded())
                 repo = stack.enter_context(contextlib.closing(Repo(None if start == "." else start)))
+                repo.stage_cache = SharedRunCache(repo)
             yield cls(repo)
 
     @property

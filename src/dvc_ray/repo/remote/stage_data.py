@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from dvc_ray import env
@@ -91,10 +90,9 @@ def _entries(stage: Any, repo: Any, store: Objects, *, run_cache: bool) -> Itera
     if not run_cache:
         return
     key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
-    here = Path(repo.stage_cache.cache_dir, key[:2], key)
-    names = sorted(here.iterdir(), key=lambda path: path.stat().st_mtime) if here.is_dir() else []
-    if names and (entry := repo.stage_cache._load_cache(key, names[-1].name)):
-        yield f"{_RUNS}/{key[:2]}/{key}/{names[-1].name}", entry
+    names = repo.stage_cache.entries(key)
+    if names and (entry := repo.stage_cache._load_cache(key, names[0])):
+        yield f"{_RUNS}/{key[:2]}/{key}/{names[0]}", entry
     name = store.newest(f"{_RUNS}/{key[:2]}/{key}")
     if name is not None and (entry := _parsed(store, name)):
         yield "", entry

@@ -87,6 +87,8 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
     from dvc.stage.loader import StageLoader
     from dvc.stage.serialize import to_single_stage_lockfile
 
+    from dvc_ray.repo.dvc.shared_run_cache import SharedRunCache
+
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     project = os.path.normpath(os.path.join(task.workspace, task.project))
     # We need no Git here, whatever the command sees of it: neither tracked files nor .gitignore are looked at.
@@ -95,6 +97,7 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
         contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo,
         _commands_by(execute),
     ):
+        repo.stage_cache = SharedRunCache(repo)
         hashes.carry(known.state_dir, repo.state, known.pairs)
         hashes.know(repo.state, known.files)
         dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
