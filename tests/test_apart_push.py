@@ -144,7 +144,7 @@ def test_data_that_is_nowhere(project: Make, apart: Apart, cloud: Cloud) -> None
     root = project({"dvc.yaml": USES_FILE, "data.csv": "1\n"})
     stock.sh(root, "git rm -r -q --cached data.csv; dvc add -q data.csv; rm -r .dvc/cache data.csv")
     cloud(root, "nowhere")
-    with pytest.raises(ProjectError, match=r"and not here either: 'data.csv' \(2 bytes\)") as caught:
+    with pytest.raises(ProjectError, match=r"where other machines would find it: 'data.csv' \(2 bytes\)") as caught:
         apart(root)
     assert "dvc push data.csv" in caught.value.hint
     assert not (root / "dvc.lock").exists()
@@ -269,7 +269,7 @@ def test_an_out_that_was_never_made(
         text = text.replace("outs: [a.txt, many]", "outs: [a.txt, many], frozen: true")
     root = cloud(project({"dvc.yaml": text}), "unmade")
     request = RunRequest() if frozen else RunRequest(targets=("z", "b"), single_item=True)
-    with pytest.raises(ProjectError, match=r"neither here nor known: 'a.txt'") as caught:
+    with pytest.raises(ProjectError, match=r"nothing says what it was: 'a.txt'") as caught:
         apart(root, request)
     assert "dvc-ray repro a" in caught.value.hint
     assert ("dvc unfreeze a" in caught.value.hint) is frozen

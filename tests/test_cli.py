@@ -191,7 +191,7 @@ def test_a_lock_file_with_marks_of_a_merge(project: Make, here: Here) -> None:
     (root / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n")
     done = here(root, "repro")
     assert done.returncode == 255
-    assert "Are there marks of a merge conflict in it" in done.stderr
+    assert "If it has marks of a merge conflict" in done.stderr
 
 
 def test_a_param_without_a_value(project: Make, here: Here) -> None:

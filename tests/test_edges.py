@@ -86,7 +86,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
         ["bash", "-c", command, sys.executable], cwd=tmp_path / "gone", capture_output=True, check=False
     )
     assert done.returncode == 255
-    assert done.stderr.startswith(b"ERROR: the working directory does not exist any more.\n")
+    assert done.stderr.startswith(b"ERROR: the working directory does not exist any more\n")
 
 
 def test_a_file_where_our_own_folder_is_to_be(root: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_is_nested_too_deeply_is_named(root: Path, name: str) -> None:
     (root / name).write_text(f"stages: {DEEP}")
     done = run(root, "repro", "--dry")
     assert done.returncode == 255
-    assert done.stderr.startswith(f"ERROR: '{name}' is nested too deeply, or refers to itself.\n".encode())
+    assert done.stderr.startswith(f"ERROR: '{name}' is nested too deeply, or refers to itself\n".encode())
 
 
 def test_no_home(root: Path) -> None:

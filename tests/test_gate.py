@@ -221,7 +221,7 @@ def test_a_worker_elsewhere_that_says_to_have_written_to_git(project: Make, apar
     assert (root / "new.txt").read_text() == "new\n"
     assert "stage 'one' wrote new.txt, which no out declares; kept." in apart.text
     for path in (".git/hooks/post-commit", "sub/.git/config", "../../outside", ".git/HEAD", "/etc/none", "../added"):
-        assert f"stage 'one' wrote '{path}', which no stage may: it is not brought home." in apart.text
+        assert f"stage 'one' wrote '{path}', which no stage may write: it is not brought home." in apart.text
 
 
 @pytest.mark.parametrize("how", ["here", "apart"])

@@ -80,7 +80,7 @@ def with_option(remote: Remote, name: str, value: str) -> Remote:
 
 
 def test_an_unknown_authority_is_not_trusted(where: Remote, client: Client) -> None:
-    with pytest.raises(StorageError, match="certificate is not of an authority that is trusted") as caught:
+    with pytest.raises(StorageError, match="certificate comes from an authority that is not trusted") as caught:
         probe(client(where))
     assert "AWS_CA_BUNDLE" in caught.value.hint
 

@@ -45,7 +45,7 @@ def test_dvc_s_own_is_refused_by_name(project: Make, here: Here, how: str) -> No
     (root / "sub/.dvc/config.local").write_text(KEYS)
     for flags in (["--dry"], []):
         done = here(root, "repro", *flags)
-        assert "is DVC's own. It may hold keys" in done.stdout + done.stderr, done
+        assert "is DVC's own: it may hold keys" in done.stdout + done.stderr, done
         assert (done.returncode == 0) is ("--dry" in flags)
     assert local.read_text() == KEYS
     assert not (root / "out.txt").exists()

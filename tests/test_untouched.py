@@ -253,7 +253,7 @@ def everything(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 REFUSED = {
-    "a missing dep": ("deps: [in.txt]", "stage 'one': dependency 'in.txt' does not exist."),
+    "a missing dep": ("deps: [in.txt]", "stage 'one': dependency 'in.txt' does not exist"),
     "a missing include": (
         "meta: {ray: {include: [no.txt]}}",
         "stage 'one': 'no.txt' of 'meta.ray.include' does not exist.",

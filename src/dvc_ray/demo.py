@@ -31,7 +31,7 @@ def check_installed() -> None:
     missing = sorted({package for module, package in _NEEDED.items() if find_spec(module) is None})
     if missing:
         raise MissingDependencyError(
-            f"the example needs {', '.join(missing)}.", "Install what it needs: pip install 'dvc-ray[demo]'"
+            f"the example needs {', '.join(missing)}", "Install what it needs: pip install 'dvc-ray[demo]'"
         )
 
 
@@ -50,7 +50,7 @@ def make(directory: str | None) -> Path:
     """
     root = Path(directory or tempfile.mkdtemp(prefix="dvc-ray-demo-")).absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise BadArgumentError(f"'{directory}' exists and is not an empty directory.", "Give another one.")
+        raise BadArgumentError(f"'{directory}' exists and is not an empty directory", "Name another one.")
     with resources.as_file(resources.files("dvc_ray") / "example") as example:
         shutil.copytree(example, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     new_project.create(str(root), "Start from dvc-ray's example")

@@ -77,7 +77,7 @@ def _settings(address: str | None) -> RunSettings:
     options = resolve(RunRequest(address=address), str(root / ".dvc") if root else None)
     if options.address is None:
         raise BadArgumentError(
-            "which cluster? A run on a Ray of its own is stopped with Ctrl-C where it was started.",
+            "no cluster is named, and a run that started Ray itself is stopped with Ctrl-C where it runs",
             "Give --address, or set RAY_ADDRESS or 'address' in .dvc/ray.toml.",
         )
     return options
@@ -106,8 +106,8 @@ def _await_end(run: ActiveRun) -> None:
     while any(other.run_id == run.run_id for other in registry.active()):
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"{run.run_id} does not react: its driver on {run.host} is busy, or cut off.",
-                f"It stops as soon as it looks. If it must be now: end the process of dvc-ray on {run.host}.",
+                f"{run.run_id} does not respond: its driver on {run.host} is busy or unreachable",
+                f"It stops as soon as it sees the request. To stop it at once, end the dvc-ray process on {run.host}.",
             )
         time.sleep(_LOOK_EVERY)
     registry.forget(run.run_id)  # it may have ended by itself before it saw the wish

@@ -77,3 +77,23 @@ def _after(rest: str, parts: Template) -> Iterator[list[str]]:
                 yield [rest[:end], *values]
         elif part.startswith(rest[end:]):
             yield [rest[:end]]
+
+
+def of_errors(folder: Path, classes: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """What errors say where they are raised: place, what happened, hint; `…` for a value.
+
+    Args:
+        folder: Of the modules.
+        classes: Names of the classes of errors.
+    """
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes and node.args:
+                what, hint = [*map(_shown, node.args), ""][:2]
+                yield f"{path.relative_to(folder)}:{node.lineno}", what, hint
+
+
+def _shown(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"

@@ -50,7 +50,7 @@ def test_what_a_stage_plants_stays_where_it_is(cloud: Cloud) -> None:
     cloud.head.sh(f"cat > evil.sh <<'END'\n{PLANTED}END", cwd=root)
     cloud.run(root, "repro")
     named = [event["text"] for event in cloud.events if event["event"] == "notice"]
-    assert "stage 'one' wrote '.dvc/config', which no stage may: it is not brought home." in named
+    assert "stage 'one' wrote '.dvc/config', which no stage may write: it is not brought home." in named
     assert look() == before
     assert cloud.head.sh("cat fine.txt", cwd=root) == "fine\n"
     # The links come home as such, as under `dvc repro`; the next result is not written through them.

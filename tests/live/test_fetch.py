@@ -63,7 +63,7 @@ def test_storage_paths_and_urls(checkpoint, stage, tmp_path):
 
 
 def test_what_is_missing_is_said_with_what_there_is(checkpoint, stage):
-    with pytest.raises(LiveError, match=r"No 'best\.pth' in checkpoint_1\. It has: model\.pth, tokenizer, "):
+    with pytest.raises(LiveError, match=r"no 'best\.pth' in checkpoint_1, which has: model\.pth, tokenizer, "):
         dvc_ray.fetch(checkpoint, "best.pth")
     assert list(stage.iterdir()) == []
 

@@ -85,7 +85,7 @@ def _check_directory() -> None:
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise DvcRayError("the working directory does not exist any more.", "Change to one that does.") from None
+        raise DvcRayError("the working directory does not exist any more", "Change to one that does.") from None
 
 
 def _of_system(error: OSError) -> str:

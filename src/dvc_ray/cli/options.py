@@ -83,7 +83,7 @@ class _Refused(argparse.Action):
 
     def __call__(self, _parser: object, _namespace: object, _values: object, option: str | None = None) -> None:
         name = next(flag for flag in self.option_strings if flag.startswith("--"))
-        raise UnsupportedError(f"'{option}' of `dvc exp run` is not in this version of dvc-ray.", _NOT_HERE[name])
+        raise UnsupportedError(f"'{option}' of `dvc exp run` is not in this version of dvc-ray", _NOT_HERE[name])
 
 
 def _add_repro(commands: argparse._SubParsersAction[_Parser]) -> None:

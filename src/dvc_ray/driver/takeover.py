@@ -85,12 +85,12 @@ def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) 
         home.bring(task, result)
         project.merge([Merge(task=task, entry=entry, git_added=result.git_added)])
         if not project.is_in_lock(task.address):
-            raise ProjectError("dvc.lock does not have it")
+            raise ProjectError("DVC did not take it into dvc.lock")
     except (OSError, DvcRayError) as error:
         raise ProjectError(
             f"stage '{task.address}' had finished in a run that was killed, and its result cannot be taken over:"
             f" {getattr(error, 'what', error)}",
-            f"Fix that and run the same command again; or have it made anew: dvc-ray repro -sf {quote(task.address)}",
+            f"Fix that and run the same command again; or make it again: dvc-ray repro -sf {quote(task.address)}",
         ) from error
     return True
 

@@ -92,7 +92,7 @@ def check_size(root: Path, files: Sequence[str], limit: int) -> None:
     largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
     lines = "\n".join(f"  {sizes[name] / MIB:8.1f} MiB  {name}" for name in largest)
     raise LiveError(
-        f"The project's code is {total / MIB:.1f} MiB; Ray hands its workers at most {limit / MIB:.0f} MiB.\n"
+        f"the project's code is {total / MIB:.1f} MiB; Ray hands its workers at most {limit / MIB:.0f} MiB.\n"
         f"The largest files:\n{lines}",
         "Track data with DVC (`dvc add`) or name it in .gitignore; workers find it with dvc_ray.data_path().",
     )

@@ -33,8 +33,8 @@ def data_path(path: str | os.PathLike[str]) -> str:
         if session.known_stage_dir() is None:
             hint = "Start Ray with dvc_ray.init() in the stage's program: it tells workers where the stage is."
         raise LiveError(
-            f"No data at {wanted} on this node (asked for: {os.fspath(path)!r}).\n"
-            f"Paths are relative to the stage's directory, not to {Path.cwd()}: workers run elsewhere.",
+            f"no data at {wanted} on this node (asked for: {os.fspath(path)!r})\n"
+            f"Paths are relative to the stage's directory, not to {Path.cwd()}: workers run elsewhere",
             hint,
         )
     return str(wanted)

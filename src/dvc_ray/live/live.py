@@ -96,7 +96,7 @@ class Live:
         is_writing = self._opened is not None and not isinstance(self._opened[1], SilentLive)
         if is_writing and not role.is_trial:
             raise LiveError(
-                "This Live already logs here and cannot move to another process.",
+                "this Live already logs here and cannot move to another process",
                 "Use it only in the training function, or make a second one there.",
             )
         # Tune sends a trial's config back with each report; that copy must not write over the files.
@@ -128,7 +128,7 @@ def _open(recipe: _Recipe, role: _Role) -> Any:
     stage_dir = recipe.stage_dir or session.known_stage_dir()
     if stage_dir is None:
         raise LiveError(
-            "Live does not know the stage's directory on this worker, its files would be lost.",
+            "Live does not know the stage's directory on this worker, so its files would be lost",
             "Start Ray with dvc_ray.init() instead of ray.init() in the stage's program.",
         )
     if not Path(stage_dir).is_dir():
@@ -138,7 +138,7 @@ def _open(recipe: _Recipe, role: _Role) -> Any:
             return AwayLive(*recipe.args, **recipe.kwargs)
         raise LiveError(
             f"Live writes to the stage's directory, which is not on this node: {stage_dir}",
-            "Place the logging worker on the node of the stage, or run on one machine.",
+            "Run the worker that logs on the stage's node, or run on one machine.",
         )
     from dvc_ray.live.stage_live import StageLive
 

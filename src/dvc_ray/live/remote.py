@@ -123,8 +123,8 @@ def data_path(path: str | os.PathLike[str]) -> str:
                 place.take([inside])
     if not target.exists():
         raise LiveError(
-            f"No data at {os.fspath(path)!r} on this node ({os.uname().nodename}), nor in the stage's workspace on its"
-            " own.",
+            f"no data at {os.fspath(path)!r} on this node ({os.uname().nodename}), nor in the stage's workspace on its"
+            " own",
             f"Declare it under deps of the stage in dvc.yaml: `deps: [{os.fspath(path)}]`.",
         )
     return str(target)
@@ -149,7 +149,7 @@ class Place:
         attempt = Attempt.read(key)
         if attempt is None:
             raise LiveError(
-                "The cluster does not know the stage of this worker any more: it has ended.",
+                "the cluster does not know the stage of this worker any more: it has ended",
                 "Wait for your workers before the stage's program ends.",
             )
         run = node_folder(os.environ) / "work" / attempt.run_id
@@ -172,7 +172,7 @@ class Place:
         """
         relative = os.path.relpath(path, self.tree)
         if relative.startswith(".."):
-            raise LiveError(f"'{path}' leads out of the project.", "Give a path relative to the stage's directory.")
+            raise LiveError(f"'{path}' leads out of the project", "Give a path relative to the stage's directory.")
         return relative
 
     @contextlib.contextmanager
@@ -203,7 +203,8 @@ class Place:
         if done.returncode:
             said = (done.stderr.strip() or f"its helper ended with {done.returncode}").splitlines()
             raise LiveError(
-                f"Cannot bring '{inside}' to node {os.uname().nodename}: {said[-1]}", "See whether it is in the remote."
+                f"cannot bring '{inside}' to node {os.uname().nodename}: {said[-1]}",
+                "Check that it is in the remote: dvc status --cloud",
             )
 
     def take(self, insides: Sequence[str]) -> None:
@@ -241,9 +242,9 @@ def pack(root: str, insides: Iterable[str]) -> bytes:
                 archive.add(os.path.join(root, inside), inside)
             if packed.tell() > LARGEST:
                 raise LiveError(
-                    f"'{inside}' has more than {LARGEST >> 30} GiB, which is too much to go from node to node in"
-                    " memory.",
-                    "Make it an out of a stage of its own: then it goes by the remote.",
+                    f"'{inside}' is larger than {LARGEST >> 30} GiB, which is too large to travel between nodes in"
+                    " memory",
+                    "Make it an out of a stage of its own: then it travels through the remote.",
                 )
     return packed.getvalue()
 
@@ -278,9 +279,9 @@ def _on(node: str, function: Any, *arguments: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, LiveError):
             raise error.cause from None
-        raise LiveError(f"The stage's node cannot do its part: {error.cause}", "Look at its disk.") from error
+        raise LiveError(f"the stage's node failed: {error.cause}", "Check its disk.") from error
     except ray.exceptions.RayError as error:
-        raise LiveError(f"The stage's node does not answer: {error}", "Run the stage again.") from error
+        raise LiveError(f"the stage's node does not answer: {error}", "Run the stage again.") from error
 
 
 @functools.cache

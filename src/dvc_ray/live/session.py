@@ -64,7 +64,7 @@ def storage_path(name: str = "") -> str:
     """
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts:
-        raise LiveError(f"storage_path: {name!r} leads out of the run's storage.", "Give a relative name.")
+        raise LiveError(f"storage_path: {name!r} leads out of the run's storage", "Give a relative name.")
     base = os.environ.get(env.STORAGE) or _own_storage()
     return "/".join((base.rstrip("/"), *parts))
 

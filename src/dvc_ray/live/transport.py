@@ -69,7 +69,7 @@ def init(**ray_init_kwargs: Any) -> Any:
         except ConnectionError as error:
             address = options.get("address") or os.environ.get(env.RAY_ADDRESS) or "the local one"
             raise ClusterError(
-                f"Ray does not answer at {address}: {error}", "Look whether it runs: `ray status`."
+                f"Ray does not answer at {address}: {error}", "Check that it runs: ray status"
             ) from error
 
 
@@ -129,18 +129,18 @@ def fetch(
 
     if os.environ.get(env.ATTEMPT) and remote.is_away():
         raise LiveError(
-            f"fetch: this worker is on {os.uname().nodename}, the stage's directory on another node.",
+            f"fetch: this worker is on {os.uname().nodename}, the stage's directory on another node",
             "Call it in the stage's program, with what trainer.fit() has returned.",
         )
     filesystem, top = _place(source)
     name = PurePosixPath(os.fspath(path))
     if name.is_absolute() or ".." in name.parts:
-        raise LiveError(f"fetch: {str(name)!r} leads out of the checkpoint.", "Give a path relative to it.")
+        raise LiveError(f"fetch: {str(name)!r} leads out of the checkpoint", "Give a path relative to it.")
     wanted = str(PurePosixPath(top, name))
     kind = filesystem.get_file_info(wanted).type
     if kind == FileType.NotFound:
         raise LiveError(
-            f"No {str(name)!r} in {top}. It has: {', '.join(_contents(filesystem, top)) or 'nothing'}.",
+            f"no {str(name)!r} in {top}, which has: {', '.join(_contents(filesystem, top)) or 'nothing'}",
             "Fetch one of these, or save the file before ray.train.report(…, checkpoint=…).",
         )
     target = session.stage_dir() / (dest if dest is not None else name)
@@ -164,7 +164,7 @@ def _place(source: Any) -> tuple[pyarrow.fs.FileSystem, str]:
     checkpoint = getattr(source, "checkpoint", source)
     if checkpoint is None:
         raise LiveError(
-            "fetch: this result has no checkpoint.",
+            "fetch: this result has no checkpoint",
             "Report one in the training function: ray.train.report(metrics, checkpoint=…).",
         )
     return checkpoint.filesystem, checkpoint.path

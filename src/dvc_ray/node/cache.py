@@ -161,7 +161,7 @@ class Node:
             found = {str(entry["relpath"]): str(entry["md5"]) for entry in listed}
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
-                f"object '{object_key(oid)}' is no list of a directory's files: {error}", _DAMAGED
+                f"object '{object_key(oid)}' is not a list of a directory's files: {error}", _DAMAGED
             ) from error
         if strange := [path for path in found if os.path.isabs(path) or ".." in path.split("/")]:
             raise StorageError(f"object '{object_key(oid)}' names a file outside its directory: {strange[0]}", _DAMAGED)

@@ -108,7 +108,7 @@ def refuse_second(dvc_dir: str) -> None:
     if other := busy(dvc_dir):
         raise ProjectError(
             f"another dvc-ray run is under way in this project: {other.name}, process"
-            f" {read(other / 'driver.json').get('pid')}.",
+            f" {read(other / 'driver.json').get('pid')}",
             "Wait until it has ended, or stop it with Ctrl-C where it runs.",
         )
 

@@ -102,7 +102,7 @@ def _address(given: Any) -> str | None:
     if given and given.startswith("ray://"):
         raise ClusterError(
             f"'{given}' is a Ray Client address, which dvc-ray does not use: a stage's result would be lost with the"
-            " connection.",
+            " connection",
             "Run dvc-ray on the head node with --address auto, or give the address of the cluster itself (host:6379).",
         )
     return None if given in {None, "", "local"} else given
@@ -129,7 +129,7 @@ def _is_there(path: Path) -> bool:
     if not os.path.lexists(path) or os.path.realpath(path) == os.devnull:
         return False
     if not path.is_file():
-        raise ConfigError(f"'{path}' is no file.", "Settings are read from it: put a file in its place, or nothing.")
+        raise ConfigError(f"'{path}' is not a file", "Settings are read from it: replace it with a file, or remove it.")
     return True
 
 

@@ -106,7 +106,7 @@ class _Found:
             credentials = None if anonymous else session.get_credentials()
         if credentials is None and not anonymous:
             raise StorageError(
-                f"no AWS credentials for remote '{remote.name}' ({remote.url}).",
+                f"no AWS credentials for remote '{remote.name}' ({remote.url})",
                 "Give the machine a role, set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a"
                 f" profile: dvc remote modify --local {remote.name} profile NAME",
             )

@@ -23,7 +23,7 @@ class Cause(Enum):
     WRONG_CLOCK = "the clock of this machine is wrong"
     DENIED = "its server denies access"
     MISSING = "an object is missing"
-    UNTRUSTED = "its server's certificate is not of an authority that is trusted there"
+    UNTRUSTED = "its server's certificate comes from an authority that is not trusted there"
     NO_HOST = "its host name cannot be resolved"
     REFUSED = "its server refuses the connection"
     NO_ROUTE = "there is no route to its server"
@@ -50,15 +50,15 @@ _HINTS: Final = {
     Cause.NO_BUCKET: "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
     Cause.WRONG_SECRET: "Correct AWS_SECRET_ACCESS_KEY, or the profile or keys of the remote (`dvc remote list`,"
     " `.dvc/config.local`).",
-    Cause.UNKNOWN_KEY: "Correct AWS_ACCESS_KEY_ID, or the profile or keys of the remote; is it the right endpoint?",
+    Cause.UNKNOWN_KEY: "Correct AWS_ACCESS_KEY_ID, or the profile, keys or endpoint of the remote.",
     Cause.EXPIRED: "Log in again (aws sso login, aws sts …) and run it again.",
     Cause.WRONG_CLOCK: "Set the clock (chrony, ntpd) and run it again.",
     Cause.DENIED: "Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket for these credentials.",
     Cause.UNTRUSTED: TRUST,
-    Cause.FAILED: "Run it again later, or look at its server.",
+    Cause.FAILED: "Run it again later, or check its server.",
 }
 _NOT_REACHED: Final = (
-    "See whether the endpoint is right (`dvc remote list`, AWS_ENDPOINT_URL_S3) and can be reached from"
+    "Check the endpoint (`dvc remote list`, AWS_ENDPOINT_URL_S3), and that it can be reached from"
     " there: security group, VPC endpoint, proxy."
 )
 
@@ -83,9 +83,9 @@ def explained(failure: Failure, url: str) -> StorageError:
     """
     where, cause = f"remote {url}, seen from {socket.gethostname()}", failure.cause
     if cause is Cause.MISSING:
-        return ObjectMissingError(f"{where}: {cause.value}: {short(failure.text)}", "See `dvc status --cloud`.")
+        return ObjectMissingError(f"{where}: {cause.value}: {short(failure.text)}", "See what is: dvc status --cloud")
     if cause is Cause.OTHER:
-        return StorageError(f"{where}: {short(failure.text)}", "Run the same command with -v for all of it.")
+        return StorageError(f"{where}: {short(failure.text)}", "For the whole error, run the same command with -v.")
     what = f"{where}: {cause.value}{f' ({failure.code})' if failure.code else ''}."
     if cause.may_heal:
         return UnreachableError(what, _HINTS.get(cause, _NOT_REACHED))

@@ -36,8 +36,8 @@ def probe(store: Objects, *, write: bool = True, within: float = WITHIN) -> None
         bounded(lambda: _probe(store, write=write), within)
     except TimeoutError as error:
         raise UnreachableError(
-            f"remote {store.url}, seen from {socket.gethostname()}: its server does not answer within {within:g} s.",
-            "See whether its address is right (`dvc remote list`) and can be reached from there: firewall, VPN, proxy.",
+            f"remote {store.url}, seen from {socket.gethostname()}: its server does not answer within {within:g} s",
+            "Check its address (`dvc remote list`), and that it can be reached from there: firewall, VPN, proxy.",
         ) from error
 
 
@@ -69,7 +69,7 @@ def _probe(store: Objects, *, write: bool) -> None:
         store.write(key, data)
     except ObjectMissingError as error:  # gcsfs says so
         raise StorageError(
-            f"remote {store.url}, seen from {socket.gethostname()}: its bucket does not exist.",
+            f"remote {store.url}, seen from {socket.gethostname()}: its bucket does not exist",
             "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
         ) from error
     found = b"".join(store.chunks(key))
@@ -77,6 +77,6 @@ def _probe(store: Objects, *, write: bool) -> None:
         store.delete(key)
     if found != data:
         raise StorageError(
-            f"remote {store.url}: an object that was just written reads differently.",
-            "See whether its server or a proxy before it changes what it stores.",
+            f"remote {store.url}: an object that was just written reads differently",
+            "Check whether its server, or a proxy in front of it, changes what it stores.",
         )

@@ -136,8 +136,8 @@ def in_time(folder: str, act: Callable[[], _Found]) -> _Found:
         return bounded(act, WITHIN)
     except TimeoutError as error:
         raise UnreachableError(
-            f"'{folder}', seen from {socket.gethostname()}: its file system does not answer within {WITHIN:g} s.",
-            "See there whether `ls` of that folder returns, and whether the server that it is mounted from is up.",
+            f"'{folder}', seen from {socket.gethostname()}: its file system does not answer within {WITHIN:g} s",
+            "Check there that `ls` of that folder returns, and that the server it is mounted from is up.",
         ) from error
 
 
@@ -152,8 +152,8 @@ def _mark(folder: str, mark: str) -> None:
         where = str(error.filename or os.path.dirname(path))
         inside = f" ('{where}')" if where != folder else ""
         raise StorageError(
-            f"cannot write to '{folder}', which carries data between machines: {error.strerror}{inside}.",
-            "See whether it is mounted, and yours to write to.",
+            f"cannot write to '{folder}', which carries data between machines: {error.strerror}{inside}",
+            "Check that it is mounted, and that you may write to it.",
         ) from error
 
 

@@ -99,7 +99,7 @@ def _fetch(store: Objects, item: Item, path: str) -> None:
     found = digest.hexdigest()
     if item.md5 is not None and found != item.md5:
         raise CorruptObjectError(
-            f"remote {store.url}: object '{item.key}' ({size} bytes) has MD5 {found}, not that of its name.",
+            f"remote {store.url}: object '{item.key}' ({size} bytes) has MD5 {found}, not that of its name",
             "It is damaged: remove it from the remote, and push it again from a machine that has the data.",
         )
 

@@ -77,7 +77,7 @@ class ResultInstaller:
         """
         result, refused = passed(task, result)
         for path in refused:
-            self._warn(f"stage '{task.address}' wrote {path!r}, which no stage may: it is not brought home.")
+            self._warn(f"stage '{task.address}' wrote {path!r}, which no stage may write: it is not brought home.")
         if result.parcel is not None:
             unpack(result.parcel, task.workspace, bring=self._fetch)
         return result

@@ -29,7 +29,9 @@ def run(arguments: Arguments) -> int:
     with choose(as_json=False) as sinks:
         result = demo.run(root, sinks)
     if not result.ok:
-        raise StageFailedError("the example did not run to its end", f"Look into it: cd {shlex.quote(str(root))}")
+        raise StageFailedError(
+            "the example did not run to its end", f"Look at what it left: cd {shlex.quote(str(root))}"
+        )
     _show(root, result)
     return 0
 

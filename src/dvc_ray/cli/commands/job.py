@@ -46,7 +46,7 @@ def stop(arguments: Arguments) -> int:
         about = f"{run.run_id} is {run.owner}'s ({_where(run)}, {_work(run)})"
         if asking and (arguments.json or not sys.stdin.isatty()):
             raise BadArgumentError(
-                f"{about}, not yours, and nobody can be asked here", f"Stop it all the same: {_again(run)}"
+                f"{about}, not yours, and there is no terminal to confirm it on", f"Stop it all the same: {_again(run)}"
             )
         return not asking or running.ask(f"{about}. Stop it?")
 

@@ -58,6 +58,6 @@ def _debugged(arguments: Arguments, request: RunRequest) -> tuple[RunRequest, Ex
     if len(steps) != 1:
         names = ", ".join(step.spec.address for step in steps[:5])
         raise BadArgumentError(
-            f"'{arguments.debug}' is {len(steps)} stages, and --debug runs one", f"Name one of them: {names}"
+            f"'{arguments.debug}' names {len(steps)} stages, and --debug runs one", f"Name one of them: {names}"
         )
     return request, LocalExecutor(attached=True)

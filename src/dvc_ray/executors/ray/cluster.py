@@ -96,7 +96,7 @@ class RayCluster:
         if fit.IMAGE in (settings.runtime_env or {}) and self.shares_disk():
             raise ClusterError(
                 "its runtime_env names an image: Ray gives a container nothing of this machine's disk but Ray's own"
-                " folder, so that it would not find its workspace.",
+                " folder, so that it would not find its workspace",
                 "Mount the project's folder: 'runtime_env: {container: {image: IMAGE, run_options: [\"-v DIR:DIR\"]}}';"
                 " or run it on other machines, with --address and a remote.",
             )

@@ -211,7 +211,7 @@ class RayExecutor:
             for flight in list(self._flights.values()):
                 self._lost += self._end(flight, "Ray died")
             raise RayDiedError(
-                f"Ray has died on this machine: {gone}.",
+                f"Ray has died on this machine: {gone}",
                 "What is finished is kept: run the same command again. A machine without memory left is a common"
                 " reason.",
             )

@@ -44,7 +44,7 @@ def look_over(head: str) -> str:
     here = look()
     if text := versions.fatal(here, found):
         raise ClusterError(
-            f"nodes do not have what stages need: {text}.",
+            f"nodes do not have what stages need: {text}",
             "Install it there (setup_commands of the cluster, its image), or name it in runtime_env of the stages.",
         )
     said = []
@@ -107,7 +107,7 @@ def _ask(what: Callable[..., Any], nodes: Mapping[str, tuple[str, ...]]) -> tupl
         except ray.exceptions.RayError as error:
             if node in {other["NodeID"] for other in alive()}:
                 raise ClusterError(
-                    f"a node of the cluster does not run what it is given: {last_line(error)}",
-                    "Look at it with `ray status` and `ray list nodes`; is the same Python on all nodes?",
+                    f"a node of the cluster cannot run a task: {last_line(error)}",
+                    "Check it with `ray status` and `ray list nodes`; all nodes need the same Python version.",
                 ) from error
     return found, silent

@@ -57,7 +57,7 @@ class DataInRemote:
     ) -> None:
         if not options.commit:
             raise UnsupportedError(
-                "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it.",
+                "--no-commit would leave the data of each stage on the machine where it ran, where no other finds it",
                 "Leave it out, or run on one machine: --address local",
             )
         self._parts = parts

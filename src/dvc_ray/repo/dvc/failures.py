@@ -74,17 +74,19 @@ def translate_errors() -> Iterator[None]:
         yield
     except NotDvcRepoError as error:
         raise NotAProjectError(
-            "you are not inside of a DVC repository (checked up to the root of the file system).",
+            "you are not inside of a DVC repository (checked up to the root of the file system)",
             "Run it inside one, or make one here with `dvc init`.",
         ) from error
     except DvcConfigError as error:
-        raise ConfigError(f"configuration error: {_placed(error)}", "Look with `dvc config --list`.") from error
+        raise ConfigError(
+            f"configuration error: {_placed(error)}", "See the configuration: dvc config --list"
+        ) from error
     except (DvcException, SCMError) as error:
         raise ProjectError(*_explain(error)) from error
     except (KeyboardInterrupt, DvcRayError):
         raise
     except RecursionError as error:
-        raise ProjectError(f"{culprit(error)} is nested too deeply, or refers to itself.") from error
+        raise ProjectError(f"{culprit(error)} is nested too deeply, or refers to itself") from error
     except ImportError as error:
         raise MissingDependencyError(*_not_imported(error)) from error
     except (OSError, IgnoreInCollectedDirError) as error:
@@ -138,7 +140,7 @@ def _of_others(error: Exception) -> ProjectError | None:
         first, _, detail = str(error).partition("\n")
         return ProjectError(f"{first}: {detail.partition(chr(10))[0]}", "Give a param and its value: -S train.lr=0.1")
     if _raised_by_dvc(error):
-        return ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}", _FIX)
+        return ProjectError(f"DVC cannot process {culprit(error)}: {message(error)}", _FIX)
     return None
 
 
@@ -169,14 +171,14 @@ def _explain(error: Exception) -> tuple[str, str]:
         (MissingDataSource, "Bring it with `dvc pull`, or put it back."),
         (StageNotFound, "See the stages with `dvc stage list --all`."),
         (StageNotFoundError, "See the stages with `dvc stage list --all`."),
-        (StageFileDoesNotExistError, "Go where it is, or name what there is: `dvc stage list --all` shows it."),
+        (StageFileDoesNotExistError, "Run the command where it is, or name what there is: `dvc stage list --all`."),
         (CyclicGraphError, "See the graph with `dvc dag`; take one of these deps out in dvc.yaml."),
         (OutputDuplicationError, "Give each out to one stage only in dvc.yaml."),
         (
             YAMLFileCorruptedError,
-            "Are there marks of a merge conflict in it (<<<<<<<)? Resolve them, and run it again.",
+            "If it has marks of a merge conflict (<<<<<<<), resolve them, and run the same command again.",
         ),
-        (LockError, "Another DVC command works in this project: run it again when that has ended."),
+        (LockError, "Another DVC command is at work in this project: run this one again when that has ended."),
     ]
     return message(error), next((hint for kind, hint in hints if isinstance(error, kind)), "")
 

@@ -48,7 +48,7 @@ def check_git(start: str) -> None:
         return
     for name in _OF_GIT:
         if kind := irregular(path := os.path.join(tree, ".git", name)):
-            raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, no file.", "Put a file in its place.")
+            raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, not a file", "Replace it with a regular file.")
 
 
 def irregular(path: str) -> str:
@@ -75,13 +75,13 @@ def _regular_files_only() -> Iterator[None]:
 
     def opened(fs: Any, path: Any, mode: str = "r", **options: Any) -> Any:
         if mode.startswith("r") and isinstance(path, str) and (kind := irregular(path)):
-            raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, no file.", "Put a file in its place.")
+            raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, not a file", "Replace it with a regular file.")
         return original(fs, path, mode, **options)
 
     def ignored(manager: Any, path: str) -> Any:  # for DVC, dulwich reads each .gitignore (1.2)
         file = os.path.join(os.fsdecode(manager._top_path), path, ".gitignore")
         if kind := "a folder" if os.path.isdir(file) else irregular(file):
-            raise ProjectError(f"'{os.path.relpath(file)}' is {kind}, no file.", "Put a file in its place.")
+            raise ProjectError(f"'{os.path.relpath(file)}' is {kind}, not a file", "Replace it with a regular file.")
         return load(manager, path)
 
     FsspecLocalFileSystem.open = opened
@@ -105,7 +105,7 @@ def _bounded_yaml() -> Iterator[None]:
         data = original(text, path, *arguments, **options)
         if "*" in text and _expanded(data, {}) > _MOST:
             raise ProjectError(
-                f"'{os.path.relpath(path)}': its aliases (*) stand for more than {_MOST:,} values.",
+                f"'{os.path.relpath(path)}': its aliases (*) stand for more than {_MOST:,} values",
                 "Write out what is meant, without aliases of aliases.",
             )
         return data

@@ -67,6 +67,6 @@ def _git(root: str, *arguments: str) -> None:
     try:
         done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise ProjectError("git is not installed.", "Install it with your system's package manager.") from None
+        raise ProjectError("git is not installed", "Install it with your system's package manager.") from None
     if done.returncode:
         raise ProjectError(f"git {arguments[0]} failed in '{root}': {done.stderr.strip()}")

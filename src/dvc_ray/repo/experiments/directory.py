@@ -269,7 +269,7 @@ def _overrides(repo: Any, experiment: Experiment) -> dict[str, list[str]]:
         for override in to_hydra_overrides(overrides):
             if override.is_sweep_override():
                 raise UnsupportedError(
-                    f"'{override.input_line}' gives several values, a sweep: not in this version of dvc-ray.",
+                    f"'{override.input_line}' gives several values, a sweep: not in this version of dvc-ray",
                     "Run one experiment for each value, or queue them with DVC: dvc exp run --queue -S …",
                 )
         if path in repo.scm.untracked_files():

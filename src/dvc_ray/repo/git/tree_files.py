@@ -214,9 +214,9 @@ def _of_repository(tree: str, directory: str) -> tuple[tuple[ignore_patterns.Pat
         named, case = _settings(common, directory)
     except Exception as error:  # one of dulwich's many kinds
         raise ProjectError(
-            f"Git's settings for '{tree}' cannot be read: {error}. They are in '{common}/config' and in your own"
-            " ~/.gitconfig.",
-            f"See what Git says of them: git -C {shlex.quote(tree)} config --list --show-origin",
+            f"Git's settings for '{tree}' cannot be read: {error} (they are in '{common}/config' and in your own"
+            " ~/.gitconfig)",
+            f"See them as Git does: git -C {shlex.quote(tree)} config --list --show-origin",
         ) from error
     found = (
         _read(os.path.join(tree, named), "", case=case),
@@ -260,7 +260,7 @@ def _read(file: str, base: str, *, case: bool) -> ignore_patterns.Patterns | Non
             return ignore_patterns.parse(stream.read(), os.fsencode(base), case=case)
     except (OSError, re.error) as error:
         raise ProjectError(
-            f"'{file}', which says what Git ignores, cannot be read: {error}.", f"Look at it: cat {shlex.quote(file)}"
+            f"'{file}', which says what Git ignores, cannot be read: {error}", f"Check it: cat {shlex.quote(file)}"
         ) from error
     finally:
         os.close(number)

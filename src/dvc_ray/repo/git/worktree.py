@@ -36,7 +36,7 @@ def ask(tree: str, *arguments: str, said: bytes | None = None) -> bytes:
     except (OSError, subprocess.CalledProcessError) as error:
         why = getattr(error, "stderr", b"") or str(error).encode()
         raise ProjectError(
-            f"Git fails in '{tree}': {os.fsdecode(why).strip()}", f"Try it: {shlex.join(command)}"
+            f"Git fails in '{tree}': {os.fsdecode(why).strip()}", f"Try: {shlex.join(command)}"
         ) from None
 
 
@@ -60,7 +60,7 @@ def refuse_under_way(tree: str) -> None:
         if os.path.lexists(os.path.join(folder, name)):
             raise ProjectError(
                 f"Git is in the middle of a {what}, and an experiment would end it: DVC resets the workspace for a"
-                " moment.",
+                " moment",
                 f"Commit it, or give it up with `git {what} --abort`. `dvc-ray repro` runs as it is.",
             )
 

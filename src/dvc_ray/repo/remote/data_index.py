@@ -41,7 +41,7 @@ class DataIndex:
         if default is None:
             raise ProjectError(
                 "the stages would run on machines that share no disk, and the project has no remote to carry data"
-                " between them.",
+                " between them",
                 "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH",
             )
         add = "Add one that all of them reach: dvc remote add -d NAME s3://BUCKET/PATH"
@@ -254,7 +254,7 @@ class DataIndex:
         if remote.url.startswith("file://"):
             raise UnsupportedError(
                 f"remote '{remote.name}'{whose} is a path of this one, {remote.url}, in a form that DVC (3.67.1) takes"
-                " for a folder called 'file:'.",
+                " for a folder called 'file:'",
                 f"Write the path alone: dvc remote modify {remote.name} url {remote.url.removeprefix('file://')}",
             )
         folder = remotes.folder_of(remote)

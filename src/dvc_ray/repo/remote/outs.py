@@ -26,7 +26,7 @@ def oid_of(out: Any) -> str:
     """
     if out.hash_info.name != "md5":
         raise UnsupportedError(
-            f"'{out}' was added by DVC 2 ({out.hash_info.name}): workers do not look for data where that put it.",
+            f"'{out}' was added by DVC 2 ({out.hash_info.name}): workers do not look for data where that put it",
             "Bring it to DVC 3's: dvc cache migrate --dvc-files, then dvc push",
         )
     return str(out.hash_info.value)

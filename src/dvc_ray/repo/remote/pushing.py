@@ -111,13 +111,13 @@ class Remotes:
         if unmade := [need for need in lacks if need.hash_info is None]:
             names = dict.fromkeys(need.out.stage.addressing for need in unmade)
             raise ProjectError(
-                f"data that stages need is neither here nor known: {_listed(unmade)}.",
+                f"stages need data that is not here, and nothing says what it was: {_listed(unmade)}",
                 f"Make it: dvc-ray repro {' '.join(names)}{_unfrozen(unmade)}",
             )
         if lacks:
             raise ProjectError(
-                "data that stages need is not in the remote, where other machines would find it, and not here either:"
-                f" {_listed(lacks)}.",
+                "stages need data that is neither here nor in the remote, where other machines would find it:"
+                f" {_listed(lacks)}",
                 f"Bring it with `dvc pull`, or push it from where it is: dvc push {' '.join(_named(lacks))}",
             )
 

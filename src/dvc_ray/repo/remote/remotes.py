@@ -47,7 +47,7 @@ def find(repo: Any, name: str | None = None) -> Remote | None:
     if versioned := [option for option in _VERSIONED if options.get(option)]:
         raise UnsupportedError(
             f"remote '{name}' is '{versioned[0]}': it keeps files by version, not by hash, so that others do not find"
-            " the data of a stage in it.",
+            " the data of a stage in it",
             "Add a remote without that option, and make it the default: dvc remote add -d NAME URL",
         )
     url = str(options.pop("url"))
@@ -71,7 +71,7 @@ def open_remote(remote: Remote, patience: Patience = PATIENT) -> Objects:
             f"remote '{remote.name}' is a path, and node {socket.gethostname()} does not see there what the other"
             f" machines see: {folder}",
             "Mount it there as on the others (in a container, too), keep stages off that node by a label_selector, or"
-            " make a remote the default one that is no path.",
+            " make the default a remote that is not a path.",
         )
     return S3(remote, patience) if can(remote) else DvcObjects(remote)
 
@@ -209,7 +209,7 @@ class DvcObjects:
             text = str(error) or type(error).__name__
             cause = fsspec_errors.cause(text)
             if cause is Cause.UNTRUSTED:
-                raise StorageError(f"{where}: {cause.value}.", TRUST) from error
+                raise StorageError(f"{where}: {cause.value}", TRUST) from error
             if cause.may_heal:
-                raise UnreachableError(f"{where}: {cause.value}.", hint) from error
+                raise UnreachableError(f"{where}: {cause.value}", hint) from error
             raise StorageError(f"{where}: {self._mask.text(short(text))}", hint) from error

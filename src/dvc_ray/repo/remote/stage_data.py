@@ -38,7 +38,7 @@ def fill_deps(stage: Any, data: DataIndex) -> None:
         dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # that of the last run has its hash too, and would win
         if dep.hash_info is None:
             raise ProjectError(
-                f"stage '{stage.addressing}': dependency '{dep}' is neither here nor in what others have made.",
+                f"stage '{stage.addressing}': dependency '{dep}' is neither here nor among what other stages make",
                 "Make it, or bring it with `dvc pull` or `dvc checkout`.",
             )
 

@@ -42,11 +42,11 @@ def check_inputs(stage: Any, settings: StageSettings) -> None:
         if not os.path.exists(path):
             why = f"is a link that leads to nothing: {os.readlink(path)}"
         elif kind := irregular(path):
-            why = f"is {kind}, no file or folder"
+            why = f"is {kind}, not a file or folder"
         else:
             continue
         raise ProjectError(
-            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' {why}.",
+            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' {why}",
             "Put what the stage reads in its place, or take it out of dvc.yaml.",
         )
 
@@ -101,7 +101,7 @@ def deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
             yield dep.fs_path
         elif not isinstance(dep, ParamsDependency) and not allow_missing:
             raise ProjectError(
-                f"stage '{stage.addressing}': dependency '{dep}' does not exist.",
+                f"stage '{stage.addressing}': dependency '{dep}' does not exist",
                 "Make it, or bring it with `dvc pull` or `dvc checkout`.",
             ) from dep.DoesNotExistError(dep)
 
@@ -117,7 +117,7 @@ def includes(stage: Any, settings: StageSettings) -> Iterator[str]:
         _check_own(stage, full, "meta.ray.include")
         if not os.path.lexists(full):
             raise ProjectError(
-                f"stage '{stage.addressing}': '{path}' of 'meta.ray.include' does not exist.",
+                f"stage '{stage.addressing}': '{path}' of 'meta.ray.include' does not exist",
                 f"Make it, or take it out of dvc.yaml. Looked for: {full}",
             )
         yield full
@@ -135,7 +135,7 @@ def _check_own(stage: Any, path: str, where: str) -> None:
     real = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
     if is_dvcs_own(os.path.relpath(path, root)) or is_dvcs_own(real):
         raise ProjectError(
-            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' of '{where}' is DVC's own. It may hold"
-            " keys, and a stage's workspace has one of its own.",
+            f"stage '{stage.addressing}': '{os.path.relpath(path, stage.wdir)}' of '{where}' is DVC's own: it may hold"
+            " keys, and a stage's workspace has one of its own",
             "Take it out of dvc.yaml. Give a command what it needs as a param, or in 'meta: {ray: {env: {...}}}'.",
         )

@@ -108,7 +108,7 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
         except DvcException as error:
             raise ProjectError(message(error)) from error
         except UnicodeError as error:  # a name that is no UTF-8, in a folder
-            raise ProjectError(f"DVC makes nothing of {culprit(error)}: {message(error)}") from error
+            raise ProjectError(f"DVC cannot process {culprit(error)}: {message(error)}") from error
         entry = dict(_plain(to_single_stage_lockfile(stage)))
         saved = _run_cache(repo, stage)
         outs = [out for out in stage.outs if out.hash_info and out.is_in_repo and (out.use_cache or saved)]

@@ -119,7 +119,7 @@ def _settings(stage: Any) -> StageSettings:
     for path in found.include:
         if stage_paths.is_outside(root, os.path.join(stage.wdir, path)):
             raise ConfigError(
-                f"stage '{stage.addressing}': {path!r} of 'meta.ray.include' leads out of the project ('{root}').",
+                f"stage '{stage.addressing}': {path!r} of 'meta.ray.include' leads out of the project ('{root}')",
                 "A workspace mirrors the project. On this machine a command reaches other files by an absolute path;"
                 " for other machines, move them into the project, or get them there by `dvc import-url`.",
             )
@@ -173,22 +173,20 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
     """
     for path in (stage.wdir, *(str(item.def_path) for item in (*stage.deps, *stage.outs))):
         if not _can_be(path):
-            raise ProjectError(
-                f"stage '{stage.addressing}': no file can have the name {path!r}.", "Fix it in dvc.yaml."
-            )
+            raise ProjectError(f"stage '{stage.addressing}': no file can have the name {path!r}", "Fix it in dvc.yaml.")
     for what, items in (("dep", stage.deps), ("out", stage.outs)):
         for item in items:
             scheme, found, _ = str(item.def_path).partition("://")
             if item.protocol != "local" or found:
                 raise UnsupportedError(
                     f"stage '{stage.addressing}': its {what} '{item.def_path}' is not a path of this machine"
-                    f" ({scheme}); dvc-ray does not run such a stage yet.",
+                    f" ({scheme}); dvc-ray does not run such a stage yet",
                     f"Run it with DVC itself: dvc repro --single-item {stage.addressing}",
                 )
             if not os.path.isabs(item.def_path) and stage_paths.is_outside(tree, item.fs_path):
                 raise UnsupportedError(
                     f"stage '{stage.addressing}': its {what} '{item.def_path}' leads out of the project; from"
-                    " the stage's own workspace it would lead elsewhere.",
+                    " the stage's own workspace it would lead elsewhere",
                     "Give it as an absolute path in dvc.yaml.",
                 )
 
@@ -213,6 +211,6 @@ def refuse_relative_import(stage: Any, tree: str) -> None:
         if url.startswith(os.pardir) and outside:
             raise UnsupportedError(
                 f"stage '{stage.addressing}' imports from '{url}', a relative path that leads out of the project: an"
-                " experiment runs in a copy of it, from where that leads elsewhere.",
+                " experiment runs in a copy of it, from where that leads elsewhere",
                 f"Bring it first with `dvc update {stage.addressing}`, or import it from an absolute path or URL.",
             )
