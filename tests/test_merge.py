@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dvc_ray.workspace.install import _merge_lines
+from dvc_ray.workspace.texts import merge_lines
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"d\r\n", b"\xff\xe9\n", b"e"]), max_size=7).map(b"".join)
 
@@ -29,9 +29,9 @@ def test_it_merges_as_git_does(
     done = subprocess.run(
         ["git", "merge-file", "-p", "-q", "ours", "base", "theirs"], cwd=folder, capture_output=True, check=False
     )
-    assert _merge_lines(ours, base, theirs) == (None if done.returncode else done.stdout)
+    assert merge_lines(ours, base, theirs) == (None if done.returncode else done.stdout)
 
 
 def test_it_merges_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert _merge_lines(b"A\nb\nc\n", b"a\nb\nc\n", b"a\nb\nC\n") == b"A\nb\nC\n"
+    assert merge_lines(b"A\nb\nc\n", b"a\nb\nc\n", b"a\nb\nC\n") == b"A\nb\nC\n"

@@ -30,16 +30,16 @@ def make(project: Project, specs: Sequence[StageSpec], options: RunSettings, *, 
         chosen = _with_refusals(project, chosen, statuses, options)
     steps = [step for step in chosen.steps if step.action is not Action.SKIP]
     commands = [step.spec.address for step in steps if step.spec.kind is StageKind.COMMAND]
-    project.check_data(commands, [step.spec.address for step in steps])
+    project.stages.check_data(commands, [step.spec.address for step in steps])
     if not commands:
         return chosen
-    return replace(chosen, unseen=project.unseen(commands), untracked=project.untracked_code())
+    return replace(chosen, unseen=project.stages.unseen(commands), untracked=project.stages.untracked_code())
 
 
 def _status(project: Project, address: str, options: RunSettings) -> Status:
     """Status of a stage before the run; what cannot be judged now may be once what is upstream has run."""
     try:
-        return project.status(address, allow_missing=options.allow_missing)
+        return project.stages.status(address, allow_missing=options.allow_missing)
     except ProjectError as error:
         return Status(changed=False, reasons=(error.what,), judged=False)
 
@@ -60,7 +60,7 @@ def _with_refusals(project: Project, chosen: Plan, statuses: Mapping[str, Status
     steps = []
     for step in chosen.steps:
         first = step.wave == 1 and step.action is not Action.SKIP
-        refusal = project.refusal(step.spec.address) if first and step.spec.kind is StageKind.COMMAND else ""
+        refusal = project.stages.refusal(step.spec.address) if first and step.spec.kind is StageKind.COMMAND else ""
         # With nothing before it, what cannot be judged now will not be later.
         reasons = step.reasons if step.judged or not first else ()
         refusal = refusal or ("" if step.judged or not first else ", ".join(statuses[step.spec.address].reasons))

@@ -73,7 +73,7 @@ class Run:
         call.listen(Planned(run_id=self._context.run_id, plan=chosen))
         call.say(planning.say_unseen(chosen.unseen) if chosen.unseen else "")
         self._say_once("untracked", planning.say_untracked(chosen.untracked))
-        if pushed := self._context.project.pushed_anyway([step.spec.address for step in _moving(chosen)]):
+        if pushed := self._context.project.stages.pushed_anyway([step.spec.address for step in _moving(chosen)]):
             call.listen(_pushed_anyway(pushed))
 
     def _say_once(self, what: str, text: str) -> None:

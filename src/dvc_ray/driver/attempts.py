@@ -66,7 +66,7 @@ class Attempts:
             signing_key=self._run.kept.signing_key,
         )
         try:
-            task = self._run.project.task(spec.address, request)
+            task = self._run.project.stages.task(spec.address, request)
         except DvcRayError as error:
             with self._results.locked():
                 self.refuse(stage, error)
@@ -104,7 +104,7 @@ class Attempts:
     def take(self, ends: Sequence[tuple[Stage, StageResult | Lost]]) -> None:
         """Take what attempts have left, in plan order: what one has written may make another's of no use."""
         done: list[StageResult] = []
-        for stage, end in sorted(ends, key=lambda pair: self._run.project.place(pair[0].address)):
+        for stage, end in sorted(ends, key=lambda pair: self._run.project.stages.place(pair[0].address)):
             if written(end) and done:
                 self.merge(done)
                 done = []
@@ -142,7 +142,7 @@ class Attempts:
         """Take out of the run cache what an attempt has put there."""
         if isinstance(end, StageResult) and end.entry:
             with self._results.locked():
-                self._run.project.forget_run(stage.address, end.entry, stage.begun)
+                self._run.project.stages.forget_run(stage.address, end.entry, stage.begun)
 
     def _reopen(self, stage: Stage) -> None:
         """Have stages decided again that come after one in the plan and have not seen what it wrote."""
@@ -175,7 +175,7 @@ class Attempts:
         """Take finished attempts into the workspace and dvc.lock."""
         done = [(task, result) for result in results if (task := self._table[result.address].task) is not None]
         ends = self._results.merge(done)
-        for _, result in sorted(done, key=lambda pair: self._run.project.place(pair[0].address)):
+        for _, result in sorted(done, key=lambda pair: self._run.project.stages.place(pair[0].address)):
             stage = self._table[result.address]
             if refused := ends.get(result.address):
                 self.fail(stage, refused.why, keep=refused.keep, lost=True)
@@ -220,7 +220,7 @@ class Attempts:
         """
         theirs = refused_by_dvc(error)
         if theirs and self._run.options.on_error is OnError.IGNORE:
-            self._run.project.remove_outs(stage.address)
+            self._run.project.stages.remove_outs(stage.address)
         self.fail(stage, str(error), exception=error, lost=not theirs)
 
     def fail(

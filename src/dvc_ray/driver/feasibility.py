@@ -39,7 +39,7 @@ class Feasibility:
         """
         if spec.kind is not StageKind.COMMAND or self._cluster.surely_fits(retry.largest(spec.settings)):
             return
-        if force or not self._project.restorable(spec.address, options):
+        if force or not self._project.stages.restorable(spec.address, options):
             self._warm_up(spec, options)
             self._ask(spec)
 

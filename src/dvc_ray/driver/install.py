@@ -47,7 +47,7 @@ class ResultMerger:
         self._wrote: dict[str, list[str]] = {}
         self._listen = listen
         self._home = ResultInstaller(
-            project.place,
+            project.stages.place,
             lambda text: listen(Notice(text=text, level="warning")),
             project.is_dep,
             fetch,
@@ -75,7 +75,7 @@ class ResultMerger:
         ends: dict[str, NotMerged] = {}
         merges = []
         with self.locked():
-            for task, result in sorted(done, key=lambda pair: self._project.place(pair[0].address)):
+            for task, result in sorted(done, key=lambda pair: self._project.stages.place(pair[0].address)):
                 assert result.entry is not None  # noqa: S101
                 edited = self._edits.of(task, result)
                 try:
@@ -89,7 +89,7 @@ class ResultMerger:
         for address, deps in found.items():
             self._tell_edited(address, deps)
         for merge in merges:
-            if merge.task.address not in ends and (why := self._project.bring_outs(merge.task)):
+            if merge.task.address not in ends and (why := self._project.stages.bring_outs(merge.task)):
                 self._listen(Notice(text=f"stage '{merge.task.address}' is done, but {why}", level="warning"))
         return ends
 
@@ -131,10 +131,10 @@ class ResultMerger:
             stages: Address of each, and when it was begun.
         """
         with self.locked():
-            for address, begun in sorted(stages, key=lambda stage: self._project.place(stage[0]), reverse=True):
+            for address, begun in sorted(stages, key=lambda stage: self._project.stages.place(stage[0]), reverse=True):
                 self._home.forget(address)
                 try:
-                    self._project.forget_run(address, None, begun)
+                    self._project.stages.forget_run(address, None, begun)
                     self._edits.wrote(self._undo.take_back(address))
                 except OSError as error:
                     text = f"what stage '{address}' wrote too early cannot be taken back: {error}"

@@ -67,7 +67,7 @@ class Driver:
     def _pull_run_cache(self) -> None:
         if self._run.options.pull and self._run.options.run_cache:
             with self._results.locked():
-                if told := self._run.project.pull_run_cache():
+                if told := self._run.project.stages.pull_run_cache():
                     self._run.listen(Notice(text=told, level="warning"))
 
     def _loop(self) -> None:
@@ -144,14 +144,14 @@ class Driver:
             if reasons is None:
                 self._table.unchanged(stage)
                 return
-            if self._run.options.pull and not self._forced(stage) and self._run.project.pull(address):
+            if self._run.options.pull and not self._forced(stage) and self._run.project.stages.pull(address):
                 self._table.unchanged(stage, "unchanged, its data was pulled")
                 return
             self._placing.check(stage.step.spec, self._run.options, force=self._forced(stage))
             if not self._run.confirm(f"Going to reproduce stage: '{address}'. Are you sure you want to continue?"):
                 self._attempts.fail(stage, "reproduction aborted by the user")
                 return
-            done = self._run.project.resolve_on_head(address, self._run.options, force=self._forced(stage))
+            done = self._run.project.stages.resolve_on_head(address, self._run.options, force=self._forced(stage))
         except RayDiedError:
             raise
         except DvcRayError as error:
@@ -171,7 +171,7 @@ class Driver:
         step = stage.step
         if self._run.options.force or not self._table.must_look(stage):
             return ", ".join(step.reasons) if step.action is Action.RUN else None
-        status = self._run.project.status(step.spec.address, allow_missing=self._run.options.allow_missing)
+        status = self._run.project.stages.status(step.spec.address, allow_missing=self._run.options.allow_missing)
         if not status.changed:
             return "something it depends on has run" if self._forced(stage) else None
         return ", ".join(status.reasons)

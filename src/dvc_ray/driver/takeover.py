@@ -10,7 +10,7 @@ from shlex import quote
 from dvc_ray.driver.data_mode import DataMode
 from dvc_ray.errors import DvcRayError, ProjectError
 from dvc_ray.repo import Merge, Project
-from dvc_ray.runs.results import Kept, ResultStore
+from dvc_ray.runs.results import Kept
 from dvc_ray.values.stage import StageState
 from dvc_ray.workspace import ResultInstaller, discard
 
@@ -45,26 +45,22 @@ def take_over(
         ProjectError: A result that fits cannot be merged; it stays.
         StorageError: The remote cannot be reached, or refuses.
     """
-    home = ResultInstaller(project.place, warn, project.is_dep, mode.fetch)
+    home = ResultInstaller(project.stages.place, warn, project.is_dep, mode.fetch)
     taken = []
     with contextlib.ExitStack() as stack:
         stores = [store for work in works for store in stack.enter_context(mode.dead_results(work, project.tree))]
-        left: dict[int, int] = {}
-        found: list[tuple[ResultStore, Kept]] = []
-        for store in stores:
-            kept = list(store.kept())
-            left[id(store)] = len(kept)
-            found += [(store, each) for each in kept if project.knows(each.task.address)]
-        for store, each in sorted(found, key=lambda pair: project.place(pair[1].task.address)):
+        kept = {store: list(store.kept()) for store in stores}
+        found = [(store, each) for store in stores for each in kept[store] if each.task.address in project.stages]
+        for store, each in sorted(found, key=lambda pair: project.stages.place(pair[1].task.address)):
             fits = _take(project, home, each, commit=commit)
             if fits:
                 taken.append(each.task.address)
             if fits or alone or each.result.state is not StageState.DONE:
                 store.forget(each.key)
-                left[id(store)] -= 1
+                kept[store].remove(each)
             discard(each.task.workspace)
         for store in stores:
-            if not left[id(store)]:
+            if not kept[store]:
                 store.clear()
     return tuple(taken)
 
@@ -84,7 +80,7 @@ def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) 
         result = home.admit(task, result)
         home.bring(task, result)
         project.merge([Merge(task=task, entry=entry, git_added=result.git_added)])
-        if not project.is_in_lock(task.address):
+        if not project.stages.is_in_lock(task.address):
             raise ProjectError("DVC did not take it into dvc.lock")
     except (OSError, DvcRayError) as error:
         raise ProjectError(
@@ -98,5 +94,5 @@ def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) 
 def _fits(project: Project, kept: Kept) -> bool:
     assert kept.result.entry is not None  # noqa: S101
     with contextlib.suppress(OSError, ProjectError):  # what cannot be told runs again
-        return project.fits(kept.task, kept.result.entry)
+        return project.stages.fits(kept.task, kept.result.entry)
     return False

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,28 +12,25 @@ from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_under
 from dvc_ray.repo.data.base import Parts, ProjectData
 from dvc_ray.repo.data.on_disk import DataOnDisk
+from dvc_ray.repo.dvc import locking
 from dvc_ray.repo.dvc.failures import quiet, translate_errors
 from dvc_ray.repo.dvc.guarded import check_git, guarded
 from dvc_ray.repo.git import worktree
 from dvc_ray.repo.git.tracked import Tracked
 from dvc_ray.repo.inputs import snapshot
 from dvc_ray.repo.inputs.untracked import Untracked
-from dvc_ray.repo.run import checks, head_run, run_cache, stage_paths, tasks
+from dvc_ray.repo.run import stage_paths, tasks
 from dvc_ray.repo.run.undeclared import Source, UndeclaredFiles
 from dvc_ray.repo.select import choosing
+from dvc_ray.repo.stages import Stages
 from dvc_ray.repo.write.input_edits import look_again
 from dvc_ray.repo.write.record import Merge, Record
 from dvc_ray.values.run import RunSettings, Selection
-from dvc_ray.values.stage import StageKind, StageSpec, Status, Unseen
+from dvc_ray.values.stage import StageKind, StageSpec
 
 if TYPE_CHECKING:  # a run on one machine should not pay for what it does not need
     from dvc_ray.repo.data.in_remote import DataInRemote
     from dvc_ray.storage.shared_folder import Reach
-    from dvc_ray.values.task import StageTask
-
-
-def _nothing() -> None:
-    """Say nothing a second time."""
 
 
 class Project:
@@ -46,18 +42,25 @@ class Project:
     """
 
     def __init__(self, repo: Any, copy: tasks.Copy | None = None) -> None:
+        from dvc_ray.repo.dvc.shared_run_cache import SharedRunCache  # imports DVC
+
+        repo.stage_cache = SharedRunCache(repo)
         self._repo = repo
         self._copy = copy
         self._stages: dict[str, Any] = {}
-        self._order: dict[str, int] = {}
         self._record = Record(repo, [])
         self._untracked = Untracked(repo)
         self._deps: set[str] | None = None
         """What stages of the project depend on, relative to `tree`; None: not asked yet."""
-        self._data: ProjectData = DataOnDisk(self._parts())
         self._one_by_one = False
+        self._take_data(DataOnDisk(self._parts()))
         self.git_added: set[str] = set()
         """Files that commands of an experiment have added to Git; relative to `tree`."""
+
+    def _take_data(self, data: ProjectData) -> None:
+        self._data = data
+        self.stages = Stages(self._repo, self.tree, self._stages, data, self._record, one_by_one=self._one_by_one)
+        """Those of the last `select`; none before."""
 
     def _parts(self) -> Parts:
         return Parts(
@@ -92,13 +95,10 @@ class Project:
             with translate_errors():
                 from dvc.repo import Repo
 
-                from dvc_ray.repo.dvc.shared_run_cache import SharedRunCache
-
                 quiet()
                 check_git(start)
                 stack.enter_context(guarded())
                 repo = stack.enter_context(contextlib.closing(Repo(None if start == "." else start)))
-                repo.stage_cache = SharedRunCache(repo)
             yield cls(repo)
 
     @property
@@ -124,24 +124,8 @@ class Project:
         Raises:
             ProjectError: Another DVC process holds it.
         """
-        from dvc.lock import LockError
-
-        with contextlib.ExitStack() as stack:
-            while True:
-                try:
-                    with translate_errors():
-                        stack.enter_context(self._repo.lock)
-                    break
-                except ProjectError as error:
-                    if waiting is None or not isinstance(error.__cause__, LockError):
-                        raise
-                    waiting()
-                    waiting = _nothing
-            self._repo._lock_depth += 1  # what DVC itself locks (dvc.repo.lock_repo), is locked
-            try:
-                yield
-            finally:
-                self._repo._lock_depth -= 1
+        with locking.locked(self._repo, waiting):
+            yield
 
     def worktree(self) -> tuple[str, tuple[str, ...]]:
         """What is in Git's work tree, and its untracked files: see `dvc_ray.repo.git.worktree.worktree`.
@@ -200,13 +184,13 @@ class Project:
         self._repo.scm_context.ignore = self._record.ignore
         if not isinstance(self._repo.scm, NoSCM):
             self._repo.scm.is_tracked = Tracked(self._repo.scm)
-        self._data = DataOnDisk(self._parts())
         self._one_by_one = selection.one_by_one
         self._stages = {stage.addressing: stage for stage in found}
-        self._order = {address: place for place, address in enumerate(self._stages)}
+        self._take_data(DataOnDisk(self._parts()))
         for stage in found:
             self._refuse_unsupported(stage)
-        return tuple(choosing.spec(stage, graph, selection, self._order) for stage in found)
+        order = {address: place for place, address in enumerate(self._stages)}
+        return tuple(choosing.spec(stage, graph, selection, order) for stage in found)
 
     def is_dep(self, path: str) -> bool:
         """Whether a stage of the project depends on a path relative to `tree`, or on a folder that it is in."""
@@ -250,197 +234,12 @@ class Project:
 
         with translate_errors():
             made = DataInRemote(self._parts(), self._stages, options, dry=dry, tell=tell, reach=reach or nobody)
-        self._data = made
+        self._take_data(made)
         return made
-
-    def check_data(self, commands: Sequence[str], moving: Sequence[str]) -> None:
-        """See that what stages read is where all machines find it: see `ProjectData.check`.
-
-        Args:
-            commands: Addresses of those that run a command.
-            moving: Of all that may run: what they make is not there yet.
-
-        Raises:
-            ProjectError: Some of it is nowhere.
-            StorageError: A remote cannot be asked.
-        """
-        with translate_errors():
-            self._data.check(*([self._stages[address] for address in each] for each in (commands, moving)))
-
-    def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Outs of stages that ``dvc push`` would leave out, but that travel through the remote."""
-        return self._data.pushed_anyway([self._stages[address] for address in addresses])
-
-    def status(self, address: str, *, allow_missing: bool = False) -> Status:
-        """Status of a stage in the workspace as it is now; needs `locked`."""
-        stage = self._stages[address]
-
-        def upstream() -> list[Any]:
-            # `dvc repro --single-item` knows of no graph.
-            alone = stage.frozen or self._one_by_one
-            return [] if alone else list(self._repo.index.graph.successors(stage))
-
-        with translate_errors():
-            return self._data.status(stage, allow_missing=allow_missing, upstream=upstream)
-
-    def pull_run_cache(self) -> str:
-        """Bring the run cache of the default remote, as ``dvc repro --pull`` does first, where that is of use.
-
-        Needs `locked`.
-
-        Returns:
-            Why that cannot be; empty if it can.
-        """
-        with translate_errors():
-            return self._data.pull_run_cache()
-
-    def pull(self, address: str) -> bool:
-        """Bring the data of a stage that is unchanged but for missing data (``Stage.reproduce``); needs `locked`.
-
-        Returns:
-            Whether it is complete now, so that it need not run.
-        """
-        from dvc.exceptions import CheckoutError
-
-        stage = self._stages[address]
-        if self.status(address, allow_missing=True).changed:
-            return False
-        with translate_errors():
-            try:
-                self._repo.pull(address)
-                stage.checkout()
-            except CheckoutError:
-                return False
-        return True
-
-    def resolve_on_head(self, address: str, options: RunSettings, *, force: bool) -> bool:
-        """Do what needs no worker: restore a stage from the run cache, verify data, bring an import.
-
-        DVC's own ``Stage.run`` goes up to the point where it would run the command; but the outs of the last run, which
-        it removes first, stay until there is something to put in their place. Needs `locked`.
-
-        Returns:
-            Whether the stage is finished; else a worker must run its command.
-
-        Raises:
-            ProjectError: DVC rejects it: data is missing, an out is tracked by Git, …
-        """
-        stage = self._stages[address]
-        self._record.turn(self._order[address])
-        with head_run.as_before(stage) as finished:
-            with translate_errors():
-                done = self._data.resolve_on_head(stage, options, force=force)
-            finished(done)
-        return done
-
-    def remove_outs(self, address: str) -> None:
-        """Remove the outs of a stage's last run where ``Stage.run`` does so first of all; needs `locked`."""
-        stage = self._stages[address]
-        if choosing.kind_of(stage) is StageKind.COMMAND:
-            with translate_errors():
-                stage.remove_outs(ignore_remove=False, force=False)
-
-    def refusal(self, address: str) -> str:
-        """Why a stage would fail in the workspace as it is now, before its command; empty: nothing is known of that.
-
-        Needs `locked`.
-        """
-        stage = self._stages[address]
-        try:
-            with translate_errors():
-                self._data.check_inputs(stage)
-                checks.check_params(stage)
-                checks.check_locks(self._repo)
-                checks.check_outs(self._repo, stage)
-        except ProjectError as error:
-            return re.sub(r"\n +", " ", error.what)  # it stands in a line
-        return ""
-
-    def restorable(self, address: str, options: RunSettings) -> bool:
-        """Whether `resolve_on_head` would restore a stage from the run cache; removes nothing. Needs `locked`.
-
-        Raises:
-            ProjectError: A dep is missing.
-        """
-        stage = self._stages[address]
-        with translate_errors():
-            return self._data.restorable(stage, options)
-
-    def task(self, address: str, request: tasks.Request) -> StageTask:
-        """Say all that a worker needs to run a stage in the workspace as it is now.
-
-        Raises:
-            ProjectError: A dep or an include is missing.
-        """
-        return self._data.task(self._stages[address], request)
-
-    def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
-        """Name what is here and stages may want to have, on machines that do not have it.
-
-        Raises:
-            ProjectError: The tree cannot be listed.
-        """
-
-        def given() -> tuple[str, ...]:
-            with translate_errors():
-                stages = [self._stages[address] for address in addresses]
-                return stage_paths.inside(self.tree, (path for stage in stages for path in stage_paths.touched(stage)))
-
-        return self._data.unseen(given)
-
-    def untracked_code(self) -> tuple[str, ...]:
-        """Code that goes to other machines though Git does not track it, relative to `tree`.
-
-        Raises:
-            ProjectError: The tree cannot be listed.
-        """
-        return self._data.untracked()
 
     def add_code(self, paths: Sequence[str]) -> None:
         """Show files that a stage created to the stages after it, as one workspace would."""
         self._undeclared.add(paths)
-
-    def knows(self, address: str) -> bool:
-        """Whether a stage is one of those selected."""
-        return address in self._stages
-
-    def fits(self, task: StageTask, entry: Mapping[str, Any]) -> bool:
-        """Whether the result of an earlier attempt is what running the stage now would give; needs `locked`.
-
-        That is so if the stage is defined as it was and its deps are what the attempt has read. One that would not
-        run needs no result.
-        """
-        from dvc.stage.loader import StageLoader
-
-        stage = self._stages[task.address]
-        with translate_errors():
-            if self.tree != task.tree or tasks.definition(self._repo, stage) != task.definition:
-                return False
-            if not self._data.status(stage, allow_missing=False, upstream=list).changed:
-                return False
-            tried = StageLoader.load_stage(stage.dvcfile, stage.name, task.definition)
-            StageLoader.fill_from_lock(tried, entry)
-            return self._data.are_as_noted(tried.deps)
-
-    def forget_run(self, address: str, entry: Mapping[str, Any] | None, since: float) -> None:
-        """Take out of the run cache what an attempt has put there; needs `locked`.
-
-        What has run on something that is not its dep any more would be found again for the wrong deps, if it writes to
-        them: DVC hashes deps after the command. What was in the run cache before stays.
-
-        Args:
-            address: The stage.
-            entry: What it would have in dvc.lock; None: what it has now.
-            since: When the attempt was begun (`time.time`).
-        """
-        stage = self._stages[address]
-        if choosing.kind_of(stage) is StageKind.COMMAND:
-            with translate_errors():
-                run_cache.forget(self._repo, stage, entry, since)
-
-    def place(self, address: str) -> int:
-        """Place of a stage in the plan."""
-        return self._order[address]
 
     def merge(self, merges: Sequence[Merge]) -> dict[str, dict[str, bool]]:
         """Take finished stages into dvc.lock and .gitignore, and their hashes into DVC's memory; needs `locked`.
@@ -451,25 +250,11 @@ class Project:
         with translate_errors():
             edited = {}
             self.git_added.update(path for merge in merges for path in merge.git_added)
-            for merge in sorted(merges, key=lambda merge: self._order[merge.task.address]):
+            for merge in sorted(merges, key=lambda merge: self.stages.place(merge.task.address)):
                 self._fill(merge)
                 edited[merge.task.address] = self._look_again(merge)
             self._record.dump([self._stages[merge.task.address] for merge in merges])
         return edited
-
-    def is_in_lock(self, address: str) -> bool:
-        """Whether dvc.lock, as it is on disk, has a stage as it is here; of one without, its own file."""
-        with translate_errors():
-            return self._record.has(self._stages[address])
-
-    def bring_outs(self, task: StageTask) -> str:
-        """Bring the cached outs of a merged attempt home, if that is wanted; without a lock, it may take long.
-
-        Returns:
-            Why they could not all be brought; empty if they are there.
-        """
-        with translate_errors():
-            return self._data.bring_outs(self._stages[task.address], task)
 
     def ignore_files(self) -> tuple[str, ...]:
         """The .gitignore files that the run has written, relative to `tree`."""
@@ -493,7 +278,7 @@ class Project:
             choosing.refuse_relative_import(stage, self.tree)
 
     def _fill(self, merge: Merge) -> None:
-        self._record.turn(self._order[merge.task.address])
+        self._record.turn(self.stages.place(merge.task.address))
         self._data.fill(self._stages[merge.task.address], merge)
 
     def _look_again(self, merge: Merge) -> dict[str, bool]:

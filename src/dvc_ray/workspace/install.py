@@ -5,36 +5,24 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, Final
 
-from dvc_ray.files import Stamp, Version, walk_files
+from dvc_ray.files import walk_files
 from dvc_ray.node.bundles import unpack
 from dvc_ray.paths import is_under, remove
-from dvc_ray.repo.write.dvc_yaml import DvcYaml, Written
 from dvc_ray.values.stage import StageState
-from dvc_ray.values.task import Changed, StageResult, StageTask
+from dvc_ray.values.task import StageResult, StageTask
 from dvc_ray.workspace.environments import is_environment
 from dvc_ray.workspace.gate import LeadsOutError, beneath, passed
 from dvc_ray.workspace.ignored_links import leads_to
 from dvc_ray.workspace.materialise import CODE_LIST
 from dvc_ray.workspace.moving import move
-
-_FILE: Any = 0o100644
-"""A plain file's mode, as Git has it."""
-_TOP: Final = b"\1\n"
-"""A line that texts begin with while they are merged."""
-_DVCYAML: Final = "dvc.yaml"
+from dvc_ray.workspace.texts import TextMerger, is_plain
+from dvc_ray.workspace.writers import Writers
 
 
 class ResultInstaller:
     """The user's workspace during one run; the head is its only writer.
-
-    Two stages that ran at the same time may have rewritten one file. Their changes are merged line by line; where
-    that fails, the stage that is later in the plan wins, as it would have in a serial run, and the user is told.
 
     Args:
         place: Place of a stage in the plan.
@@ -54,10 +42,8 @@ class ResultInstaller:
         self._place = place
         self._warn = warn
         self._is_dep = is_dep
-        self._versions: dict[str, dict[Version, bytes]] = {}
-        """Content that this run has replaced, by path and by modification time and size."""
-        self._writer: dict[str, str] = {}
-        self._dvcyamls: dict[str, DvcYaml] = {}
+        self._writers = Writers(place, warn)
+        self._texts = TextMerger(self._writers)
         self._folders: dict[str, str] = {}
         """Stages of this run that have made whole folders."""
 
@@ -118,14 +104,14 @@ class ResultInstaller:
         folders = set(self._bring_folders(task, result))
         for path in result.created:
             if is_under(path, folders):
-                self._writer[path] = task.address
+                self._writers.note(path, task.address)
                 continue
             with self._told(task), beneath(task.tree, path, make=True) as target:
-                if not self._bring_created_dvcyaml(task, result, path, target):
+                if not self._texts.bring_new_dvcyaml(task, result, path, target):
                     self._bring_created(task, path, result.workspace, target)
         for changed in result.changed:
             with self._told(task), beneath(task.tree, changed.path, make=True) as target:
-                self._bring_changed(task, result, changed, target)
+                self._texts.bring_changed(task, result, changed, target)
 
     def _bring_deleted(self, task: StageTask, result: StageResult) -> None:
         for path in result.deleted:
@@ -135,7 +121,7 @@ class ResultInstaller:
 
     def forget(self, address: str) -> None:
         """Forget that a stage has written anything: it has been taken back."""
-        self._writer = {path: writer for path, writer in self._writer.items() if writer != address}
+        self._writers.forget(address)
 
     def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
         """Name deps that the command has changed; dvc.lock has their new hashes, as under ``dvc repro``."""
@@ -176,15 +162,15 @@ class ResultInstaller:
         But one that another stage reads must be what it would be after a serial run.
         """
         source = os.path.join(workspace, path)
-        other = self._writer.get(path)
+        other = self._writers.of(path)
         if os.path.lexists(target) and "__pycache__" not in path and not _same_content(source, target):
             if other is None and not self._is_dep(path):
                 self._keep_both(task, path, source)
                 return
-            if other not in {None, task.address} and not self._is_later(task, path, other):
+            if other not in {None, task.address} and not self._writers.is_later(task.address, path, other):
                 return
         move(source, target)
-        self._writer[path] = task.address
+        self._writers.note(path, task.address)
 
     def _move_at_home(self, task: StageTask, path: str, place: str) -> None:
         """Move an ignored folder of the user's where the command has moved the link to it."""
@@ -206,25 +192,16 @@ class ResultInstaller:
 
     def _bring_replaced(self, task: StageTask, path: str, workspace: str, target: str) -> None:
         """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
-        other = self._writer.get(path)
-        overtaken = other is not None and self._place(other) > self._place(task.address)
-        if overtaken and not self._is_later(task, path, str(other)):
+        other = self._writers.of(path)
+        if other is not None and self._place(other) > self._place(task.address):
+            self._writers.is_later(task.address, path, other)
             return
         source = os.path.join(workspace, path)
         if os.path.lexists(source):
             move(source, target)
         elif os.path.lexists(os.path.join(workspace, task.project, CODE_LIST)):  # else somebody removes the workspace
             remove(target)
-        self._writer[path] = task.address
-
-    def _is_later(self, task: StageTask, path: str, other: str) -> bool:
-        """Whether a stage is the later one of two that wrote a file; says so."""
-        later = self._place(task.address) > self._place(other)
-        self._warn(
-            f"stages '{other}' and '{task.address}' both wrote '{path}', which no out declares; kept what"
-            f" '{task.address if later else other}' wrote. Declare it as an out of one of them."
-        )
-        return later
+        self._writers.note(path, task.address)
 
     def _keep_both(self, task: StageTask, path: str, source: str) -> None:
         aside = os.path.join(task.kept, path)
@@ -233,102 +210,6 @@ class ResultInstaller:
             f"stage '{task.address}' wrote '{path}', which Git ignores and no out declares; yours is left as it was,"
             f" the new one is {os.path.relpath(aside)}. Declare it as an out, or name it in 'include' of 'meta.ray' to"
             " have the stage work on it."
-        )
-
-    def _bring_created_dvcyaml(self, task: StageTask, result: StageResult, path: str, target: str) -> bool:
-        """Take a dvc.yaml that was not there when the stage began; False if it is a new file like any other."""
-        source = os.path.join(result.workspace, path)
-        there = os.path.lexists(target)
-        if os.path.basename(path) != _DVCYAML or not _regular(source) or (there and path not in self._writer):
-            return False
-        ours = Path(target).read_bytes() if there else None
-        wrote = Path(source).read_bytes()
-        theirs = self._merged_dvcyaml(task, result, path, (None, ours, wrote), known=True)
-        if theirs != wrote:
-            Path(source).write_bytes(theirs)
-        if theirs != ours:
-            move(source, target)
-        self._writer[path] = task.address
-        return True
-
-    def _bring_changed(self, task: StageTask, result: StageResult, changed: Changed, target: str) -> None:
-        source = os.path.join(result.workspace, changed.path)
-        if not _regular(source) or not _regular(target):  # a link is what it points to
-            move(source, target)
-            return
-        if os.path.samefile(source, target):
-            return
-        stamp, ours = Stamp.of(os.stat(target)).version, Path(target).read_bytes()
-        wrote = theirs = Path(source).read_bytes()
-        base = ours if stamp == changed.base else self._versions.get(changed.path, {}).get(changed.base)
-        if os.path.basename(changed.path) == _DVCYAML:
-            theirs = self._merged_dvcyaml(task, result, changed.path, (base, ours, wrote), known=base is not None)
-        elif stamp != changed.base and ours != theirs:
-            theirs = self._merged(task, changed.path, ours, base, theirs)
-        if theirs != ours:
-            self._versions.setdefault(changed.path, {})[stamp] = ours
-            if theirs != wrote:
-                Path(source).write_bytes(theirs)
-            move(source, target)
-        else:
-            shutil.copymode(source, target)
-        self._writer[changed.path] = task.address
-
-    def _merged_dvcyaml(
-        self,
-        task: StageTask,
-        result: StageResult,
-        path: str,
-        versions: tuple[bytes | None, bytes | None, bytes],
-        *,
-        known: bool,
-    ) -> bytes:
-        """Merge a dvc.yaml as a serial run would have left it: DVCLive rewrites it in each stage.
-
-        Args:
-            task: The attempt.
-            result: What it has left.
-            path: The file, relative to the tree.
-            versions: What the stage began with, what is there now, what the stage has made; None: no file.
-            known: Whether the first is what it began with.
-        """
-        base, ours, theirs = versions
-        wrote = {*task.outs, *result.created, *(changed.path for changed in result.changed)}
-        folder = os.path.dirname(path)
-
-        def touched(entry: str) -> bool:
-            full = os.path.normpath(os.path.join(folder, entry))
-            return is_under(full, wrote) or any(each.startswith(full + os.sep) for each in wrote)
-
-        merged, conflicts = self._dvcyamls.setdefault(path, DvcYaml(_merge_lines)).take(
-            ours,
-            Written(
-                place=self._place(task.address),
-                who=task.address,
-                base=base,
-                known=known,
-                result=theirs,
-                touched=touched,
-            ),
-        )
-        for conflict in conflicts:
-            self._warn_of_conflict(path, conflict.winner, conflict.loser, conflict.winner)
-        return merged
-
-    def _merged(self, task: StageTask, path: str, ours: bytes, base: bytes | None, theirs: bytes) -> bytes:
-        other = self._writer.get(path)
-        merged = _merge_lines(ours, base, theirs) if base is not None else None
-        if merged is not None:
-            return merged
-        later = other is None or self._place(task.address) > self._place(other)
-        self._warn_of_conflict(path, task.address, other or "", task.address if later else other or "")
-        return theirs if later else ours
-
-    def _warn_of_conflict(self, path: str, stage: str, other: str, winner: str) -> None:
-        who = repr(other) if other else "somebody else"
-        self._warn(
-            f"'{path}' was rewritten by stage '{stage}' and by {who} in ways that do not merge; kept"
-            f" what '{winner}' wrote. Declare it as an out of one of them, or make one depend on the other."
         )
 
 
@@ -377,29 +258,5 @@ def _remove_emptied(folder: str, workspace: str, tree: str) -> None:
         folder = os.path.dirname(folder)
 
 
-def _regular(path: str) -> bool:
-    return os.path.isfile(path) and not os.path.islink(path)
-
-
 def _same_content(one: str, other: str) -> bool:
-    return _regular(one) and _regular(other) and filecmp.cmp(one, other, shallow=False)
-
-
-def _merge_lines(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
-    """Merge two versions of a text as ``git merge-file`` does; None if they conflict, or are no text.
-
-    By libgit2, which comes with DVC: there may be no git program.
-    """
-    import pygit2
-
-    if any(b"\0" in text for text in (ours, base, theirs)):
-        return None
-    with tempfile.TemporaryDirectory(prefix="dvc-ray-") as folder:
-        repo = pygit2.init_repository(folder, bare=True)
-        # Latin-1 has a letter for each byte, and pygit2 fails on a result without any.
-        blobs = [repo.create_blob((_TOP + text).decode("latin-1").encode()) for text in (base, ours, theirs)]
-        first, one, other = (pygit2.IndexEntry(os.path.basename(folder), blob, _FILE) for blob in blobs)
-        merged: Any = repo.merge_file_from_index(first, one, other)
-    said = str(merged if isinstance(merged, str) else merged.contents)  # older ones give the text
-    # A conflict is seen by its marks: they have the name, which stands in no text.
-    return None if os.path.basename(folder) in said else said.encode("latin-1").removeprefix(_TOP)
+    return is_plain(one) and is_plain(other) and filecmp.cmp(one, other, shallow=False)

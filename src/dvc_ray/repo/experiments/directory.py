@@ -195,55 +195,58 @@ def open_experiment(
         UnsupportedError: The params are a sweep.
         ProjectError: No Git, no commit, a bad name or one that is taken, a bad override.
     """
-    repo = home._repo
     with translate_errors():
-        exps = repo.experiments
-        queue = exps.tempdir_queue
+        exps = home._repo.experiments
     reap(home.dvc_dir)
-    kwargs = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
+    targets = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
         stack.enter_context(worktree.found_by_place())
         worktree.refuse_under_way(home.tree)
         with home.locked(waiting=waiting), translate_errors():
-            overrides = _overrides(repo, experiment)
-            filtered = filters.filtered(home.tree)
-            with filters.kept(home.tree, filtered, repo.tmp_dir):
-                entry = exps.new(
-                    queue,
-                    params=overrides,
-                    name=experiment.name,
-                    force=force,
-                    no_hydra=not experiment.hydra,
-                    **kwargs,
-                )
+            params, filtered = _overrides(home._repo, experiment), filters.filtered(home.tree)
+            with filters.kept(home.tree, filtered, home._repo.tmp_dir):
+                options = {"params": params, "name": experiment.name, "no_hydra": not experiment.hydra}
+                entry = exps.new(exps.tempdir_queue, force=force, **options, **targets)
             stashed()
         with translate_errors():
-            executor = executor_of(exps, entry, stack)
-            shutil.rmtree(os.path.dirname(exps.celery_queue.get_infofile_path(entry.stash_rev)), ignore_errors=True)
-            info = executor.info
-            infofile, own = announce(queue, entry.stash_rev, executor, stack)
-            repro = executor._repro_dvc(
-                info, infofile, log_errors=False, copy_paths=list(experiment.copy_paths), message=experiment.message
-            )
-            metrics = stack.enter_context(told_as_saved())
-            inner = stack.enter_context(repro)
-            own({"root": executor.root_dir, "site": inner.site_cache_dir})
-            stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
-            keep_remotes(repo.config, inner.config)
-            _, given = executor._repro_args(inner)
+            executor, inner, environ, metrics = _set_up(home._repo, experiment, entry, stack)
         yield ExperimentDir(
             home=home,
             project=Project(inner, _copy(home, inner, experiment)),
             name=entry.name,
-            environ={key: str(value) for key, value in given["run_env"].items()},
+            environ=environ,
             _executor=executor,
-            _info=info,
+            _info=executor.info,
             _force=force,
             _message=experiment.message,
-            _checkout={**kwargs, "with_deps": bool(selection.targets)},
+            _checkout={**targets, "with_deps": bool(selection.targets)},
             _given=filters.give(home.tree, snapshot.tree(inner), filtered),
             _metrics=metrics,
         )
+
+
+def _set_up(
+    repo: Any, experiment: Experiment, entry: Any, stack: contextlib.ExitStack
+) -> tuple[Any, Any, dict[str, str], dict[str, Any]]:
+    """Set up the directory of an experiment that is stashed, and change there.
+
+    Returns:
+        DVC's ``TempDirExecutor``, the directory's ``Repo``, variables for the commands, and what `told_as_saved` tells.
+    """
+    exps = repo.experiments
+    executor = executor_of(exps, entry, stack)
+    shutil.rmtree(os.path.dirname(exps.celery_queue.get_infofile_path(entry.stash_rev)), ignore_errors=True)
+    infofile, own = announce(exps.tempdir_queue, entry.stash_rev, executor, stack)
+    repro = executor._repro_dvc(
+        executor.info, infofile, log_errors=False, copy_paths=list(experiment.copy_paths), message=experiment.message
+    )
+    metrics = stack.enter_context(told_as_saved())
+    inner = stack.enter_context(repro)
+    own({"root": executor.root_dir, "site": inner.site_cache_dir})
+    stack.callback(shutil.rmtree, inner.site_cache_dir, ignore_errors=True)
+    keep_remotes(repo.config, inner.config)
+    _, given = executor._repro_args(inner)
+    return executor, inner, {key: str(value) for key, value in given["run_env"].items()}, metrics
 
 
 def _copy(home: Project, repo: Any, experiment: Experiment) -> Copy:
