@@ -196,17 +196,14 @@ def open_experiment(
         ProjectError: No Git, no commit, a bad name or one that is taken, a bad override.
     """
     with translate_errors():
-        exps = home._repo.experiments
+        home._repo.experiments  # noqa: B018  raises where there can be none
     reap(home.dvc_dir)
     targets = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
         stack.enter_context(worktree.found_by_place())
         worktree.refuse_under_way(home.tree)
         with home.locked(waiting=waiting), translate_errors():
-            params, filtered = _overrides(home._repo, experiment), filters.filtered(home.tree)
-            with filters.kept(home.tree, filtered, home._repo.tmp_dir):
-                options = {"params": params, "name": experiment.name, "no_hydra": not experiment.hydra}
-                entry = exps.new(exps.tempdir_queue, force=force, **options, **targets)
+            entry, filtered = _stash(home, experiment, targets, force=force)
             stashed()
         with translate_errors():
             executor, inner, environ, metrics = _set_up(home._repo, experiment, entry, stack)
@@ -223,6 +220,26 @@ def open_experiment(
             _given=filters.give(home.tree, snapshot.tree(inner), filtered),
             _metrics=metrics,
         )
+
+
+def _stash(home: Project, experiment: Experiment, targets: Mapping[str, Any], *, force: bool) -> tuple[Any, Any]:
+    """Put the workspace with the params of an experiment into DVC's stash.
+
+    Returns:
+        The ``QueueEntry``, and the files that Git's filters change.
+    """
+    exps = home._repo.experiments
+    params, filtered = _overrides(home._repo, experiment), filters.filtered(home.tree)
+    with filters.kept(home.tree, filtered, home._repo.tmp_dir):
+        entry = exps.new(
+            exps.tempdir_queue,
+            params=params,
+            name=experiment.name,
+            force=force,
+            no_hydra=not experiment.hydra,
+            **targets,
+        )
+    return entry, filtered
 
 
 def _set_up(
