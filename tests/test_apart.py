@@ -195,9 +195,9 @@ def test_the_callers_environment_stays_at_home(
     sent: list[dict[str, str]] = []
 
     class Watched(LocalExecutor):
-        def submit(self, task, settings, packs=()):
+        def submit(self, task, settings, bundles=()):
             sent.append(dict(task.env))
-            super().submit(task, settings, packs)
+            super().submit(task, settings, bundles)
 
     monkeypatch.setenv("CANARY", "secret-of-mine")
     monkeypatch.setenv("HF_TOKEN", "hf_123")

@@ -244,14 +244,14 @@ def test_a_result_that_names_a_place_outside_is_none(path: str) -> None:
     result = StageResult(
         address="one", attempt=1, state=StageState.DONE, node="w1", seconds=1.0, workspace="/somewhere"
     )
-    parcel = FileBundle(id="x", files=(BundledFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
+    returned_files = FileBundle(id="x", files=(BundledFile(path=path, mode=0o100644, mtime_ns=0, data=b""),))
     assert codec.decode(codec.encode(task(), result)) is not None
     base = {"address": "one", "attempt": 1, "state": StageState.DONE, "node": "w1", "seconds": 1.0, "workspace": "/w"}
     for extra in (
         {"deleted": (path,)},
         {"created": (path,)},
         {"changed": (Changed(path=path, base=(0, 0)),)},
-        {"parcel": parcel},
+        {"returned_files": returned_files},
     ):
         written = codec.encode(task(), StageResult(**{**base, **extra}))  # type: ignore[arg-type]
         assert codec.decode(written) is None
@@ -263,9 +263,9 @@ def test_files_are_not_written_through_a_link(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "link").symlink_to(outside)
-    packed = FileBundle(id="x", files=(BundledFile(path="link/file", mode=0o100644, mtime_ns=0, data=b""),))
+    bundle = FileBundle(id="x", files=(BundledFile(path="link/file", mode=0o100644, mtime_ns=0, data=b""),))
     with pytest.raises(PermissionError):
-        unpack(packed, str(root))
+        unpack(bundle, str(root))
     assert not list(outside.iterdir())
 
 

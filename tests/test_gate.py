@@ -49,15 +49,17 @@ def file(path: str, mode: int = stat.S_IFREG | 0o644) -> BundledFile:
 
 
 @pytest.mark.parametrize("path", OUT)
-@pytest.mark.parametrize("kind", ["created", "deleted", "replaced", "stale", "git_added", "changed", "moved", "parcel"])
+@pytest.mark.parametrize(
+    "kind", ["created", "deleted", "replaced", "stale", "git_added", "changed", "moved", "returned_files"]
+)
 def test_what_leads_out_is_left_out_and_the_rest_is_not(kind: str, path: str) -> None:
     made: dict[str, Any] = {kind: ("fine", path)}
     if kind == "changed":
         made = {kind: tuple(Changed(path=each, base=(0, 0)) for each in ("fine", path))}
     elif kind == "moved":
         made = {kind: (("fine", "too"), ("fine", path or ".."), (path, "x"))}
-    elif kind == "parcel":
-        made = {"created": ("fine", path), "parcel": FileBundle(id="p", files=(file("fine"), file(path)))}
+    elif kind == "returned_files":
+        made = {"created": ("fine", path), "returned_files": FileBundle(id="p", files=(file("fine"), file(path)))}
     left, refused = passed(task(), replace(BASE, **made))
     assert refused
     found = repr(left)
@@ -65,7 +67,7 @@ def test_what_leads_out_is_left_out_and_the_rest_is_not(kind: str, path: str) ->
     assert not path or repr(path) not in found
 
 
-def test_a_parcel_has_only_what_the_result_names_each_once_and_nothing_behind_a_link() -> None:
+def test_the_returned_files_has_only_what_the_result_names_each_once_and_nothing_behind_a_link() -> None:
     link = stat.S_IFLNK | 0o777
     files = [
         file("a"),  # an out of the task
@@ -81,11 +83,11 @@ def test_a_parcel_has_only_what_the_result_names_each_once_and_nothing_behind_a_
     result = replace(
         BASE,
         created=("new", "way", "way/in", "folder", "folder/in"),
-        parcel=FileBundle(id="p", files=tuple(files)),
+        returned_files=FileBundle(id="p", files=tuple(files)),
     )
     left, refused = passed(task(), result)
-    assert left.parcel is not None
-    assert [each.path for each in left.parcel.files] == ["a", "b/deep", "new", "way", "folder", "folder/in"]
+    assert left.returned_files is not None
+    assert [each.path for each in left.returned_files.files] == ["a", "b/deep", "new", "way", "folder", "folder/in"]
     assert set(refused) == {"new", "other", "way/in"}
 
 
@@ -203,12 +205,14 @@ class Forging(LocalExecutor):
         """As a worker that somebody else has taken over."""
         seen = list(super().events(timeout))
         for at, each in enumerate(seen):
-            if isinstance(each, StageResult) and each.parcel is not None:
+            if isinstance(each, StageResult) and each.returned_files is not None:
                 evil = (file(".git/hooks/post-commit", 0o100755), file("sub/.git/config"), file("../../outside"))
                 created = (*each.created, *(one.path for one in evil))
-                parcel = replace(each.parcel, files=(*each.parcel.files, *evil))
+                returned_files = replace(each.returned_files, files=(*each.returned_files.files, *evil))
                 gone = (".git/HEAD", "/etc/none")
-                seen[at] = replace(each, created=created, parcel=parcel, deleted=gone, git_added=("../added",))
+                seen[at] = replace(
+                    each, created=created, returned_files=returned_files, deleted=gone, git_added=("../added",)
+                )
         return seen
 
 

@@ -95,16 +95,16 @@ def test_a_snapshot_is_as_the_tree_it_was_taken_from(tmp_path: Path) -> None:
     (tree / "tool").chmod(0o755)
     (tree / "link").symlink_to("a.py")
     os.utime(tree / "a.py", ns=(1_500_000_000, 1_500_000_000))
-    packed = pack(str(tree), ["a.py", "tool", "link", "deep", "missing"])
+    bundle = pack(str(tree), ["a.py", "tool", "link", "deep", "missing"])
     node = Node(tmp_path / "node")
-    made = Path(node.tree(packed))
-    assert node.tree(packed) == str(made), "made once"
+    made = Path(node.tree(bundle))
+    assert node.tree(bundle) == str(made), "made once"
     assert (made / "a.py").read_text() == "a"
     assert (made / "a.py").stat().st_mtime_ns == 1_500_000_000
     assert os.access(made / "tool", os.X_OK)
     assert os.readlink(made / "link") == "a.py"
     assert (made / "deep/empty").is_dir()
-    unpack(packed, str(tmp_path / "some"), ["tool"])
+    unpack(bundle, str(tmp_path / "some"), ["tool"])
     assert [path.name for path in (tmp_path / "some").iterdir()] == ["tool"]
 
 
@@ -120,7 +120,7 @@ def test_an_object_that_names_files_outside_its_directory_is_refused(tmp_path: P
 
 
 def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
-    packed = FileBundle(id="p", files=(BundledFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
+    bundle = FileBundle(id="p", files=(BundledFile(path="a", mode=0o100644, mtime_ns=5, data=b"\xff\x00"),))
     result = StageResult(
         address="x",
         attempt=2,
@@ -130,7 +130,7 @@ def test_a_result_is_kept_without_secrets_and_reads_as_it_was() -> None:
         workspace="w",
         entry={"cmd": "c"},
         changed=(Changed(path="a", base=(1, 2)),),
-        parcel=packed,
+        returned_files=bundle,
     )
     body = codec.encode(task(), result)
     assert b"secret-value" not in body
@@ -206,6 +206,6 @@ def test_what_is_not_signed_is_none(data: bytes) -> None:
 
 def test_a_result_on_disk_that_names_a_file_in_a_remote_is_an_error_of_ours(tmp_path: Path) -> None:
     """Only one that was broken into does; it is told like a result that cannot be taken over."""
-    packed = FileBundle(id="p", files=(BundledFile(path="a", mode=0o100644, mtime_ns=0, data=b"", key="k"),))
+    bundle = FileBundle(id="p", files=(BundledFile(path="a", mode=0o100644, mtime_ns=0, data=b"", key="k"),))
     with pytest.raises(StorageError, match="this run has none"):
-        unpack(packed, str(tmp_path), bring=SharedDisk().fetch)
+        unpack(bundle, str(tmp_path), bring=SharedDisk().fetch)

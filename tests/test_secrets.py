@@ -377,9 +377,9 @@ def test_a_folder_of_dvc_s_own_that_is_named_goes_to_no_machine_whole(
     sent: list[str] = []
 
     class Watched(LocalExecutor):
-        def submit(self, task, settings, packs=()):
-            sent.extend(file.path for pack in packs for file in pack.files if CANARY.encode() in file.data)
-            super().submit(task, settings, packs)
+        def submit(self, task, settings, bundles=()):
+            sent.extend(file.path for pack in bundles for file in pack.files if CANARY.encode() in file.data)
+            super().submit(task, settings, bundles)
 
     apart.executor = Watched(apart=True)
     assert not apart(root).failed

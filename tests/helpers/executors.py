@@ -31,9 +31,9 @@ class Watched(LocalExecutor):
         self.together: list[set[str]] = []
         self.asked: list[StageSettings] = []
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
         self.asked.append(settings)
-        super().submit(task, settings, packs)
+        super().submit(task, settings, bundles)
 
     def events(self, timeout: float) -> Sequence[Any]:
         self.together.append({task.address for task, _ in self._queue})

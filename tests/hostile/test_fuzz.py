@@ -90,7 +90,7 @@ def packed(path: str, mode: int, data: bytes = b"") -> BundledFile:
 @example([packed("../a/b", stat.S_IFREG)])
 @example([packed("a", stat.S_IFLNK, b"../mine"), packed("a", stat.S_IFREG, b"yours")])
 @example([packed("a", stat.S_IFLNK, b".."), packed("a/b/c", stat.S_IFREG)])
-def test_a_parcel_leads_nowhere_else(tmp_path: Path, files: list[BundledFile]) -> None:
+def test_the_returned_files_leads_nowhere_else(tmp_path: Path, files: list[BundledFile]) -> None:
     """It may be refused, in the middle too; but never is anything written, or changed, beside the folder it is for."""
     outer = tmp_path / "outer"
     root = outer / "1/2/3/folder"  # as far up as a name may lead, it is still ours
@@ -124,7 +124,11 @@ def test_a_kept_result(data: bytes) -> None:
     st.dictionaries(st.sampled_from(["outs", "path", "address", "code", "links", "attempt"]), TREES, max_size=3), TREES
 )
 def test_a_kept_result_with_anything_in_it(task: dict[str, Any], result: Any) -> None:
-    for found in (result, {"state": "done", "changed": result}, {"state": "done", "changed": [], "parcel": result}):
+    for found in (
+        result,
+        {"state": "done", "changed": result},
+        {"state": "done", "changed": [], "returned_files": result},
+    ):
         body = json.dumps({"version": codec.VERSION, "task": task, "result": found}).encode()
         assert codec.decode(body) is None
 
@@ -139,8 +143,8 @@ def test_a_journal(tmp_path: Path, driver: bytes, note: bytes) -> None:
     (run / "work" / directory._REMOTE).write_bytes(note)
     assert isinstance(processes.read(run / "driver.json"), dict)
     assert directory.busy(str(dvc_dir)) is None
-    for alone in (True, False):
-        for work in directory.dead_work(str(dvc_dir), alone=alone):
+    for in_workspace in (True, False):
+        for work in directory.dead_work(str(dvc_dir), in_workspace=in_workspace):
             with directory.results_in_remote(work) as key:
                 assert isinstance(key, str)
 

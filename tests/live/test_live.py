@@ -17,7 +17,7 @@ from dvc_ray.errors import LiveError
 from dvc_ray.live import live as live_module
 from dvc_ray.live import tune
 from dvc_ray.live.live import Live, _Role
-from dvc_ray.live.noop import SilentLive
+from dvc_ray.live.noop import NoopLive
 from dvc_ray.live.stage_live import StageLive
 from dvc_ray.ray_api import kv, sessions
 
@@ -125,7 +125,7 @@ def test_another_rank_writes_nothing(stage, monkeypatch, role):
 def test_the_silent_one_has_all_that_dvclive_has():
     names = {name for name, _ in inspect.getmembers(dvclive.Live) if not name.startswith("_")}
     parameters = inspect.signature(dvclive.Live).parameters
-    silent = SilentLive("dvclive", **{name: None for name in parameters if name not in {"self", "dir"}})
+    silent = NoopLive("dvclive", **{name: None for name in parameters if name not in {"self", "dir"}})
     real_properties = {n for n in names if isinstance(inspect.getattr_static(dvclive.Live, n), property)}
     for name in names:
         assert callable(getattr(silent, name)) == (name not in real_properties), name
@@ -155,7 +155,7 @@ def test_the_copy_that_tune_sends_back_with_a_report_is_silent(stage, monkeypatc
     live = dvc_ray.Live("results", save_dvc_exp=False, dvcyaml=False)
     live.log_metric("loss", 1)
     copy = pickle.loads(pickle.dumps(live))  # noqa: S301
-    assert isinstance(copy._live(), SilentLive)
+    assert isinstance(copy._live(), NoopLive)
     assert isinstance(live._live(), StageLive)
 
 

@@ -160,7 +160,7 @@ def test_live_logs_on_rank_0_of_ray_train_and_its_checkpoint_comes_home(write, d
     )
     variables = {env.DVC_ROOT: str(root), env.DVC_STAGE: "train", env.STORAGE: str(tmp_path / "storage")}
     kinds = drive(root, "run.py", **cluster, **variables)
-    assert kinds == ["StageLive", "SilentLive"]
+    assert kinds == ["StageLive", "NoopLive"]
     assert json.loads((root / "results/metrics.json").read_text()) == {"loss": 1, "step": 1}
     assert (root / "results/plots/metrics/loss.tsv").read_text() == "step\tloss\n0\t0\n1\t1\n"
     assert json.loads((root / "second/metrics.json").read_text()) == {"rank": 0}
@@ -199,6 +199,6 @@ def test_live_logs_in_the_first_trial_of_ray_tune(write, drive, cluster, tmp_pat
     )
     variables = {env.DVC_ROOT: str(root), env.DVC_STAGE: "tune", env.STORAGE: str(tmp_path / "storage")}
     seen = drive(root, "run.py", **cluster, **variables)
-    assert [kind for kind, _ in seen] == ["StageLive", "SilentLive", "SilentLive"]
+    assert [kind for kind, _ in seen] == ["StageLive", "NoopLive", "NoopLive"]
     assert len({pid for _, pid in seen}) == 1, "one worker for all trials: the case that could go wrong"
     assert json.loads((root / "results/metrics.json").read_text()) == {"x": 10, "step": 0}

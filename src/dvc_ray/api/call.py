@@ -72,7 +72,9 @@ class Call:
     def _take_over(self, project: Project, works: Sequence[Path]) -> tuple[str, ...]:
         from dvc_ray.driver.takeover import take_over
 
-        return take_over(project, self.mode, works, self.warn, commit=self.options.commit, alone=self.in_workspace)
+        return take_over(
+            project, self.mode, works, self.warn, commit=self.options.commit, in_workspace=self.in_workspace
+        )
 
     def say(self, text: str) -> None:
         """Tell the user, if there is something to tell."""

@@ -125,7 +125,9 @@ def opened(
         if executor is None:
             executor = RayExecutor(call.options.address, call.options.jobs)
             stack.callback(executor.close)
-        run_id, paths = stack.enter_context(open_run(call.dvc_dir, alone=call.in_workspace, owner=call.options.owner))
+        run_id, paths = stack.enter_context(
+            open_run(call.dvc_dir, in_workspace=call.in_workspace, owner=call.options.owner)
+        )
         stack.enter_context(log.keep(call.listen, paths.events, _mask(call, chosen)))
         context = RunContext(
             run_id=run_id,
@@ -137,7 +139,7 @@ def opened(
             listen=call.listen,
             confirm=confirm,
             mode=call.mode,
-            kept=call.mode.results(paths.work, project.tree, alone=call.in_workspace),
+            kept=call.mode.results(paths.work, project.tree, in_workspace=call.in_workspace),
             environ=call.environ,
             run_environ=run_environ or {},
             surroundings=surroundings,

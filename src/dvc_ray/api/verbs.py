@@ -100,7 +100,7 @@ def exp_run(
         begin(home, experiment or Experiment(), call.options, force=call.options.force, tell=call.listen) as trial,
     ):
         trial.fill()
-        chosen, taken = call.plan(trial.project, dead_work(home.dvc_dir, alone=False))
+        chosen, taken = call.plan(trial.project, dead_work(home.dvc_dir, in_workspace=False))
         if taken:
             call.say(f"Taken over from an experiment that did not end: {', '.join(taken)}.")
         with runs.opened(call, trial.project, chosen, confirm=confirm, run_environ=trial.environ) as run:

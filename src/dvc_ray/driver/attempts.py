@@ -73,14 +73,14 @@ class Attempts:
             return
         stage.report = replace(stage.report, log=explain.shown(log))
         try:
-            packs = self._run.mode.bundles(task)
+            bundles = self._run.mode.bundles(task)
         except OSError as error:
             self.fail(stage, f"its files cannot be sent: {error}", lost=True)
             return
         self._results.given(task)
         self.turns.begin(stage)
         stage.begun = time.time()
-        self._run.executor.submit(task, settings, packs)
+        self._run.executor.submit(task, settings, bundles)
         self._table.start(stage, task)
         waiting = (one.step.spec for one in self._table if one.state is StageState.WAITING)
         self._placing.foresee(waiting)

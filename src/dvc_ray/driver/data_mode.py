@@ -43,13 +43,13 @@ class DataMode(Protocol):
             DvcRayError: The project's data cannot be carried that way.
         """
 
-    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
+    def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
         """Where workers of this run keep their results until they are taken.
 
         Args:
             work: The run's folder of workspaces.
             tree: Root of what results are brought to.
-            alone: Whether the run writes to the user's workspace; else it is an experiment.
+            in_workspace: Whether the run writes to the user's workspace; else it is an experiment.
         """
 
     def dead_results(self, work: Path, tree: str) -> AbstractContextManager[Sequence[ResultStore]]:

@@ -73,7 +73,7 @@ class Driver:
     def _loop(self) -> None:
         table = self._table
         while True:
-            if who := self._run.executor.cluster.who_stops():
+            if who := self._run.executor.cluster.stop_requested_by():
                 raise RunInterruptedError(f"stopped by {who}", "What is finished is kept: run the same command again.")
             while table.take_stale():  # what is resolved on the head may let others go on at once
                 self._attempts.take([(stage, stage.held) for stage in table.in_flight() if stage.held is not None])

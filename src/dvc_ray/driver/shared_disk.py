@@ -31,7 +31,7 @@ class SharedDisk:
     def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
         """Data is in the workspace, where the project looks anyway."""
 
-    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
+    def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
         """Beside the workspaces."""
         from dvc_ray.runs.results import LocalResults
 

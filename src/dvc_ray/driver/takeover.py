@@ -22,7 +22,7 @@ def take_over(
     warn: Callable[[str], None],
     *,
     commit: bool,
-    alone: bool = True,
+    in_workspace: bool = True,
 ) -> tuple[str, ...]:
     """Merge results that workers kept and no driver has taken; the project is locked and its stages selected.
 
@@ -36,7 +36,7 @@ def take_over(
         works: Folders of workspaces of dead runs.
         warn: Told what the user should look at.
         commit: Whether outs are to be in the cache, which is what the dead run must have wanted too.
-        alone: Whether those, and this run, write to the user's workspace; else they are experiments.
+        in_workspace: Whether those, and this run, write to the user's workspace; else they are experiments.
 
     Returns:
         Addresses of the stages.
@@ -55,7 +55,7 @@ def take_over(
             fits = _take(project, home, each, commit=commit)
             if fits:
                 taken.append(each.task.address)
-            if fits or alone or each.result.state is not StageState.DONE:
+            if fits or in_workspace or each.result.state is not StageState.DONE:
                 store.forget(each.key)
                 kept[store].remove(each)
             discard(each.task.workspace)

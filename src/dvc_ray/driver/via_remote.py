@@ -12,7 +12,7 @@ from dvc_ray.driver.retention import Retention
 from dvc_ray.executors.base import Cluster
 from dvc_ray.executors.shared_folders import seeing
 from dvc_ray.files import Stamp, Version
-from dvc_ray.node.bundles import pack, stamps_of_pack
+from dvc_ray.node.bundles import pack, stamps_of_bundle
 from dvc_ray.repo import Project
 from dvc_ray.repo.data.in_remote import DataInRemote
 from dvc_ray.runs.directory import left_in_remote, nothing_in_remote, results_in_remote
@@ -54,9 +54,9 @@ class ViaRemote:
             options, dry=dry, tell=lambda text: self._listen(Notice(text=text)), reach=self._reach
         )
 
-    def results(self, work: Path, tree: str, *, alone: bool) -> ResultStore:
+    def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
         """In the remote, signed; that there may be some is noted for the next run."""
-        return self._results(work, tree, left_in_remote(work, alone=alone))
+        return self._results(work, tree, left_in_remote(work, in_workspace=in_workspace))
 
     @contextlib.contextmanager
     def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:
@@ -91,7 +91,7 @@ class ViaRemote:
         assert isinstance(task.data, RemoteData)  # noqa: S101  the project's data has made it
         if self._snapshot is None:
             self._snapshot = replace(pack(task.tree, task.code), lasting=True)
-            self._stamps = dict(stamps_of_pack(self._snapshot))
+            self._stamps = dict(stamps_of_bundle(self._snapshot))
         changed = [path for path in task.code if self._has_changed(task.tree, path)]
         return (
             self._snapshot,

@@ -75,7 +75,7 @@ class Cluster(Protocol):
     def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
         """Let others who use the same machines see a run, and ask it to stop, within a block."""
 
-    def who_stops(self) -> str:
+    def stop_requested_by(self) -> str:
         """Who has asked the announced run to stop; empty: nobody. Cheap enough to be asked all the time."""
 
 
@@ -89,13 +89,13 @@ class Executor(Protocol):
     def cluster(self) -> Cluster:
         """Where attempts run."""
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
         """Start an attempt as soon as there is room for it.
 
         Args:
             task: The attempt.
             settings: Of its stage, as this attempt has them.
-            packs: Files that it needs, where the head's disk is not.
+            bundles: Files that it needs, where the head's disk is not.
 
         Raises:
             ClusterError: The cluster cannot be started or reached.

@@ -27,15 +27,15 @@ class LocalExecutor:
         self._queue: deque[tuple[StageTask, Sequence[FileBundle]]] = deque()
         self._stopped: set[str] = set()
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
         """Queue an attempt."""
-        self._queue.append((task, packs))
+        self._queue.append((task, bundles))
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Run the next attempt to its end."""
         if not self._queue:
             return []
-        task, packs = self._queue.popleft()
+        task, bundles = self._queue.popleft()
         seen: list[WorkerEvent] = []
         if task.address in self._stopped:
             self._stopped.discard(task.address)
@@ -48,7 +48,7 @@ class LocalExecutor:
                 emit=seen.append,
                 stopped=lambda: task.address in stopped,
                 cluster=cluster,
-                packs=packs,
+                bundles=bundles,
                 attached=self._attached,
             )
         )

@@ -61,6 +61,6 @@ class ThisMachine:
         """Nobody else uses this process."""
         return nullcontext()
 
-    def who_stops(self) -> str:
+    def stop_requested_by(self) -> str:
         """So nobody asks."""
         return ""

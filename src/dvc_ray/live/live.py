@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from dvc_ray.errors import LiveError
 from dvc_ray.live import remote, session
-from dvc_ray.live.noop import SilentLive
+from dvc_ray.live.noop import NoopLive
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Live:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a recipe: the files are opened where it arrives."""
         role = _role()
-        is_writing = self._opened is not None and not isinstance(self._opened[1], SilentLive)
+        is_writing = self._opened is not None and not isinstance(self._opened[1], NoopLive)
         if is_writing and not role.is_trial:
             raise LiveError(
                 "this Live already logs here and cannot move to another process",
@@ -124,7 +124,7 @@ def _role() -> _Role:
 
 def _open(recipe: _Recipe, role: _Role) -> Any:
     if recipe.silent or not role.logs:
-        return SilentLive(*recipe.args[:1], **recipe.kwargs)
+        return NoopLive(*recipe.args[:1], **recipe.kwargs)
     stage_dir = recipe.stage_dir or session.known_stage_dir()
     if stage_dir is None:
         raise LiveError(

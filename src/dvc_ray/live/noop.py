@@ -10,7 +10,7 @@ def _nothing(*_args: Any, **_kwargs: Any) -> None:
     return None
 
 
-class SilentLive:
+class NoopLive:
     """Keeps step and summary as DVCLive does, so that code which asks for them decides alike everywhere."""
 
     def __init__(self, dir: str | os.PathLike[str] = "dvclive", **_kwargs: Any) -> None:  # noqa: A002
@@ -44,7 +44,7 @@ class SilentLive:
         """Nothing was written before."""
         return {}
 
-    def __enter__(self) -> SilentLive:  # noqa: PYI034
+    def __enter__(self) -> NoopLive:  # noqa: PYI034
         """Do nothing, as the context manager of DVCLive."""
         return self
 

@@ -45,7 +45,7 @@ def pack(
 
 
 def unpack(
-    packed: FileBundle,
+    bundle: FileBundle,
     root: str,
     wanted: Iterable[str] | None = None,
     bring: Callable[[str, str], None] | None = None,
@@ -53,7 +53,7 @@ def unpack(
     """Write files, with the modes and times they had.
 
     Args:
-        packed: The files.
+        bundle: The files.
         root: Where; nothing outside of it is written to.
         wanted: Which of them; None: all.
         bring: Gets the object of a key into a file.
@@ -63,14 +63,14 @@ def unpack(
         StorageError: An object cannot be brought.
     """
     only = None if wanted is None else set(wanted)
-    for file in packed.files:
+    for file in bundle.files:
         if only is None or file.path in only:
             _put(root, file, bring)
 
 
-def stamps_of_pack(packed: FileBundle) -> Mapping[str, Version]:
+def stamps_of_bundle(bundle: FileBundle) -> Mapping[str, Version]:
     """Modification time (ns) and size of each file when it was taken up."""
-    return {file.path: (file.mtime_ns, len(file.data)) for file in packed.files}
+    return {file.path: (file.mtime_ns, len(file.data)) for file in bundle.files}
 
 
 def _take(tree: str, path: str, store: Callable[[str, int], str] | None) -> BundledFile | None:

@@ -47,15 +47,15 @@ class Node:
         """What stage workspaces have for their DVC cache."""
         return str(self.root / "cache")
 
-    def tree(self, packed: FileBundle) -> str:
+    def tree(self, bundle: FileBundle) -> str:
         """A directory with a snapshot; made once, whoever else asks for it at the same time."""
-        target = self.root / "trees" / packed.id
+        target = self.root / "trees" / bundle.id
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _held(target.with_name(f"{packed.id}.lock")):  # opening it says that the tree is in use
+        with _held(target.with_name(f"{bundle.id}.lock")):  # opening it says that the tree is in use
             if not target.exists():
-                temporary = target.with_name(f"{packed.id}.{uuid.uuid4().hex}")
+                temporary = target.with_name(f"{bundle.id}.{uuid.uuid4().hex}")
                 temporary.mkdir()
-                unpack(packed, str(temporary))
+                unpack(bundle, str(temporary))
                 temporary.replace(target)
         return str(target)
 

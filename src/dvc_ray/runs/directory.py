@@ -25,14 +25,14 @@ _EXPERIMENT: Final = "experiment"
 
 
 @contextlib.contextmanager
-def open_run(dvc_dir: str, *, alone: bool = True, owner: str = "") -> Iterator[tuple[str, RunPaths]]:
+def open_run(dvc_dir: str, *, in_workspace: bool = True, owner: str = "") -> Iterator[tuple[str, RunPaths]]:
     """Begin a run: an id, and a directory that is its own.
 
     Workspaces left by dead runs are removed first, this run's at the end; logs of the last runs are kept.
 
     Args:
         dvc_dir: The project's ``.dvc``.
-        alone: Whether the run writes to the user's workspace, which only one at a time may do; an experiment does not.
+        in_workspace: Whether the run writes to the user's workspace, as only one at a time may; an experiment does not.
         owner: Whose run it is; part of its id, by which others on the same cluster and remote know it.
 
     Raises:
@@ -45,20 +45,20 @@ def open_run(dvc_dir: str, *, alone: bool = True, owner: str = "") -> Iterator[t
     with contextlib.ExitStack() as stack:
         with (runs.parent / "lock").open("w") as lock:  # two that begin at once would not see each other
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if alone:
+            if in_workspace:
                 refuse_second(dvc_dir)
             paths.work.mkdir(parents=True)
-            stack.enter_context(owned(paths.driver, {"alone": alone}))
+            stack.enter_context(owned(paths.driver, {"in_workspace": in_workspace}))
         _clean(runs, keep=paths.root)
         try:
             yield run_id, paths
         finally:
-            _drop_unfinished(paths.work, local=alone)
+            _drop_unfinished(paths.work, local=in_workspace)
             if not any(next(paths.root.glob(kept), None) for kept in ("work/*", "logs/*", "storage/*", "kept/*")):
                 _remove(paths.root)
 
 
-def left_in_remote(work: Path, *, alone: bool = True) -> str:
+def left_in_remote(work: Path, *, in_workspace: bool = True) -> str:
     """Note that workers of a run may leave results in the remote; the next runs of its kind look for them there.
 
     Returns:
@@ -67,7 +67,7 @@ def left_in_remote(work: Path, *, alone: bool = True) -> str:
     work.mkdir(parents=True, exist_ok=True)
     key = secrets.token_hex(32)
     with open(work / _REMOTE, "w", encoding="ascii", opener=_privately) as note:
-        note.write(f"{'' if alone else _EXPERIMENT}\n{key}\n")
+        note.write(f"{'' if in_workspace else _EXPERIMENT}\n{key}\n")
     return key
 
 
@@ -117,19 +117,19 @@ def busy(dvc_dir: str) -> Path | None:
     """Directory of the run that works in the user's workspace, if there is one."""
     runs = runs_dir(dvc_dir)
     found = (run for run in sorted(runs.iterdir()) if alive(run)) if runs.is_dir() else iter(())
-    return next((run for run in found if _alone(run)), None)
+    return next((run for run in found if _is_in_workspace(run)), None)
 
 
-def dead_work(dvc_dir: str, *, alone: bool = True) -> tuple[Path, ...]:
+def dead_work(dvc_dir: str, *, in_workspace: bool = True) -> tuple[Path, ...]:
     """Directories with what is left of runs that are over.
 
     Args:
         dvc_dir: The project's ``.dvc``.
-        alone: Of those that wrote to the user's workspace; else of experiments.
+        in_workspace: Of those that wrote to the user's workspace; else of experiments.
     """
     runs = runs_dir(dvc_dir)
     dead = (run for run in sorted(runs.iterdir()) if not alive(run)) if runs.is_dir() else ()
-    return tuple(run / "work" for run in dead if (run / "work").is_dir() and _alone(run) is alone)
+    return tuple(run / "work" for run in dead if (run / "work").is_dir() and _is_in_workspace(run) is in_workspace)
 
 
 def living(dvc_dir: str) -> frozenset[str]:
@@ -143,9 +143,10 @@ def alive(run: Path) -> bool:
     return is_owned(run / "driver.json")
 
 
-def _alone(run: Path) -> bool:
+def _is_in_workspace(run: Path) -> bool:
     if (run / "driver.json").exists():
-        return bool(read(run / "driver.json").get("alone", True))
+        known = read(run / "driver.json")
+        return bool(known.get("in_workspace", known.get("alone", True)))  # as runs had it before
     with contextlib.suppress(FileNotFoundError):  # another experiment may take the last of it now
         return (run / "work" / _REMOTE).read_text(errors="replace").split("\n")[0] != _EXPERIMENT
     return True
@@ -159,7 +160,7 @@ def _clean(runs: Path, keep: Path) -> None:
     """
     dead = [run for run in sorted(runs.iterdir()) if run != keep and not alive(run)]
     for run in dead:
-        _drop_unfinished(run / "work", local=_alone(run))
+        _drop_unfinished(run / "work", local=_is_in_workspace(run))
     for run in dead[: max(0, len(dead) - KEEP_RUNS + 1)]:
         _remove(run)
 

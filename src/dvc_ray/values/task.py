@@ -229,7 +229,7 @@ class StageResult:
     """What the command has written to Git in its workspace, which is lost."""
     note: str = ""
     """What else is wrong with its machine; begins with what separates it from the error."""
-    parcel: FileBundle | None = None
+    returned_files: FileBundle | None = None
     """What comes home from a worker that shares no disk with the head."""
     command_failed: bool = False
     """Whether it failed because its command ended with another exit code than 0; ``error`` holds all of the command."""

@@ -58,12 +58,12 @@ class DataAccess(Protocol):
         """Release what the attempt has held."""
 
 
-def open_access(task: StageTask, packs: Sequence[FileBundle]) -> DataAccess:
+def open_access(task: StageTask, bundles: Sequence[FileBundle]) -> DataAccess:
     """Open the data of an attempt: the one place where a worker asks which way it goes.
 
     Args:
         task: As the head describes it.
-        packs: Files of the head's tree, for a machine that does not see it.
+        bundles: Files of the head's tree, for a machine that does not see it.
 
     Raises:
         StorageError: A remote cannot be used.
@@ -71,4 +71,4 @@ def open_access(task: StageTask, packs: Sequence[FileBundle]) -> DataAccess:
     """
     if isinstance(task.data, SharedData):
         return SharedDiskAccess(task, task.data)
-    return RemoteAccess.open(task, task.data, packs)
+    return RemoteAccess.open(task, task.data, bundles)

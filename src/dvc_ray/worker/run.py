@@ -25,7 +25,7 @@ def run_stage(  # noqa: PLR0913  what a worker knows beside the task
     stopped: Callable[[], bool],
     cluster: Mapping[str, str] | None = None,
     surroundings: Surroundings | None = None,
-    packs: Sequence[FileBundle] = (),
+    bundles: Sequence[FileBundle] = (),
     attached: bool = False,
 ) -> StageResult:
     """Run a stage in a workspace of its own and leave the workspace for the head to empty.
@@ -40,7 +40,7 @@ def run_stage(  # noqa: PLR0913  what a worker knows beside the task
         stopped: Asked several times a second whether to end the command.
         cluster: Variables with which the command's own Ray driver joins the cluster.
         surroundings: What the command gets from its caller beside the environment, where the task does not say.
-        packs: Files of the head's tree, for a node that does not see it.
+        bundles: Files of the head's tree, for a node that does not see it.
         attached: Whether the command gets the terminal of this process, whose main thread this is then.
 
     Returns:
@@ -49,7 +49,7 @@ def run_stage(  # noqa: PLR0913  what a worker knows beside the task
     emit(Started(address=task.address, attempt=task.attempt, node=socket.gethostname()))
     begun = time.monotonic()
     try:
-        access = open_access(task, packs)
+        access = open_access(task, bundles)
     except (StorageError, OSError) as error:
         return _not_prepared(task, error, begun)
     with contextlib.closing(access):

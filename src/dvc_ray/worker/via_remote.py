@@ -67,20 +67,20 @@ class RemoteAccess:
     """MD5 by path of files that were put into the workspace, relative to it."""
 
     @classmethod
-    def open(cls, task: StageTask, data: RemoteData, packs: Sequence[FileBundle]) -> RemoteAccess:
+    def open(cls, task: StageTask, data: RemoteData, bundles: Sequence[FileBundle]) -> RemoteAccess:
         """Prepare a node for an attempt.
 
         Args:
             task: As the head describes it.
             data: Its data part.
-            packs: The snapshot, Git's state if the task has any, and what was sent beside them, in order.
+            bundles: The snapshot, Git's state if the task has any, and what was sent beside them, in order.
 
         Raises:
             StorageError: A remote cannot be used.
             OSError: The disk is full, or not ours to write to.
         """
         node = Node(node_folder(os.environ))
-        trees = [node.tree(packed) for packed in packs if packed.lasting]
+        trees = [node.tree(bundle) for bundle in bundles if bundle.lasting]
         written = {data.remotes[0].name, *(name for _, name in data.pushes)}
         stores = {
             remote.name: _probed(remote) if remote.name in written else _opened(remote) for remote in data.remotes
@@ -96,7 +96,7 @@ class RemoteAccess:
                 data=data,
                 node=node,
                 stores=stores,
-                changes=tuple(reversed([packed for packed in packs if not packed.lasting])),
+                changes=tuple(reversed([bundle for bundle in bundles if not bundle.lasting])),
                 pin=pin,
                 held=stack.pop_all(),
             )
@@ -158,12 +158,14 @@ class RemoteAccess:
         if result.state is StageState.FAILED:
             result = replace(result, note=self._full_disk())
         try:
-            parcel = self._parcel(result)
+            returned = self._returned_files(result)
         except (StorageError, OSError) as error:
             text = f"what it made cannot be brought home: {error}"
             return replace(result, state=StageState.FAILED, entry=None, error=result.error or text)
-        packed = {file.path for file in parcel.files}
-        result = replace(result, parcel=parcel, created=tuple(path for path in result.created if path in packed))
+        brought = {file.path for file in returned.files}
+        result = replace(
+            result, returned_files=returned, created=tuple(path for path in result.created if path in brought)
+        )
         with contextlib.suppress(StorageError, OSError):  # the driver mostly hears of it, and has the log's lines
             self._results().write(self.head, result)
             self._store_log()
@@ -175,7 +177,7 @@ class RemoteAccess:
             return ""
         return f"; the disk of node {socket.gethostname()} with '{self.node.root}' is full"
 
-    def _parcel(self, result: StageResult) -> FileBundle:
+    def _returned_files(self, result: StageResult) -> FileBundle:
         """Take up what comes home: outs that are asked for, files of the snapshot that changed, new ones.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What of a result may come home: one gate for a workspace on this disk, a parcel, and what was kept in the remote."""
+"""What of a result may come home: one gate for a workspace on this disk, returned files, and what a remote kept."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ def passed(task: StageTask, result: StageResult) -> tuple[StageResult, tuple[str
     moved = tuple(pair for pair in result.moved if is_inside(pair[0]) and (not pair[1] or is_inside(pair[1])))
     kept = {name: tuple(filter(is_inside, paths)) for name, paths in named.items()}
     listed = {*kept["created"], *(each.path for each in changed)}
-    parcel = result.parcel and _of_parcel(result.parcel, {*task.outs, *listed})
+    returned = result.returned_files and _of_returned(result.returned_files, {*task.outs, *listed})
     before = [*(path for paths in named.values() for path in paths), *(each.path for each in result.changed)]
     refused = [path for path in before if not is_inside(path)]
     refused += [" to ".join(pair) for pair in result.moved if pair not in moved]
-    if result.parcel and parcel:
-        taken = {id(file) for file in parcel.files}
-        refused += [file.path for file in result.parcel.files if id(file) not in taken]
-    left = replace(result, **kept, changed=changed, moved=moved, parcel=parcel)  # type: ignore[arg-type]
+    if result.returned_files and returned:
+        taken = {id(file) for file in returned.files}
+        refused += [file.path for file in result.returned_files.files if id(file) not in taken]
+    left = replace(result, **kept, changed=changed, moved=moved, returned_files=returned)  # type: ignore[arg-type]
     return left, tuple(dict.fromkeys(refused))
 
 
-def _of_parcel(parcel: FileBundle, tops: set[str]) -> FileBundle:
+def _of_returned(bundle: FileBundle, tops: set[str]) -> FileBundle:
     """Files of outs, and what is said to be new or changed; each once, and none behind a file or a link."""
-    files = {file.path: file for file in reversed(parcel.files) if is_inside(file.path) and is_under(file.path, tops)}
+    files = {file.path: file for file in reversed(bundle.files) if is_inside(file.path) and is_under(file.path, tops)}
     ends = {path for path, file in files.items() if not stat.S_ISDIR(file.mode)}
     found = [file for path, file in reversed(files.items()) if not is_under(os.path.dirname(path), ends)]
-    return replace(parcel, files=tuple(found))
+    return replace(bundle, files=tuple(found))
 
 
 @contextlib.contextmanager

@@ -64,8 +64,8 @@ class ResultInstaller:
         result, refused = passed(task, result)
         for path in refused:
             self._warn(f"stage '{task.address}' wrote {path!r}, which no stage may write: it is not brought home.")
-        if result.parcel is not None:
-            unpack(result.parcel, task.workspace, bring=self._fetch)
+        if result.returned_files is not None:
+            unpack(result.returned_files, task.workspace, bring=self._fetch)
         return result
 
     @contextlib.contextmanager

@@ -147,13 +147,13 @@ class RayCluster:
         self._run_id = run.run_id
         return registry.announced(run)
 
-    def who_stops(self) -> str:
+    def stop_requested_by(self) -> str:
         """Look, now and then, whether somebody has asked it to stop."""
         if not self._run_id or time.monotonic() < self._wishes_due:
             return ""
         self._wishes_due = time.monotonic() + _WISHES_EVERY
         try:
-            return registry.who_stops(self._run_id)
+            return registry.stop_requested_by(self._run_id)
         except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
             return ""
 

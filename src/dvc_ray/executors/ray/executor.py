@@ -76,15 +76,15 @@ class RayExecutor:
         self._waits_due = 0.0
         """When to ask again what attempts wait for."""
 
-    def submit(self, task: StageTask, settings: StageSettings, packs: Sequence[FileBundle] = ()) -> None:
+    def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
         """Hand an attempt to Ray's scheduler."""
         self._ray.wait()
         import ray
 
-        for packed in packs:
-            if packed.lasting and packed.id not in self._sent:
-                self._sent[packed.id] = ray.put(packed)
-        sent = [self._sent[packed.id] if packed.lasting else packed for packed in packs]
+        for bundle in bundles:
+            if bundle.lasting and bundle.id not in self._sent:
+                self._sent[bundle.id] = ray.put(bundle)
+        sent = [self._sent[bundle.id] if bundle.lasting else bundle for bundle in bundles]
         labels = self.cluster.placed(dict(settings.label_selector))
         remote = options.prepared(task.address, settings, labels, self._near(task.data.deps))
         head = None if self.cluster.shares_disk() else look()

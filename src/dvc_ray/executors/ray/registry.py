@@ -45,7 +45,7 @@ def active() -> list[ActiveRun]:
             forget(run_id)
             continue
         known = {field.name: fields[field.name] for field in dataclasses.fields(ActiveRun) if field.name in fields}
-        found.append(ActiveRun(**{**known, "stopped_by": who_stops(run_id)}))
+        found.append(ActiveRun(**{**known, "stopped_by": stop_requested_by(run_id)}))
     return sorted(found, key=lambda run: run.begun)
 
 
@@ -59,7 +59,7 @@ def ask_to_stop(run_id: str, by: str) -> None:
     _put(_STOPS + run_id, {"by": by})
 
 
-def who_stops(run_id: str) -> str:
+def stop_requested_by(run_id: str) -> str:
     """Who wishes that a run stops; empty: nobody."""
     wish = _get(_STOPS + run_id)
     return str(wish["by"]) if wish else ""

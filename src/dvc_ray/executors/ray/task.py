@@ -49,13 +49,13 @@ def _machine() -> versions.Machine:
     return versions.Machine(name=socket.gethostname(), python=platform.python_version(), packages=installed)
 
 
-def run(task: StageTask, head: versions.Machine | None, *packs: FileBundle) -> Iterator[WorkerEvent | Placed]:
+def run(task: StageTask, head: versions.Machine | None, *bundles: FileBundle) -> Iterator[WorkerEvent | Placed]:
     """Run on the worker: a stage in a thread of its own, its events yielded as they come.
 
     Args:
         task: What to run.
         head: What the head has, to compare with: this node may have come after all were asked. None: it is the head.
-        packs: Files that are sent along.
+        bundles: Files that are sent along.
     """
     import ray
 
@@ -76,7 +76,7 @@ def run(task: StageTask, head: versions.Machine | None, *packs: FileBundle) -> I
     def work() -> None:
         try:
             ends = run_stage(
-                task, emit=events.put, stopped=stop.is_set, cluster=cluster, surroundings=around, packs=packs
+                task, emit=events.put, stopped=stop.is_set, cluster=cluster, surroundings=around, bundles=bundles
             )
             events.put(ends)
         except BaseException as error:  # noqa: BLE001  raised again where Ray sees it

@@ -96,7 +96,7 @@ def _paths(task: StageTask, result: StageResult) -> Iterator[str]:
     yield from (*task.outs, *result.deleted, *result.created, *result.replaced, *result.stale, *result.git_added)
     yield from (changed.path for changed in result.changed)
     yield from (path for pair in result.moved for path in pair if path)
-    yield from (file.path for file in (result.parcel.files if result.parcel else ()))
+    yield from (file.path for file in (result.returned_files.files if result.returned_files else ()))
 
 
 def _lossless(value: Any) -> Any:
@@ -147,7 +147,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _result(found: dict[str, Any]) -> StageResult:
     names = {field.name for field in fields(StageResult)}
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name in names}
-    parcel = found.get("parcel")
+    returned = found.get("returned_files", found.get("parcel"))  # version 2 called it so
     return StageResult(
         **{
             **known,
@@ -155,11 +155,11 @@ def _result(found: dict[str, Any]) -> StageResult:
             "state": StageState(found["state"]),
             "changed": tuple(Changed(path=each["path"], base=tuple(each["base"])) for each in found["changed"]),
             "moved": tuple((_text(one), _text(other)) for one, other in found.get("moved", ())),
-            "parcel": _pack(parcel) if parcel else None,
+            "returned_files": _bundle(returned) if returned else None,
         }
     )
 
 
-def _pack(found: dict[str, Any]) -> FileBundle:
+def _bundle(found: dict[str, Any]) -> FileBundle:
     files = (BundledFile(**{**each, "data": base64.b64decode(each["data"])}) for each in found["files"])
     return FileBundle(id=found["id"], files=tuple(files))
