@@ -14,13 +14,13 @@ from dvc_ray.driver.context import RunContext
 from dvc_ray.driver.schedule import Driver
 from dvc_ray.errors import RunInterruptedError, StorageError
 from dvc_ray.events import log
-from dvc_ray.executors.ray import RayExecutor
+from dvc_ray.executors.base import Executor
 from dvc_ray.paths import told
 from dvc_ray.redact import Mask
 from dvc_ray.repo import Project
 from dvc_ray.runs.directory import living, open_run
 from dvc_ray.values.report import Notice, Planned, RunResult
-from dvc_ray.values.run import ActiveRun
+from dvc_ray.values.run import ActiveRun, RunSettings
 from dvc_ray.values.stage import Action, Plan, Step
 
 
@@ -123,7 +123,7 @@ def opened(
     with contextlib.ExitStack() as stack:
         executor = call.executor
         if executor is None:
-            executor = RayExecutor(call.options.address, call.options.jobs)
+            executor = _on_this_machine(call.options)
             stack.callback(executor.close)
         run_id, paths = stack.enter_context(
             open_run(call.dvc_dir, in_workspace=call.in_workspace, owner=call.options.owner)
@@ -145,6 +145,16 @@ def opened(
             surroundings=surroundings,
         )
         yield Run(call, context)
+
+
+def _on_this_machine(options: RunSettings) -> Executor:
+    if options.local == "ray":
+        from dvc_ray.executors.ray import RayExecutor
+
+        return RayExecutor(None, options.jobs)
+    from dvc_ray.executors.one_machine import OneMachineExecutor
+
+    return OneMachineExecutor(options.jobs)
 
 
 def to_add(changed: Sequence[str]) -> str:

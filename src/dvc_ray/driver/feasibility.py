@@ -63,7 +63,7 @@ class Feasibility:
         """Say that Ray starts, which takes seconds; for what asks for too many CPUs it need not."""
         capacity = self._cluster.capacity()
         if capacity is None or retry.largest(spec.settings).num_cpus <= capacity:
-            told = self._cluster.start(options.jobs)
+            told = self._cluster.start(options.jobs, spec.settings)
             if told:
                 self._listen(Notice(text=told))
 

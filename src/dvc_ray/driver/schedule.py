@@ -158,7 +158,7 @@ class Driver:
             self._attempts.refuse(stage, error)
             return
         if not done:
-            if told := self._run.executor.cluster.start(self._run.options.jobs):
+            if told := self._run.executor.cluster.start(self._run.options.jobs, stage.step.spec.settings):
                 self._run.listen(Notice(text=told))
             self._table.say(stage, StageState.QUEUED, reason=reasons)
             return

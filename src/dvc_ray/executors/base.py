@@ -14,8 +14,12 @@ from dvc_ray.values.task import FileBundle, StageTask, Wait, WorkerEvent
 class Cluster(Protocol):
     """The machines that attempts run on: whether they are there, what they have, and who else uses them."""
 
-    def start(self, jobs: int | None) -> str:
+    def start(self, jobs: int | None, settings: StageSettings | None = None) -> str:
         """Begin to get ready, in the background, for about ``jobs`` attempts at a time.
+
+        Args:
+            jobs: None: as many as the CPUs allow.
+            settings: Of a stage that is about to run; None: of any.
 
         Returns:
             What the user should know of it; empty if it was under way already.

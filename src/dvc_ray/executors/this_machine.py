@@ -11,6 +11,11 @@ from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings
 
 
+def local_cpus(jobs: int | None) -> int:
+    """CPUs that stages may take: the cores, more if more jobs are wanted, two at least for a nested trainer."""
+    return max(len(os.sched_getaffinity(0)), jobs or 2, 2)
+
+
 class ThisMachine:
     """A `Cluster` of this machine, which is there already and is shared with nobody.
 
@@ -23,7 +28,7 @@ class ThisMachine:
         self._apart = apart
         self._shared = shared
 
-    def start(self, jobs: int | None) -> str:
+    def start(self, jobs: int | None, settings: StageSettings | None = None) -> str:
         """Nothing to get ready."""
         return ""
 

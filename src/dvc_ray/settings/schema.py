@@ -94,6 +94,13 @@ def _variables(value: object) -> tuple[str, ...]:
     return names
 
 
+def _local(value: object) -> str:
+    """Which executor a machine of its own has."""
+    if value not in {"auto", "ray"}:
+        raise ValueError(value)
+    return str(value)
+
+
 def _table(value: object) -> dict[str, Any]:
     """A table; in a variable, as JSON."""
     if isinstance(value, str):
@@ -121,6 +128,13 @@ _ROWS: Final = (
         text="Ray cluster to run on",
         flags=("--address",),
         metavar="HOST:PORT",
+    ),
+    Setting(
+        name="local",
+        reader=Reader("'auto' or 'ray'", _local),
+        default="auto",
+        default_text="auto",
+        text="where stages run without a cluster: in processes if they ask for CPUs only (auto), or all on a local Ray",
     ),
     Setting(
         name="grace",

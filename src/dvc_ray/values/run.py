@@ -79,6 +79,8 @@ class RunRequest(RunFlags):
     """Stages at the same time."""
     address: str | None = None
     """Ray cluster to run on; ``local``: a local Ray, whatever variables and files say."""
+    local: str | None = None
+    """Where stages run without a cluster: ``auto`` or ``ray``."""
     grace: float | str | None = None
     """Time between SIGTERM and SIGKILL when a command is stopped: seconds, or a text such as ``1m30s``."""
     node_cache_size: int | str | None = None
@@ -101,6 +103,8 @@ class RunSettings(RunFlags):
     """Stages at the same time; None: as many as the resources allow."""
     address: str | None
     """Ray cluster to join; None: a local Ray that is stopped at the end."""
+    local: str
+    """Where stages run without a cluster; ``auto``: in processes, but for what only Ray can place; ``ray``: on Ray."""
     grace: float
     """Seconds between SIGTERM and SIGKILL when a command is stopped."""
     node_cache_size: int | None

@@ -47,9 +47,17 @@ class RayCluster:
         """Whether it is a Ray of this run's own, on this machine."""
         return self._ray.address is None
 
-    def start(self, jobs: int | None) -> str:
+    def start(self, jobs: int | None, settings: StageSettings | None = None) -> str:
         """Start or join Ray in the background."""
         return self._ray.begin(jobs)
+
+    def is_ready(self, timeout: float) -> bool:
+        """Whether Ray need not be waited for: it is there, or has failed to start.
+
+        Args:
+            timeout: Seconds to wait for that.
+        """
+        return self._ray.is_ready(timeout)
 
     def cpus(self) -> float:
         """CPUs of the cluster as it is now."""

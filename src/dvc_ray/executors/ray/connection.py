@@ -15,7 +15,6 @@ from dvc_ray.command.surroundings import in_the_way, lift_limits
 from dvc_ray.errors import IN_CAUSE, ClusterError
 from dvc_ray.executors.ray.local_ray import (
     check_loopback,
-    local_cpus,
     probe,
     start_janitor,
     take_back_sigterm,
@@ -23,6 +22,7 @@ from dvc_ray.executors.ray.local_ray import (
 from dvc_ray.executors.ray.messages import first_line
 from dvc_ray.executors.ray.start_turn import StartTurn
 from dvc_ray.executors.ray.tokens import close_to_others, has_token, use_token
+from dvc_ray.executors.this_machine import local_cpus
 from dvc_ray.ray_api import local_ray
 from dvc_ray.ray_api.names import HEAD
 
@@ -80,6 +80,14 @@ class Connection:
     def capacity(self) -> int | None:
         """CPUs of the local Ray; None for a cluster, which may grow."""
         return local_cpus(self._jobs) if self.address is None else None
+
+    def is_ready(self, timeout: float) -> bool:
+        """Whether `wait` would return at once, as Ray is there or has failed to start.
+
+        Args:
+            timeout: Seconds to wait for that.
+        """
+        return self._ready.wait(timeout)
 
     def wait(self) -> None:
         """Wait until it is there; begin, if nobody has.

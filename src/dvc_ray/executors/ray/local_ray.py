@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -61,8 +60,3 @@ def check_loopback() -> None:
                 f"its processes cannot reach each other over 127.0.0.1 ({error}); is the loopback interface up?"
                 " `ip link set lo up`"
             ) from error
-
-
-def local_cpus(jobs: int | None) -> int:
-    """Logical CPUs of the local Ray: the cores, more if more jobs are wanted, two at least for a nested trainer."""
-    return max(len(os.sched_getaffinity(0)), jobs or 2, 2)

@@ -109,6 +109,18 @@ def quiet() -> None:
         handler.addFilter(_without_passwords)
     for bars in ("dvc.progress", "dvc_data.callbacks"):
         logging.getLogger(bars).setLevel(logging.CRITICAL)
+    watch_no_bars()
+
+
+def watch_no_bars() -> None:
+    """Keep DVC's bars, also those that are not drawn, from starting a thread that watches them (``tqdm.TMonitor``).
+
+    A process with threads cannot be forked safely.
+    """
+    from dvc.progress import Tqdm
+    from dvc_data.callbacks import Tqdm as DataTqdm
+
+    Tqdm.monitor_interval = DataTqdm.monitor_interval = 0
 
 
 def _without_passwords(record: logging.LogRecord) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from dvc_ray.errors import ProjectError
 from dvc_ray.files import atomic_write
 from dvc_ray.repo.dvc import hashes
-from dvc_ray.repo.dvc.failures import culprit, message
+from dvc_ray.repo.dvc.failures import culprit, message, watch_no_bars
 from dvc_ray.repo.dvc.guarded import guarded
 from dvc_ray.values.task import StageTask
 
@@ -90,6 +90,7 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
     from dvc_ray.repo.dvc.shared_run_cache import SharedRunCache
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
+    watch_no_bars()
     project = os.path.normpath(os.path.join(task.workspace, task.project))
     # We need no Git here, whatever the command sees of it: neither tracked files nor .gitignore are looked at.
     with (
