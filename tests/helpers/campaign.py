@@ -192,7 +192,7 @@ class Lab:
             warnings.simplefilter("ignore")
             patch.setenv("XDG_CONFIG_HOME", str(self._folder / "config"))
             # What runs here is not about Ray, and one Ray may be in this process already.
-            patch.setattr("dvc_ray.api.run.RayExecutor", lambda *_: LocalExecutor())
+            patch.setattr("dvc_ray.api.run.on_this_machine", lambda *_: LocalExecutor())
             for name, text in case.env.items():
                 patch.setenv(name, text)
             patch.chdir(self.root / case.cwd)

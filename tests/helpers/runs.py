@@ -85,7 +85,7 @@ class Here:
             contextlib.redirect_stderr(err),
         ):
             warnings.simplefilter("ignore")
-            patch.setattr("dvc_ray.api.run.RayExecutor", lambda *_: LocalExecutor())
+            patch.setattr("dvc_ray.api.run.on_this_machine", lambda *_: LocalExecutor())
             try:
                 code = main(arguments)
             except SystemExit as end:

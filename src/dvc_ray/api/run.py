@@ -123,7 +123,7 @@ def opened(
     with contextlib.ExitStack() as stack:
         executor = call.executor
         if executor is None:
-            executor = _on_this_machine(call.options)
+            executor = on_this_machine(call.options)
             stack.callback(executor.close)
         run_id, paths = stack.enter_context(
             open_run(call.dvc_dir, in_workspace=call.in_workspace, owner=call.options.owner)
@@ -137,6 +137,7 @@ def opened(
             executor=executor,
             options=call.options,
             listen=call.listen,
+            tick=call.listen.tick,
             confirm=confirm,
             mode=call.mode,
             kept=call.mode.results(paths.work, project.tree, in_workspace=call.in_workspace),
@@ -147,7 +148,8 @@ def opened(
         yield Run(call, context)
 
 
-def _on_this_machine(options: RunSettings) -> Executor:
+def on_this_machine(options: RunSettings) -> Executor:
+    """Make what runs attempts where no cluster is named."""
     if options.local == "ray":
         from dvc_ray.executors.ray import RayExecutor
 

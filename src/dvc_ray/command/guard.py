@@ -1,8 +1,9 @@
 """Keeps one command: starts it in a session of its own, and ends all of it.
 
-Run as a program of its own (``python -I -S guard.py STATUS_FD GRACE SETTINGS -- argv…``), so that it can be what its
-parent cannot be: single-threaded, the reaper of everything the command starts (``PR_SET_CHILD_SUBREAPER``), and told
-by the kernel when its parent dies (``PR_SET_PDEATHSIG``). Imports only the standard library; starts in about 15 ms.
+A process of its own (``python -I -S guard.py STATUS_FD GRACE SETTINGS -- argv…``, or forked where the parent has one
+thread, too), so that it can be what its parent cannot be: single-threaded, the reaper of everything the command starts
+(``PR_SET_CHILD_SUBREAPER``), and told by the kernel when its parent dies (``PR_SET_PDEATHSIG``). Imports only the
+standard library; as a program it starts in about 15 ms.
 
 It ends the command, and all that the command has started, when it gets SIGTERM (which is also what it gets when its
 parent dies): SIGTERM to all, GRACE seconds, SIGKILL to all. What a command leaves running when it ends by itself is
@@ -31,18 +32,38 @@ def main() -> None:
     """Run the command of the command line to its end."""
     status_fd, grace, settings, _, *argv = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
+    hold_signals()
+    parent = _stand_in(libc)
+    os.set_inheritable(int(status_fd), False)  # noqa: FBT003
+    keep(int(status_fd), float(grace), settings, argv, dict(os.environ), parent)
+
+
+def hold_signals() -> None:
+    """Have signals wait until they are asked for: none of them ends this process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, the kernel says nothing of it
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT})
-    parent = _stand_in(libc)
+
+
+def keep(status_fd: int, grace: float, settings: str, argv: list[str], env: dict[str, str], parent: int) -> None:
+    """Run a command to its end, in a process that has one thread and holds signals back.
+
+    Args:
+        status_fd: Where its return code is written to.
+        grace: Seconds that it has to end when it is stopped.
+        settings: See above.
+        argv: The command.
+        env: Its environment.
+        parent: Pid of who waits for it: with that, it ends.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    os.set_inheritable(int(status_fd), False)  # noqa: FBT003
-    pid = _start(argv, libc, _read(settings))
+    pid = _start(argv, env, libc, _read(settings))
     orphaned = os.getppid() != parent  # the parent died before prctl took effect
     code = None if orphaned else _wait(pid)
-    code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else float(grace), parent)
+    code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else grace, parent)
     with contextlib.suppress(OSError):  # the parent may be gone
-        os.write(int(status_fd), str(code).encode())
+        os.write(status_fd, str(code).encode())
 
 
 def _stand_in(libc: ctypes.CDLL) -> int:
@@ -78,15 +99,17 @@ def _read(settings: str) -> dict[str, list[str]]:
     return found
 
 
-def _start(argv: list[str], libc: ctypes.CDLL, settings: dict[str, list[str]]) -> int:
+def _start(argv: list[str], env: dict[str, str], libc: ctypes.CDLL, settings: dict[str, list[str]]) -> int:
     pid = os.fork()
     if pid:
         return pid
     os.setsid()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the guard itself is killed
     _settle(settings)
+    for name in settings.get("unset", ()):
+        env.pop(name, None)
     try:
-        os.execvp(argv[0], argv)  # noqa: S606
+        os.execvpe(argv[0], argv, env)  # noqa: S606
     except OSError as error:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
         os._exit(127)
@@ -94,8 +117,6 @@ def _start(argv: list[str], libc: ctypes.CDLL, settings: dict[str, list[str]]) -
 
 def _settle(settings: dict[str, list[str]]) -> None:
     """Be, in the process that becomes the command, what the caller's own child would be; as far as that may be."""
-    for name in settings.get("unset", ()):
-        os.environ.pop(name, None)
     for limit in settings.get("limit", ()):
         _limit(*map(int, limit.split(":")))
     for text in settings.get("umask", ()):

@@ -33,6 +33,8 @@ class RunContext:
     """How the run goes on."""
     listen: Callable[[RunEvent], None]
     """Told all that happens, in the driver's thread."""
+    tick: Callable[[], None]
+    """Called several times a second while attempts run."""
     confirm: Callable[[str], bool]
     """Asked before each stage that runs."""
     mode: DataMode

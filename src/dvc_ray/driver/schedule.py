@@ -83,6 +83,7 @@ class Driver:
                 events = self._run.executor.events(_TICK)
                 self._attempts.handle(events)
                 self._attempts.tell_waits()
+                self._run.tick()
                 # What has only started or printed something lets nothing else go on; time that has passed may.
                 if not events:
                     table.touch()

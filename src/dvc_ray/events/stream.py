@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import ClassVar, Protocol, runtime_checkable
 
 from dvc_ray.values.report import Notice, Record, RunEvent
 
@@ -26,6 +27,14 @@ class Sink(Protocol):
         Raises:
             ReaderGoneError: Nobody reads what the sink writes, and the run is to end for that.
         """
+
+
+@runtime_checkable
+class Ticking(Protocol):
+    """A sink that also shows how time passes."""
+
+    def tick(self) -> object:
+        """Show it; called several times a second."""
 
 
 class ReaderGoneError(BrokenPipeError):
@@ -63,6 +72,14 @@ class Stream:
             self._early.append(record)
         self._hand([record], [sink for sink in self._sinks if only is None or sink is only])
 
+    def tick(self) -> None:
+        """Have sinks show that time has passed.
+
+        Raises:
+            ReaderGoneError: As one of them.
+        """
+        self._call([(sink, sink.tick) for sink in self._sinks if isinstance(sink, Ticking)])
+
     def add(self, sink: Sink) -> None:
         """Take in the last sink, which gets all events from the first on."""
         early, self._early = self._early or [], None
@@ -73,12 +90,14 @@ class Stream:
         """Call a sink no more."""
         self._sinks = [each for each in self._sinks if each is not sink]
 
-    def _hand(self, records: Iterable[Record], sinks: Iterable[Sink]) -> None:
+    def _hand(self, records: Sequence[Record], sinks: Iterable[Sink]) -> None:
+        self._call([(sink, partial(_hand_all, sink, records)) for sink in sinks])
+
+    def _call(self, calls: Iterable[tuple[Sink, Callable[[], object]]]) -> None:
         failed = []
-        for sink in sinks:
+        for sink, call in calls:
             try:
-                for record in records:
-                    sink(record)
+                call()
             except ReaderGoneError:
                 self.remove(sink)  # what is still told while the run ends must not fail for the same reason
                 raise
@@ -89,3 +108,8 @@ class Stream:
             why = f"{type(each).__name__}: {each}"
             text = f"an output of this run failed and is not written any more; the run goes on: {why}"
             self(Notice(text=text, level="warning"))
+
+
+def _hand_all(sink: Sink, records: Sequence[Record]) -> None:
+    for record in records:
+        sink(record)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from dvc_ray.cli import streams
 from dvc_ray.cli.output import lines, plain
-from dvc_ray.events import ReaderGoneError, Sink
-from dvc_ray.values.report import Record
+from dvc_ray.events import ReaderGoneError, Sink, Ticking
+from dvc_ray.values.report import Planned, Record
 
 
 @contextmanager
@@ -24,20 +26,46 @@ def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Itera
     """
     output = sys.stdout  # the contexts may put something else in its place
     with _chosen(as_json=as_json, asking=asking, quiet=quiet) as sink:
+        yield (_Shown(sink, output),)
 
-        def show(record: Record) -> None:
-            try:
-                sink(record)
-            except BrokenPipeError as error:
-                raise ReaderGoneError(*error.args) from error
-            except Exception as error:
-                _give_up(error)
-                if isinstance(error, OSError):
-                    with contextlib.suppress(OSError):
-                        streams.flush_nowhere(output)
-                raise
 
-        yield (show,)
+class _Shown:
+    """A sink that says so if nothing more can be shown.
+
+    Args:
+        sink: What shows the run.
+        output: Where that leads.
+    """
+
+    def __init__(self, sink: Sink, output: TextIO) -> None:
+        self._sink = sink
+        self._output = output
+
+    def __call__(self, record: Record) -> None:
+        """Show an event."""
+        if isinstance(record.event, Planned):
+            gc.enable()
+        with self._said():
+            self._sink(record)
+
+    def tick(self) -> None:
+        """Show that time has passed, if that is to be seen."""
+        if isinstance(self._sink, Ticking):
+            with self._said():
+                self._sink.tick()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError as error:
+            raise ReaderGoneError(*error.args) from error
+        except Exception as error:
+            _give_up(error)
+            if isinstance(error, OSError):
+                with contextlib.suppress(OSError):
+                    streams.flush_nowhere(self._output)
+            raise
 
 
 @contextmanager

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _TAIL: Final = 8
+_REFRESH_EVERY: Final = 0.2
+"""Seconds."""
 _STYLES: Final = {
     StageState.RUNNING: "bold cyan",
     StageState.DONE: "green",
@@ -39,7 +41,8 @@ def live_table() -> Iterator[Sink]:
 
     view = View()
     console = Console()
-    with Live(view, console=console, refresh_per_second=5) as live:
+    # Without rich's thread: a process with threads cannot be forked safely, and workers are (`dvc_ray.forking`).
+    with Live(view, console=console, auto_refresh=False) as live:
         yield Screen(view, live)
 
 
@@ -49,12 +52,20 @@ class Screen:
     def __init__(self, view: View, live: Live) -> None:
         self._view = view
         self._live = live
+        self._due = 0.0
+
+    def tick(self) -> None:
+        """Draw anew, a few times a second: what runs has run for longer."""
+        if (now := time.monotonic()) >= self._due:
+            self._due = now + _REFRESH_EVERY
+            self._live.refresh()
 
     def __call__(self, record: Record) -> None:
         """Show an event."""
         match record.event:
             case (StageReport() | Output()) as event:
                 self._view.take(event)
+                self.tick()
             case Notice() as event:
                 text = plain.lines(event.text)
                 self._live.console.print(f"WARNING: {text}" if event.level == "warning" else text, markup=False)

@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Final
 
-from dvc_ray.executors.processes import forking
+from dvc_ray import forking
 from dvc_ray.executors.processes.worker import serve
 
 _WORKER: Final = "dvc-ray-worker"
@@ -46,7 +46,7 @@ class Nursery:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             if forking.is_safe():
-                self._pid = forking.fork(lambda: keep_workers(theirs), name=_NURSERY, keep=[theirs.fileno()])
+                self._pid = forking.fork(partial(_be_nursery, theirs), name=_NURSERY)
             else:  # a notebook, a program with threads: nothing of what is imported there can be used
                 self._program = subprocess.Popen(
                     [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path)],
@@ -143,8 +143,12 @@ def main(control: int) -> None:
     Args:
         control: Descriptor of the socket to the driver.
     """
-    forking.become(_NURSERY, [control])
-    keep_workers(socket.socket(fileno=control))
+    _be_nursery(socket.socket(fileno=control))
+
+
+def _be_nursery(control: socket.socket) -> None:
+    forking.be_worker([control.fileno()])
+    keep_workers(control)
 
 
 def keep_workers(control: socket.socket) -> None:
@@ -163,7 +167,7 @@ def keep_workers(control: socket.socket) -> None:
                 _tell(control, "end", number, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
             elif (asked := _asked(control)) is not None:
                 number, own = asked
-                pid = forking.fork(partial(_work, own), name=_WORKER, keep=[own])
+                pid = forking.fork(partial(_work, own), name=_WORKER)
                 os.close(own)
                 living[os.pidfd_open(pid)] = number, pid
                 _tell(control, "pid", number, pid)
@@ -180,6 +184,7 @@ def _asked(control: socket.socket) -> tuple[int, int] | None:
 
 
 def _work(own: int) -> None:
+    forking.be_worker([own])
     serve(Connection(own))
 
 
