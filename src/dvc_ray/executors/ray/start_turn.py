@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = "/tmp"  # noqa: S108
-"""Folder of the lock files: open to everybody, like the folders that Ray itself uses."""
+"""Folder of the lock files: everybody can write to it, and Rays have their own folders there."""
 PATIENCE: Final = 330.0
 """Seconds after which a start that has not ended holds up no other; longer than a start may take."""
 _LOOK_EVERY: Final = 0.1
