@@ -1,4 +1,4 @@
-"""Git in a stage workspace: it answers as in the user's tree, but what a command does to it stays here.
+"""Git in a stage workspace: it answers as in the user's tree, but changes to it stay in the workspace.
 
 ``.git`` is a folder with a few small files: HEAD, refs, the index, settings. It reads the user's objects; on another
 machine, a pack of the objects that answers need. Writing is refused: locks that nobody will release are there from the

@@ -219,7 +219,7 @@ def _copy(source: str, target: str, found: os.stat_result) -> None:
 
 
 def _stands_for(source: str, target: str) -> bool:
-    """Put a file that nobody may read in place of one that we may not: a command that reads it fails, as it should."""
+    """Stand in for a file that we may not read with one nobody may read: commands get the same error as in the tree."""
     if os.access(source, os.R_OK):
         return False
     os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0))
