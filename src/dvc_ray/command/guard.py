@@ -28,7 +28,7 @@ LEFTOVER_GRACE = 2.0
 
 
 def main() -> None:
-    """Run the command of the command line to its end."""
+    """Run the command that the arguments name to its end."""
     status_fd, grace, settings, _, *argv = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, the kernel does not report it

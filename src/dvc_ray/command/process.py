@@ -128,7 +128,7 @@ class _Sieve:
         self._pump: threading.Thread | None = None
         self._ends: list[int] = []
         self.given = log.fileno()
-        """The open file for the command."""
+        """File descriptor that the command writes its output to."""
 
     def __enter__(self) -> Self:
         """Begin; without a mask there is nothing to do."""

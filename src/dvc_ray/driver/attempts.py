@@ -193,7 +193,7 @@ class Attempts:
             self._run.mode.put_right(stage.task)
         ended = isinstance(end, StageResult) and end.state is StageState.STOPPED
         if self._table.closed(stage) and (ended or (isinstance(end, Lost) and stage.state is StageState.QUEUED)):
-            if isinstance(end, StageResult):  # it had started when it was taken out of Ray's queue
+            if isinstance(end, StageResult):  # it had started before it was taken out of Ray's queue
                 self._results.leave_partial(stage.task, end)
             self.release(stage)
             self._table.say(stage, StageState.BLOCKED, reason="another stage failed")

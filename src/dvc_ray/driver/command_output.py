@@ -34,7 +34,7 @@ _NOT_SENT: Final = re.compile(
     r"bad (tree )?object |not a tree object|not a valid object name|(unable to|cannot) read (tree )?[0-9a-f]{40}"
     r"|invalid object \d+ |[0-9a-f]{40} missing|could not get object info"
 )
-"""What git and GitPython say of objects that are not there; lower case."""
+"""What git and GitPython say about objects that are not there; lower case."""
 _NOT_REMOVED: Final = "cannot call rmtree on a symbolic link"
 """What Python says (``shutil``); lower case."""
 

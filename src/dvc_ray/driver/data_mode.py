@@ -40,7 +40,7 @@ class DataMode(Protocol):
             dry: Whether nothing will run.
 
         Raises:
-            DvcRayError: The project's data cannot be carried that way.
+            DvcRayError: The project's data cannot travel this way.
         """
 
     def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
@@ -76,7 +76,7 @@ class DataMode(Protocol):
         """Repair what an attempt whose worker was lost may have left half done."""
 
     def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
-        """Begin to remove logs of old runs, beside the run.
+        """Begin to remove logs of old runs, in the background.
 
         Args:
             living: Ids of runs that are alive.

@@ -141,7 +141,7 @@ class ResultMerger:
                     self._listen(Notice(text=text, level="warning"))
 
     def tell_edited(self) -> None:
-        """At the end, report deps that changed while several stages ran; before, only the first was named."""
+        """At the end, report deps that changed while several stages ran; so far, only the first stage was named."""
         for dep, addresses in self._outdated.items():
             if len(addresses) > 1:
                 text = f"'{dep}' changed while {len(addresses)} stages ran, which were given the version before. "

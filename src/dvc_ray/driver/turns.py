@@ -72,7 +72,7 @@ class Turns:
         """Note what a stage has written; it is installed by now.
 
         Returns:
-            The stages that should have come after it, in plan order.
+            The later stages that read or make these paths, in plan order.
         """
         self._writes += 1
         self._written |= dict.fromkeys(paths, (self._writes, stage.address))

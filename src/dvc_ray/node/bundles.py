@@ -99,7 +99,7 @@ def _put(root: str, file: BundledFile, bring: Callable[[str, str], None] | None)
     target = os.path.join(root, file.path)
     folder = os.path.dirname(target)
     real = os.path.realpath(root)
-    if os.path.commonpath([os.path.realpath(folder), real]) != real:  # before folders are made on the way there
+    if os.path.commonpath([os.path.realpath(folder), real]) != real:  # checked before missing folders are made
         raise PermissionError(f"'{file.path}' leads out of '{root}'")
     os.makedirs(folder, exist_ok=True)
     if os.path.islink(target):  # otherwise the target of the link would be written

@@ -127,7 +127,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """A Git-ignored file or folder of the user's tree, or a secret, that machines which share no disk do not have."""
+    """A Git-ignored file or folder of the user's tree, or a secret, that machines without a shared disk do not have."""
 
     path: str
     """Relative to the tree."""

@@ -122,7 +122,7 @@ class StageTask:
     home: str
     """Root of the user's own tree; differs from `tree` only for an experiment, which runs in a copy."""
     temporary: bool = False
-    """Whether the stage belongs to an experiment that sees nothing of the user's tree beside its copy (``--temp``)."""
+    """Whether the stage belongs to an experiment that sees nothing of the user's tree except its copy (``--temp``)."""
     project: str
     """The DVC project, relative to the tree; usually ``.``."""
     cwd: str
@@ -154,7 +154,7 @@ class StageTask:
     workspace: str
     """The stage workspace to make; absolute."""
     log: str
-    """The command's output goes here; absolute."""
+    """File for the command's output; absolute."""
     kept: str
     """Where to put what the attempt wrote to paths at which the user has something else; absolute."""
     prefix: str

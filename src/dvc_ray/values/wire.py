@@ -1,7 +1,7 @@
 """Events as JSON: what ``--json`` prints and ``events.jsonl`` keeps, one object a line.
 
 Each object has ``event`` and ``version``; in the stream of a run, also ``seq`` and ``time``. The version changes when a
-field changes its meaning or goes; new events and fields do not change it, so a reader skips what it does not know.
+field changes its meaning or is removed; new events and fields do not change it, so readers skip unknown ones.
 """
 
 from __future__ import annotations

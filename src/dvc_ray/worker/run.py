@@ -18,7 +18,7 @@ from dvc_ray.worker.data_access import open_access
 from dvc_ray.workspace import Changes
 
 
-def run_stage(  # noqa: PLR0913  what a worker knows beside the task
+def run_stage(  # noqa: PLR0913  what a worker knows besides the task
     task: StageTask,
     *,
     emit: Callable[[Started | Output], None],

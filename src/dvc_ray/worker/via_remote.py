@@ -73,7 +73,7 @@ class RemoteAccess:
         Args:
             task: As the head describes it.
             data: Its data part.
-            bundles: The snapshot, Git's state if the task has any, and what was sent beside them, in order.
+            bundles: The snapshot, Git's state if the task has any, and what was sent with them, in order.
 
         Raises:
             StorageError: A remote cannot be used.
@@ -126,8 +126,8 @@ class RemoteAccess:
             for path, oid in self.node.link(dep, root, copy=dep.path in self.task.copies):
                 self.known[path] = oid
 
-    def hashes(self, given: Iterable[str]) -> KnownHashes:  # noqa: ARG002  the tree is no user's
-        """What came from the node's cache has a known hash."""
+    def hashes(self, given: Iterable[str]) -> KnownHashes:  # noqa: ARG002  the tree is not a user's
+        """The hashes of files that came from the node's cache."""
         files = ((os.path.join(self.task.workspace, path), oid) for path, oid in self.known.items())
         return KnownHashes(files=tuple(files))
 

@@ -48,7 +48,7 @@ def check_loopback() -> None:
     """Check that processes of this machine can reach each other, as Ray's must: Ray itself would try for minutes.
 
     Raises:
-        OSError: They cannot, with what to do about it.
+        OSError: They cannot; the message says what to do.
     """
     with socket.socket() as listening:
         listening.settimeout(_PROBE_TIMEOUT)

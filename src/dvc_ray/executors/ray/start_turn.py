@@ -67,7 +67,7 @@ class StartTurn:
                 raise InterruptedError("not wanted any more")
 
     def give_back(self) -> None:
-        """Let the next one start; harmless if it was not taken."""
+        """Let the next one start; harmless if the turn was not taken."""
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):

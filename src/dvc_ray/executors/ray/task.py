@@ -128,7 +128,7 @@ def _beside_ray() -> str:
     """A folder of the node that a container sees too: of the node's disk, Ray gives it only Ray's own folder."""
     found = os.path.join(workers.temp_dir(), f"dvc-ray-{os.geteuid()}")
     os.makedirs(found, mode=0o700, exist_ok=True)
-    if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write beside it
+    if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write to the folder around it
         raise PermissionError(
             f"'{found}' on {socket.gethostname()} belongs to somebody else: remove it, or name another in {NODE_DIR}"
         )
