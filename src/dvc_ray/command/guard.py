@@ -1,4 +1,4 @@
-"""Keeps one command: starts it in a session of its own, and ends all of it.
+"""Guards one command: starts it in its own session, and ends it with all that it has started.
 
 Run as a program of its own (``python -I -S guard.py STATUS_FD GRACE SETTINGS -- argv…``), so that it can be what its
 parent cannot be: single-threaded, the reaper of everything the command starts (``PR_SET_CHILD_SUBREAPER``), and told
@@ -8,7 +8,7 @@ It ends the command, and all that the command has started, when it gets SIGTERM 
 parent dies): SIGTERM to all, GRACE seconds, SIGKILL to all. What a command leaves running when it ends by itself is
 ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD.
 
-SETTINGS says in words what the command is to have of the caller's that Ray, or this program, has changed:
+SETTINGS lists what the command must get as the caller has it, because Ray or this program has changed it:
 ``oom=0 nice=5 umask=18 ignore=1 block=2 limit=7:512:1024 cpu=0 unset=LC_CTYPE``.
 """
 
@@ -28,10 +28,10 @@ LEFTOVER_GRACE = 2.0
 
 
 def main() -> None:
-    """Run the command of the command line to its end."""
+    """Run the command that the arguments name to its end."""
     status_fd, grace, settings, _, *argv = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, the kernel says nothing of it
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, the kernel does not report it
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT})
     parent = _stand_in(libc)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -46,13 +46,13 @@ def main() -> None:
 
 
 def _stand_in(libc: ctypes.CDLL) -> int:
-    """Go on in a child; the process that was started only passes on SIGTERM and the end.
+    """Go on in a child; the original process only passes on SIGTERM and the exit code.
 
     A Ray worker that exits kills its direct children by SIGKILL (``kill_child_processes_on_worker_exit``), which would
-    leave no time to end the command: that must hit somebody else.
+    leave no time to end the command: the signal must hit a process other than the guard.
 
     Returns:
-        Pid of the process that was started, in the child.
+        In the child, the pid of the original process.
     """
     original = os.getpid()
     worker = os.getppid()
@@ -93,7 +93,7 @@ def _start(argv: list[str], libc: ctypes.CDLL, settings: dict[str, list[str]]) -
 
 
 def _settle(settings: dict[str, list[str]]) -> None:
-    """Be, in the process that becomes the command, what the caller's own child would be; as far as that may be."""
+    """Give the process that becomes the command what a child of the caller would have, as far as that is permitted."""
     for name in settings.get("unset", ()):
         os.environ.pop(name, None)
     for limit in settings.get("limit", ()):
@@ -110,7 +110,7 @@ def _settle(settings: dict[str, list[str]]) -> None:
         for text in settings.get("oom", ()):
             with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(text)
-    # Else as subprocess.Popen(restore_signals=True), DVC's own start of a command, leaves them. Ray blocks SIGINT.
+    # The rest as subprocess.Popen(restore_signals=True), by which DVC starts commands, leaves it. Ray blocks SIGINT.
     ignored = set(map(int, settings.get("ignore", ())))
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
@@ -136,9 +136,9 @@ def _wait(pid: int) -> int | None:
 
 
 def _end_all(pid: int, code: int | None, grace: float, parent: int) -> int:
-    """End what is left of the command; its return code if it is not known yet.
+    """End what is left of the command; returns its return code, which may be known already.
 
-    Where nobody waits for it any more, the time for that is short.
+    Once nobody waits for the command any more, the time for that is short.
     """
     deadline = time.monotonic() + grace
     told: set[int] = set()
