@@ -84,7 +84,7 @@ stages:
     [
         (("--debug", "one@1", "one@2"), "--debug runs one stage with this terminal: it does not go with other targets"),
         (("--debug", "one@1", "--json"), "--debug runs one stage with this terminal: it does not go with --json"),
-        (("--debug", "one"), "'one' is 2 stages, and --debug runs one\n"),
+        (("--debug", "one"), "'one' names 2 stages, and --debug runs one\n"),
         (("--debug", "two"), "Stage 'two' not found"),
     ],
 )

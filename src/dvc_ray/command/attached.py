@@ -14,7 +14,7 @@ def run(command: Command) -> Ended:
     """Run a command to its end; in the main thread.
 
     It gets the standard input, output and error of this process. So nothing of its output is kept or masked, it has no
-    timeout, and Ctrl-C is the command's: one that ends by it counts as stopped.
+    timeout, and Ctrl-C goes to the command: if it ends by that, it counts as stopped.
 
     Raises:
         OSError: It cannot be started.
@@ -27,7 +27,7 @@ def run(command: Command) -> Ended:
 
 @contextlib.contextmanager
 def _left_to_the_command() -> Iterator[None]:
-    """Have Ctrl-C end nothing here. By a handler, which a command does not inherit, as it would ``SIG_IGN``."""
+    """Make Ctrl-C end nothing here. A handler does this, because a command does not inherit it, unlike ``SIG_IGN``."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Keeps one command: starts it in a session of its own, and ends all of it.
+"""Guards one command: starts it in its own session, and ends it with all that it has started.
 
 A process of its own (``python -I -S guard.py STATUS_FD GRACE SETTINGS -- argv…``, or forked where the parent has one
 thread, too), so that it can be what its parent cannot be: single-threaded, the reaper of everything the command starts
@@ -9,7 +9,7 @@ It ends the command, and all that the command has started, when it gets SIGTERM 
 parent dies): SIGTERM to all, GRACE seconds, SIGKILL to all. What a command leaves running when it ends by itself is
 ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD.
 
-SETTINGS says in words what the command is to have of the caller's that Ray, or this program, has changed:
+SETTINGS lists what the command must get as the caller has it, because Ray or this program has changed it:
 ``oom=0 nice=5 umask=18 ignore=1 block=2 limit=7:512:1024 cpu=0 unset=LC_CTYPE``.
 """
 
@@ -29,7 +29,7 @@ LEFTOVER_GRACE = 2.0
 
 
 def main() -> None:
-    """Run the command of the command line to its end."""
+    """Run the command that the arguments name to its end."""
     status_fd, grace, settings, _, *argv = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     hold_signals()
@@ -67,13 +67,13 @@ def keep(status_fd: int, grace: float, settings: str, argv: list[str], env: dict
 
 
 def _stand_in(libc: ctypes.CDLL) -> int:
-    """Go on in a child; the process that was started only passes on SIGTERM and the end.
+    """Go on in a child; the original process only passes on SIGTERM and the exit code.
 
     A Ray worker that exits kills its direct children by SIGKILL (``kill_child_processes_on_worker_exit``), which would
-    leave no time to end the command: that must hit somebody else.
+    leave no time to end the command: the signal must hit a process other than the guard.
 
     Returns:
-        Pid of the process that was started, in the child.
+        In the child, the pid of the original process.
     """
     original = os.getpid()
     worker = os.getppid()
@@ -131,7 +131,7 @@ def _settle(settings: dict[str, list[str]]) -> None:
         for text in settings.get("oom", ()):
             with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(text)
-    # Else as subprocess.Popen(restore_signals=True), DVC's own start of a command, leaves them. Ray blocks SIGINT.
+    # The rest as subprocess.Popen(restore_signals=True), by which DVC starts commands, leaves it. Ray blocks SIGINT.
     ignored = set(map(int, settings.get("ignore", ())))
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
@@ -157,9 +157,9 @@ def _wait(pid: int) -> int | None:
 
 
 def _end_all(pid: int, code: int | None, grace: float, parent: int) -> int:
-    """End what is left of the command; its return code if it is not known yet.
+    """End what is left of the command; returns its return code, which may be known already.
 
-    Where nobody waits for it any more, the time for that is short.
+    Once nobody waits for the command any more, the time for that is short.
     """
     deadline = time.monotonic() + grace
     told: set[int] = set()

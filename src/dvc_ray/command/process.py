@@ -27,7 +27,7 @@ _GUARD: Final = guard.__file__
 _PIECE: Final = 1 << 16
 """Bytes of output passed on at a time."""
 _POLL: Final = 0.1
-"""Seconds between looks at the log and the stop flag; the command's own end is seen at once."""
+"""Seconds between checks of the log and the stop flag; the end of the command is noticed at once."""
 
 
 class End(Enum):
@@ -53,7 +53,7 @@ class Command:
     surroundings: Surroundings | None = None
     """None: those of this process."""
     mask: Mask = field(default_factory=Mask)
-    """What of its output nobody is to see, the log included."""
+    """Masks secrets in its output, the log included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +167,15 @@ class _Forked:
     def wait(self) -> int:
         """Wait for its end."""
         if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            try:
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            except ChildProcessError:  # whoever calls ignores SIGCHLD: its children are not waited for
+                self.returncode = 0
         return self.returncode
 
 
 class _Sieve:
-    """What a command prints to: its log, or, if something is to be masked, a pipe that leads there.
+    """The output file of a command: its log or, if something is to be masked, a pipe that leads there.
 
     Args:
         mask: What is to be masked.
@@ -185,7 +188,7 @@ class _Sieve:
         self._pump: threading.Thread | None = None
         self._ends: list[int] = []
         self.given = log.fileno()
-        """The open file for the command."""
+        """File descriptor that the command writes its output to."""
 
     def __enter__(self) -> Self:
         """Begin; without a mask there is nothing to do."""
@@ -202,7 +205,7 @@ class _Sieve:
         self.end()
 
     def end(self) -> None:
-        """Pass on what is left: the command and all it has started are gone, or are not waited for."""
+        """Pass on what is left: the command and all it has started have ended, or are not waited for."""
         if self._pump is not None:
             os.write(self._tell, b".")
             self._pump.join()
@@ -217,12 +220,12 @@ class _Sieve:
         self._write(masked.end())
 
     def _write(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the command is not to wait for ever
+        with contextlib.suppress(OSError):  # a full disk must not make the command wait for ever
             self._log.write(data)
 
 
 def _settings(command: Command) -> str:
-    """What the guard gives to the command, as words that it can read without loading much."""
+    """What the guard applies to the command, as words that it can parse with few imports."""
     wanted = command.surroundings or Surroundings()
     single = {"oom": wanted.oom_score_adj, "nice": wanted.nice, "umask": wanted.umask}
     words = [f"{name}={value}" for name, value in single.items() if value is not None]
@@ -276,5 +279,5 @@ def _forward(
 def _code(status_fd: int, guard_code: int) -> int:
     with open(status_fd, "rb") as status:
         text = status.read()
-    # No status: the guard itself was killed, which its death signal has made the command's end too.
+    # No status: the guard itself was killed, and its death signal has ended the command too.
     return int(text) if text else guard_code or 1

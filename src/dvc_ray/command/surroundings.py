@@ -1,4 +1,4 @@
-"""What a process hands down to those that it starts, beside its environment: read where the user calls."""
+"""Process attributes that children inherit besides the environment, read where the user calls."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _OOM: Final = "oom_score_adj"
 _RESET: Final = {signal.SIGPIPE, signal.SIGXFSZ}
 """Ignored by Python itself, and reset by ``subprocess.Popen`` for all it starts."""
 _IN_THE_WAY: Final = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "NPROC", "SIGPENDING")
-"""Limits that are meant for commands, and under which Ray may fail to start. (That of open files it lifts itself.)"""
+"""Limits that are meant for commands, and under which Ray may fail to start. (Ray itself raises that of open files.)"""
 
 
 def here() -> Surroundings:
-    """Those that stock DVC, called here, would hand down; to be asked before Ray changes some of them."""
+    """The attributes that stock DVC, called here, would hand down; call it before Ray changes some of them."""
     ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
     return Surroundings(
         oom_score_adj=_oom_score(os.getpid()),
@@ -34,7 +34,7 @@ def here() -> Surroundings:
 
 
 def of_process(pid: int) -> Surroundings:
-    """Those of another process, as far as Ray gives others to its workers than it has itself."""
+    """The attributes of another process, as far as Ray gives its workers others than its own."""
     nice = None
     with contextlib.suppress(OSError):
         nice = os.getpriority(os.PRIO_PROCESS, pid)
@@ -42,19 +42,19 @@ def of_process(pid: int) -> Surroundings:
 
 
 def take_oom_score(wanted: Surroundings) -> None:
-    """Have this process be ended for want of memory no sooner than its command, which has most of it."""
+    """Let this process be killed for lack of memory no sooner than its command, which uses most of it."""
     if wanted.oom_score_adj is not None:
         with contextlib.suppress(OSError):
             Path("/proc/self", _OOM).write_text(str(wanted.oom_score_adj))
 
 
 def lift_limits() -> Callable[[], None]:
-    """Lift limits that Ray may not start under, as far as this process may; returns what puts them back."""
+    """Raise limits under which Ray may not start, as far as this process may; returns a function that restores them."""
     before = {number: resource.getrlimit(number) for name, number in _limits().items() if name in _IN_THE_WAY}
     for number, (_, hard) in before.items():
         try:
             resource.setrlimit(number, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        except (OSError, ValueError):  # beyond the hard limit only the superuser may go
+        except (OSError, ValueError):  # only the superuser may exceed the hard limit
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(number, (hard, hard))
 
@@ -85,11 +85,11 @@ _TIGHT: Final = {
     "NOFILE": ("n", 1, 256),
     "NPROC": ("u", 1, 1024),
 }
-"""By name: option and unit of bash's ``ulimit``, and below what a limit is worth naming when Ray does not start."""
+"""By name: option and unit of bash's ``ulimit``, and the value below which to name a limit when Ray does not start."""
 
 
 def _limits() -> dict[str, int]:
-    """The kernel's limits by name; some are two names for one."""
+    """The kernel's limits by name; some have two names."""
     prefix = "RLIMIT_"
     found = {name.removeprefix(prefix): getattr(resource, name) for name in dir(resource) if name.startswith(prefix)}
     found.pop("OFILE", None)
@@ -103,7 +103,7 @@ def _oom_score(pid: int) -> int | None:
 
 
 def _umask() -> int:
-    """Without changing it, as `os.umask` must, while other threads make files."""
+    """Read the umask without changing it, as `os.umask` must, while other threads create files."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)

@@ -1,7 +1,7 @@
 """Whether an attempt may start beside those in flight: a pure decision.
 
-Stages are asked in plan order. A name (`mutex`) or a place in a group (`max_parallel`) that an earlier stage waits for
-is not given to a later one, so none waits for ever behind those that come after it. CPUs are given to whatever fits:
+Stages are considered in plan order. A name (`mutex`) or a place in a group (`max_parallel`) that an earlier stage waits
+for is not given to a later one, so that later stages cannot keep it waiting for ever. CPUs are given to whatever fits:
 keeping them free would leave them idle for as long as the longest stage in flight runs.
 """
 
@@ -36,23 +36,23 @@ class Limits:
     """What all attempts together may take."""
 
     attempts: int
-    """At the same time."""
+    """Attempts at the same time."""
     num_cpus: float | None
-    """CPUs there will ever be; None: there may be more, so Ray is given all that is ready."""
+    """CPUs that there will ever be; None: more may come, so Ray is given all stages that are ready."""
     drivers: int
     """Attempts with no CPU of their own, which are Ray drivers themselves."""
 
 
 @dataclass(slots=True)
 class Reserved:
-    """What is taken; each question to it costs the same, however many claims are in it."""
+    """What is taken; a query takes the same time, however many claims there are."""
 
     attempts: int = 0
     num_cpus: float = 0
     drivers: int = 0
     names: set[str] = field(default_factory=set)
     places: dict[str, int] = field(default_factory=dict)
-    """How many of each group."""
+    """By group: number of places taken."""
     bounds: dict[str, int] = field(default_factory=dict)
     """The smallest `max_parallel` in each group."""
 
@@ -72,13 +72,13 @@ class Reserved:
         self.reserve(claim)
 
     def reserve(self, claim: Claim) -> None:
-        """Add what a stage waits for, so that those after it do not get it: all but CPUs."""
+        """Reserve what a waiting stage needs, except CPUs, so that later stages do not get it."""
         self.names.update(claim.mutex)
         self.places[claim.group] = self.places.get(claim.group, 0) + 1
         self.bounds[claim.group] = _smaller(self.bounds.get(claim.group), claim.max_parallel)
 
     def leaves_free(self, claim: Claim) -> bool:
-        """Whether no name and no place in its group stands against an attempt."""
+        """Whether the names that an attempt needs, and a place in its group, are free."""
         bound = _smaller(self.bounds.get(claim.group), claim.max_parallel)
         return self.names.isdisjoint(claim.mutex) and self.places.get(claim.group, 0) < bound
 
@@ -99,7 +99,7 @@ def has_room(wanted: Claim, taken: Reserved, limits: Limits) -> bool:
 
 
 def together(claims: Iterable[Claim]) -> int:
-    """How many of these start at the same time where nothing else is short."""
+    """How many of these start at the same time if nothing else is short."""
     taken = Reserved()
     for claim in claims:
         if taken.leaves_free(claim):

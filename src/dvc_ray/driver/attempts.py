@@ -1,4 +1,4 @@
-"""Attempts of stages: handed over, their ends taken, what they have left merged, tried again or given up."""
+"""Attempts of stages: submitted, merged when they end, tried again or given up."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Attempts:
     Args:
         run: The run.
         table: Its stages.
-        results: Takes results home.
-        placing: Warns of stages to come that can never be placed.
+        results: Merges results into the workspace.
+        placing: Warns of later stages that can never be placed.
     """
 
     def __init__(self, run: RunContext, table: RunState, results: ResultMerger, placing: Feasibility) -> None:
@@ -40,7 +40,7 @@ class Attempts:
         self._run_environ = {**run.run_environ, env.STORAGE: str(run.paths.storage)}
         self._numbers = 0
         self.turns = Turns(table, run.project.concerns)
-        """Who reads what others write."""
+        """Which stages read what others write."""
         self.stopping = False
         """Whether the run is being stopped: then no stage is decided again."""
 
@@ -86,7 +86,7 @@ class Attempts:
         self._placing.foresee(waiting)
 
     def handle(self, events: Sequence[Started | Output | StageResult | Lost]) -> None:
-        """Take note of what has happened to attempts."""
+        """Process events of attempts."""
         ends: list[tuple[Stage, StageResult | Lost]] = []
         for event in events:
             stage = self._table[event.address]
@@ -102,7 +102,7 @@ class Attempts:
         self.take(ends)
 
     def take(self, ends: Sequence[tuple[Stage, StageResult | Lost]]) -> None:
-        """Take what attempts have left, in plan order: what one has written may make another's of no use."""
+        """Process ended attempts in plan order: what one has written may make the result of another useless."""
         done: list[StageResult] = []
         for stage, end in sorted(ends, key=lambda pair: self._run.project.stages.place(pair[0].address)):
             if written(end) and done:
@@ -125,27 +125,27 @@ class Attempts:
             self.merge(done)
 
     def _hold(self, stage: Stage, end: StageResult | Lost, first: str) -> None:
-        """Leave what an attempt has written where it is: others read it, and would see it too early."""
+        """Leave what an attempt has written where it is: other stages read it, and would see it too early."""
         stage.held = end
         waiting_for = f"'{first}' to end, which comes before it, as other stages read what it wrote"
         if stage.report.waiting_for != waiting_for:
             self._table.say(stage, StageState.RUNNING, waiting_for=waiting_for)
 
     def _drop(self, stage: Stage, end: StageResult | Lost, why: str) -> None:
-        """Have a stage run again whose attempt had begun too early."""
+        """Run a stage again whose attempt had begun too early."""
         self.forget_run(stage, end)
         self.release(stage)
         stage.last = True
         self._table.wait([stage], why)
 
     def forget_run(self, stage: Stage, end: StageResult | Lost) -> None:
-        """Take out of the run cache what an attempt has put there."""
+        """Remove from the run cache what an attempt has put there."""
         if isinstance(end, StageResult) and end.entry:
             with self._results.locked():
                 self._run.project.stages.forget_run(stage.address, end.entry, stage.begun)
 
     def _reopen(self, stage: Stage) -> None:
-        """Have stages decided again that come after one in the plan and have not seen what it wrote."""
+        """Decide stages again that come later in the plan and have not seen what this one wrote."""
         paths = self._results.wrote(stage.address)
         late = self.turns.note(stage, paths) if paths else []
         if self.stopping or not late:
@@ -159,7 +159,7 @@ class Attempts:
                 self._run.executor.stop(each.address)
 
     def tell_waits(self) -> None:
-        """Say what stages in Ray's queue wait for; give up what would wait for ever."""
+        """Say what stages in Ray's queue wait for; fail those that would wait for ever."""
         for address, wait in self._run.executor.waits().items():
             stage = self._table.flying(address)
             if stage is None or stage.state is not StageState.QUEUED:
@@ -172,7 +172,7 @@ class Attempts:
                 self._table.say(stage, StageState.QUEUED, waiting_for=wait.what)
 
     def merge(self, results: Sequence[StageResult]) -> None:
-        """Take finished attempts into the workspace and dvc.lock."""
+        """Merge finished attempts into the workspace and dvc.lock."""
         done = [(task, result) for result in results if (task := self._table[result.address].task) is not None]
         ends = self._results.merge(done)
         for _, result in sorted(done, key=lambda pair: self._run.project.stages.place(pair[0].address)):
@@ -193,7 +193,7 @@ class Attempts:
             self._run.mode.put_right(stage.task)
         ended = isinstance(end, StageResult) and end.state is StageState.STOPPED
         if self._table.closed(stage) and (ended or (isinstance(end, Lost) and stage.state is StageState.QUEUED)):
-            if isinstance(end, StageResult):  # it had started when it was taken out of Ray's queue
+            if isinstance(end, StageResult):  # it had started before it was taken out of Ray's queue
                 self._results.leave_partial(stage.task, end)
             self.release(stage)
             self._table.say(stage, StageState.BLOCKED, reason="another stage failed")
@@ -216,7 +216,7 @@ class Attempts:
     def refuse(self, stage: Stage, error: DvcRayError) -> None:
         """Fail a stage that cannot run; with ``--ignore-errors`` DVC goes on without the outs of its last run.
 
-        Needs the project locked.
+        The project must be locked.
         """
         theirs = refused_by_dvc(error)
         if theirs and self._run.options.on_error is OnError.IGNORE:
@@ -233,15 +233,15 @@ class Attempts:
         keep: bool = False,
         exception: DvcRayError | None = None,
     ) -> None:
-        """Note and tell that a stage has failed.
+        """Record and report that a stage has failed.
 
         Args:
             stage: The stage.
             error: Why, for the user.
-            result: Of its attempt, if there is one.
+            result: The result of its attempt, if there is one.
             lost: Whether its outs are still those of the last run.
             keep: Whether the next run may take its result over.
-            exception: What kept it from running.
+            exception: The error that kept it from running.
         """
         self._table.note_failure(stage, lost=lost)
         tail: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
-"""What the output of a command that has failed tells of why.
+"""Why a command has failed, as far as its output tells.
 
-Git, the libraries that act for it and Python say these things in words only, to whoever reads a terminal: here, and
-nowhere else, they are looked for. Read in Git 2.39, GitPython 3.2, dulwich 1.2, libgit2 1.9 (pygit2 1.21) and
-Python 3.11; `tests/test_command_output.py` has them say it.
+Git, the libraries used instead of it, and Python report these causes only as text for a terminal; nothing but this
+module searches for that text. Read in Git 2.39, GitPython 3.2, dulwich 1.2, libgit2 1.9 (pygit2 1.21) and Python 3.11;
+`tests/test_command_output.py` makes them print it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _WRITES: Final = (
     *(f".git/{name}.lock" for name in ("index", "head", "packed-refs")),  # git, GitPython, dulwich
     *("index is locked", "failed to lock file"),  # libgit2
 )
-"""What they say where they cannot write; lower case."""
+"""What git and these libraries say where they cannot write; lower case."""
 _NOT_SENT: Final = re.compile(
     r"bad (tree )?object |not a tree object|not a valid object name|(unable to|cannot) read (tree )?[0-9a-f]{40}"
     r"|invalid object \d+ |[0-9a-f]{40} missing|could not get object info"
 )
-"""What git and GitPython say of objects that are not there; lower case."""
+"""What git and GitPython say about objects that are not there; lower case."""
 _NOT_REMOVED: Final = "cannot call rmtree on a symbolic link"
 """What Python says (``shutil``); lower case."""
 

@@ -1,4 +1,4 @@
-"""What a run is made of."""
+"""What a run consists of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dvc_ray.values.surroundings import Surroundings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """One run, as its driver needs it."""
+    """One run, for its driver."""
 
     run_id: str
     paths: RunPaths
@@ -30,7 +30,7 @@ class RunContext:
     executor: Executor
     """Where attempts run."""
     options: RunSettings
-    """How the run goes on."""
+    """Settings of the run."""
     listen: Callable[[RunEvent], None]
     """Told all that happens, in the driver's thread."""
     tick: Callable[[], None]
@@ -42,8 +42,8 @@ class RunContext:
     kept: ResultStore
     """Where workers keep their results until they are taken."""
     environ: Mapping[str, str] = field(repr=False)
-    """The environment of whoever called."""
+    """The caller's environment."""
     run_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the run adds to that of commands."""
+    """Variables that the run adds to the environment of commands."""
     surroundings: Surroundings | None = None
-    """What else commands get from the caller."""
+    """Process attributes that commands get from the caller."""

@@ -1,4 +1,4 @@
-"""Whether the machines of a run share the head's disk: asked once, and what follows from it on the head."""
+"""Whether the machines of a run share the head's disk, decided once, and what follows from it on the head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from dvc_ray.driver.shared_disk import SharedDisk
 from dvc_ray.values.report import Notice
 
-if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
+if TYPE_CHECKING:  # most runs have nothing to do and need none of these
     from dvc_ray.executors.base import Executor
     from dvc_ray.repo import Project
     from dvc_ray.runs.results import ResultStore
@@ -19,28 +19,28 @@ if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
 
 
 class DataMode(Protocol):
-    """How data and results get from the head to workers and back. What DVC finds of it is the project's part."""
+    """How data and results travel between the head and workers. How DVC finds the data is the project's part."""
 
     in_remote: bool
-    """Whether what stages have made is in a remote afterwards."""
+    """Whether the outs of stages are in a remote afterwards."""
 
     def look_over(self) -> str:
-        """Compare the machines with this one before anything is planned on them; how they differ, in sentences.
+        """Compare the machines with this one before anything is planned on them; returns the differences, in sentences.
 
         Raises:
-            ClusterError: One lacks what stages need.
+            ClusterError: A machine lacks what stages need.
         """
 
     def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
-        """Have a project whose stages are selected find its data where it is.
+        """Let a project, whose stages are selected, find its data.
 
         Args:
             project: The project.
-            options: Of the run.
-            dry: Nothing will run.
+            options: Settings of the run.
+            dry: Whether nothing will run.
 
         Raises:
-            DvcRayError: The project's data cannot be carried that way.
+            DvcRayError: The project's data cannot travel this way.
         """
 
     def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
@@ -48,18 +48,18 @@ class DataMode(Protocol):
 
         Args:
             work: The run's folder of workspaces.
-            tree: Root of what results are brought to.
-            in_workspace: Whether the run writes to the user's workspace; else it is an experiment.
+            tree: Root of the tree that results are brought to.
+            in_workspace: Whether the run writes to the user's workspace; otherwise it is an experiment.
         """
 
     def dead_results(self, work: Path, tree: str) -> AbstractContextManager[Sequence[ResultStore]]:
-        """What workers of a run that is dead have kept; no other process takes it meanwhile."""
+        """Stores with what workers of dead runs have kept; no other process takes it while the context is open."""
 
     def fetch(self, key: str, path: str) -> None:
         """Get a file that was too large to travel with its result.
 
         Raises:
-            StorageError: It cannot be brought.
+            StorageError: It cannot be fetched.
         """
 
     def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
@@ -73,20 +73,20 @@ class DataMode(Protocol):
         """Keep what a command has printed in its log on the head."""
 
     def put_right(self, task: StageTask) -> None:
-        """Put right what an attempt may have left half done whose worker was lost."""
+        """Repair what an attempt whose worker was lost may have left half done."""
 
     def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
-        """Begin to remove logs of old runs, beside the run.
+        """Begin to remove logs of old runs, in the background.
 
         Args:
             living: Ids of runs that are alive.
 
         Returns:
-            What waits for the end of it, and says what the user is to do; mostly nothing.
+            A function that waits for the end of it and returns what the user should do; usually empty.
         """
 
     def close(self) -> None:
-        """Remove what was left on machines to find out what they see."""
+        """Remove the marks that tell which machines see a folder."""
 
 
 def choose(executor: Executor | None, listen: Callable[[Notice], None]) -> DataMode:
@@ -94,7 +94,7 @@ def choose(executor: Executor | None, listen: Callable[[Notice], None]) -> DataM
 
     Args:
         executor: Where attempts run; None: on a Ray of this machine that is yet to be started.
-        listen: Told what the head does for other machines, and what the user should look at.
+        listen: Receives notices of what the head does for other machines, and warnings for the user.
 
     Raises:
         ClusterError: The cluster cannot be started or reached.

@@ -1,4 +1,4 @@
-"""Words for what went wrong with a stage."""
+"""Messages that say what went wrong with a stage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FULL: Final = 1 << 21
 """Bytes below which a disk is as good as full."""
 _KILLER: Final = "often that is the kernel's out-of-memory killer"
 _LINE: Final = 1000
-"""Characters shown of such a line."""
+"""Characters shown of a line of output."""
 
 
 def created(result: StageResult) -> str:
@@ -35,7 +35,7 @@ def created(result: StageResult) -> str:
 
 
 def short(result: StageResult) -> str:
-    """What went wrong, without the whole command: that stands in dvc.yaml."""
+    """What went wrong, without the whole command, which is in dvc.yaml."""
     if result.exit_code is None or not result.command_failed:
         return result.error
     if result.exit_code < 0:
@@ -46,7 +46,7 @@ def short(result: StageResult) -> str:
 
 
 def trying_again(end: StageResult | Lost, settings: StageSettings, delay: float) -> str:
-    """Say that there is another attempt: why, when, and what it asks for if that grows."""
+    """Announce another attempt: why, when, and what it asks for if that grows."""
     why = end.why if isinstance(end, Lost) else short(end)
     grown = ", ".join(amounts(settings)[name] for name in settings.grows)
     return (
@@ -79,7 +79,7 @@ def missed(paths: Sequence[str]) -> str:
 
 
 def about_links(tail: Sequence[str]) -> str:
-    """Say what a folder that Git ignores is in a workspace, to a command that has failed on it; empty to any other."""
+    """Say that a Git-ignored folder is a link in a workspace, if a command has failed on that; otherwise empty."""
     if Sign.LINKED_FOLDER not in signs(tail):
         return ""
     return (
@@ -89,7 +89,7 @@ def about_links(tail: Sequence[str]) -> str:
 
 
 def full_disk(path: str) -> str:
-    """Say that the disk is full, if it is: what a command says of it may be lost for that reason."""
+    """Say that the disk is full, if it is: for lack of space, the command's own message may be lost."""
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path).free
         if free < _FULL:
@@ -98,13 +98,13 @@ def full_disk(path: str) -> str:
 
 
 def about_git(address: str, tail: Sequence[str], written: Sequence[str] = (), *, partial: bool = False) -> str:
-    """Say what a command cannot have of Git, to one that failed for want of it; empty to any other.
+    """Say what a command cannot do with Git, if it has failed on that; otherwise empty.
 
     Args:
         address: The stage.
         tail: The last lines of its output.
         written: What it has written to the copy of Git's state in its workspace.
-        partial: Whether that copy is of a repository that its machine does not see.
+        partial: Whether that copy is for a machine that does not see the repository.
     """
     found = signs(tail)
     itself = f"dvc repro --single-item {address}"
@@ -146,6 +146,6 @@ def last_lines(log: str) -> tuple[str, ...]:
 
 
 def shown(path: Path) -> str:
-    """A path as short as the user can use it from where they are."""
+    """A path relative to the current directory if it lies below that, otherwise as it is."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

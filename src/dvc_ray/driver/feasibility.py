@@ -1,4 +1,4 @@
-"""Whether stages can ever be placed: asked before DVC removes their outs, and early for those to come."""
+"""Whether stages can ever be placed: checked before DVC removes their outs, and early for later stages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dvc_ray.values.stage import StageKind, StageSpec
 
 
 class Feasibility:
-    """Asks the cluster, and the run cache before it: a stage that is restored needs no place.
+    """Asks the cluster, and before it the run cache: a stage that is restored needs no node.
 
     Args:
         cluster: Where attempts would run.
         project: Whose run cache may have results.
-        listen: Told what the user should know.
+        listen: Receives notices for the user.
     """
 
     def __init__(self, cluster: Cluster, project: Project, listen: Callable[[Notice], None]) -> None:
@@ -30,7 +30,7 @@ class Feasibility:
         self._foreseen = False
 
     def check(self, spec: StageSpec, options: RunSettings, *, force: bool) -> None:
-        """Refuse a stage that can never be placed, unless the run cache has its result; needs the project's lock.
+        """Refuse a stage that can never be placed, unless the run cache has its result; the project must be locked.
 
         Raises:
             ClusterError: No node has what it asks for.
@@ -44,7 +44,7 @@ class Feasibility:
             self._ask(spec)
 
     def foresee(self, specs: Iterable[StageSpec]) -> None:
-        """Warn, once, of stages to come that can never be placed; to be called when the executor is ready.
+        """Warn, once, of later stages that can never be placed; call it when the executor is ready.
 
         Only a warning: when their turn comes, the run cache may have their results.
         """
@@ -60,7 +60,7 @@ class Feasibility:
                     self._listen(Notice(text=f"{text} Only the run cache could give its result.", level="warning"))
 
     def _warm_up(self, spec: StageSpec, options: RunSettings) -> None:
-        """Say that Ray starts, which takes seconds; for what asks for too many CPUs it need not."""
+        """Start Ray, and say so, as it takes seconds; not for a stage that asks for more CPUs than there can be."""
         capacity = self._cluster.capacity()
         if capacity is None or retry.largest(spec.settings).num_cpus <= capacity:
             told = self._cluster.start(options.jobs, spec.settings)

@@ -1,4 +1,4 @@
-"""Noticing that somebody edits deps while stages run."""
+"""Detecting edits of deps while stages run."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from dvc_ray.values.task import StageResult, StageTask
 
 
 class InputEdits:
-    """Deps that are not what they were when a stage of the run was first given them.
+    """Deps that have changed since a stage of the run was first given them.
 
-    Only where to look: a stage that was given a new version already is named as well. Whether dvc.lock has to say
-    something else, the hash tells.
+    These are only candidates: a stage that was given the new version already is named as well. Whether dvc.lock needs
+    another entry, the hash decides.
     """
 
     def __init__(self) -> None:
         self._first: dict[str, int] = {}
-        """What tells one state of a dep from another, by path; absolute."""
+        """By path (absolute): a fingerprint of the dep as it was first given."""
         self._edited: set[str] = set()
 
     def given(self, task: StageTask) -> None:
-        """Note what an attempt is given."""
+        """Record what an attempt is given."""
         for path in _deps(task):
             if path not in self._first:
                 self._first[path] = _state(path)
 
     def of(self, task: StageTask, result: StageResult) -> tuple[str, ...]:
-        """Find deps of an attempt that somebody has edited; absolute. To be asked before its changes are brought home.
+        """Find deps of an attempt that somebody has edited; absolute. Call it before the changes are installed.
 
-        A file that the command has written to as well is left out: that version counts.
+        A file that the command has written to as well is left out: the command's version counts.
         """
         own = {os.path.join(task.tree, changed.path) for changed in result.changed}
         found = [path for path in _deps(task) if path not in own and path in self._first]
@@ -41,12 +41,12 @@ class InputEdits:
         return tuple(path for path in found if path in self._edited)
 
     def brought(self, task: StageTask, result: StageResult) -> None:
-        """Take it for no edit that a command wrote to a dep, of its own stage or of others."""
+        """Do not take for an edit what a command wrote to a dep, of its own stage or of others."""
         wrote = [*(changed.path for changed in result.changed), *result.deleted, *result.created]
         self.wrote([os.path.join(task.tree, path) for path in wrote])
 
     def wrote(self, paths: Sequence[str]) -> None:
-        """Take for no edit what we have written ourselves; absolute."""
+        """Do not take for an edit what we have written ourselves; absolute."""
         for dep in (with_folders(paths) & self._first.keys()) - self._edited:
             self._first[dep] = _state(dep)
 
@@ -60,7 +60,7 @@ def _state(path: str) -> int:
 
 
 def _stamps(path: str) -> Iterator[tuple[str, Stamp]]:
-    """Stamp a file, or all that is in a directory; nothing where there is neither."""
+    """Stamp a file, or all files in a directory; nothing if there is neither."""
     with contextlib.suppress(OSError):
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
@@ -71,5 +71,5 @@ def _stamps(path: str) -> Iterator[tuple[str, Stamp]]:
                 if entry.is_dir(follow_symlinks=False):
                     yield from _stamps(entry.path)
                     continue
-                with contextlib.suppress(OSError):  # a link that leads nowhere, or what has gone
+                with contextlib.suppress(OSError):  # a link that leads nowhere, or a file that is gone
                     yield entry.path, Stamp.of(entry.stat())

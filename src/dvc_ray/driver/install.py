@@ -1,4 +1,4 @@
-"""Taking what attempts left into the user's workspace and dvc.lock."""
+"""Merging what attempts made into the user's workspace and dvc.lock."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class NotMerged:
 
     why: str
     keep: bool
-    """Whether the next run may take it over: nothing is wrong with it."""
+    """Whether the next run may take the result over, because nothing is wrong with it."""
 
 
 class ResultMerger:
-    """Takes results home, for one run.
+    """Merges the results of one run into the user's workspace.
 
     Args:
         project: The user's project.
-        listen: Told what the user should know.
-        may_run_again: Whether a stage, by its address, may have begun too early.
-        fetch: Gets a file that was too large to travel with its result: key and path.
+        listen: Receives notices for the user.
+        may_run_again: Whether the stage of an address may have begun too early.
+        fetch: Downloads a file that was too large to travel with its result: key and path.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class ResultMerger:
         )
         self._edits = InputEdits()
         self._outdated: dict[str, list[str]] = {}
-        """Stages that were given another version of a dep than dvc.lock names, by that dep."""
+        """By dep: stages that were given another version of it than the one that dvc.lock names."""
 
     def given(self, task: StageTask) -> None:
-        """Note what an attempt is given: the user may edit a dep while it runs."""
+        """Record what an attempt is given, because the user may edit a dep while it runs."""
         self._edits.given(task)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Hold DVC's lock; finished work is not given up because another command holds it for a while."""
+        """Hold DVC's lock, waiting while another command holds it, so that finished work is not lost."""
         return self._project.locked(
             waiting=lambda: self._listen(Notice(text="Waiting for another DVC command in this project to end."))
         )
 
     def merge(self, done: Iterable[tuple[StageTask, StageResult]]) -> dict[str, NotMerged]:
-        """Bring finished attempts home and into dvc.lock, in plan order.
+        """Bring finished attempts into the workspace and dvc.lock, in plan order.
 
         Returns:
-            By address, those that could not be.
+            The attempts that could not be merged, by address.
         """
         ends: dict[str, NotMerged] = {}
         merges = []
@@ -94,7 +94,7 @@ class ResultMerger:
         return ends
 
     def _take_into_lock(self, merges: Sequence[Merge], ends: dict[str, NotMerged]) -> dict[str, dict[str, bool]]:
-        """Let DVC take them; what it refuses, as an out that the user has committed meanwhile, costs no other stage."""
+        """Let DVC merge them; if it refuses one (its out is in Git by now, say), the others are merged."""
         try:
             return self._project.merge(merges)
         except ProjectError as error:
@@ -109,7 +109,7 @@ class ResultMerger:
     def leave_partial(self, task: StageTask, result: StageResult) -> None:
         """Leave what a failed command wrote where a command run in the workspace would have left it.
 
-        If none was started, the workspace stays as it is: nothing that failed before may cost the user a file.
+        If no command was started, the workspace stays as it is: an earlier failure must not cost the user a file.
         """
         if result.exit_code is None:
             return
@@ -121,14 +121,14 @@ class ResultMerger:
             self._listen(Notice(text=text, level="warning"))
 
     def wrote(self, address: str) -> list[str]:
-        """What a stage wrote beyond its outs when it came home last, where that made a difference; asked once."""
+        """Files beyond its outs that the last merge of a stage has changed in the workspace; returned once."""
         return self._wrote.pop(address, [])
 
     def take_back(self, stages: Iterable[tuple[str, float]]) -> None:
-        """Take back what stages have left that will run again, but for outs that DVC removes anyway.
+        """Undo what stages that will run again have left, except outs, which DVC removes anyway.
 
         Args:
-            stages: Address of each, and when it was begun.
+            stages: Address of each, and when it began.
         """
         with self.locked():
             for address, begun in sorted(stages, key=lambda stage: self._project.stages.place(stage[0]), reverse=True):
@@ -141,7 +141,7 @@ class ResultMerger:
                     self._listen(Notice(text=text, level="warning"))
 
     def tell_edited(self) -> None:
-        """Say at the end of the run what concerns more stages than the one that was named at once."""
+        """At the end, report deps that changed while several stages ran; so far, only the first stage was named."""
         for dep, addresses in self._outdated.items():
             if len(addresses) > 1:
                 text = f"'{dep}' changed while {len(addresses)} stages ran, which were given the version before. "
@@ -153,7 +153,7 @@ class ResultMerger:
             if taken:
                 outdated = self._outdated.setdefault(dep, [])
                 outdated.append(address)
-                if len(outdated) > 1:  # all of them are named at the end: it may be one file that each of many has
+                if len(outdated) > 1:  # many stages may have this dep, so all are named at the end
                     continue
                 text += _new_named("it", [address])
             else:
@@ -161,7 +161,7 @@ class ResultMerger:
             self._listen(Notice(text=text, level="warning"))
 
     def _bring(self, task: StageTask, result: StageResult) -> StageResult:
-        """Bring home what may come; that."""
+        """Install what the gate admits of a result, and return that."""
         result = self._home.admit(task, result)
         with self._undo.watching(task, result, keep=self._may_run_again(task.address)) as wrote:
             self._home.bring(task, result)

@@ -1,4 +1,4 @@
-"""Which stages wait, and which of them may go on: kept as states change, so that a look costs the same in any run."""
+"""Which stages wait and which may go on, kept up to date, so that a query costs the same in a run of any size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class ReadyQueue:
 
     Args:
         upstream: Stages that each depends on, in plan order.
-        states: Where each is at the start.
-        goes_on: Whether what depends on a stage, by its name, may run with it in a state.
-        after: Stages that only have their turn before each, however they end.
-        last: Stages that all before them have their turn before, however these end.
+        states: State of each at the start.
+        goes_on: Whether stages that depend on a named one may run when that is in a state.
+        after: Stages that must end before each, however they end.
+        last: Stages that wait until all earlier ones have ended, however those end.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ReadyQueue:
         ]
 
     def move(self, name: str, state: StageState) -> None:
-        """Note that a stage has come to a state."""
+        """Note the new state of a stage."""
         old = self._states[name]
         if old is state:
             return
@@ -80,7 +80,7 @@ class ReadyQueue:
             self._met(each)
 
     def _pass_ended(self) -> None:
-        """Come to the first stage that has not ended: what waits for all before it, waits for them no longer."""
+        """Advance to the first stage that has not ended: if it waits for all earlier stages, it does so no longer."""
         names = self._names
         while self._first < len(names) and self._states[names[self._first]].is_terminal:
             self._first += 1
@@ -89,7 +89,7 @@ class ReadyQueue:
             self._met(names[self._first])
 
     def _met(self, name: str) -> None:
-        """Note that a stage waits for one less."""
+        """Note that a stage waits for one stage less."""
         self._unmet[name] -= 1
         if not self._unmet[name] and self._states[name] is StageState.WAITING:
             bisect.insort(self._ready, self._place[name])
@@ -107,7 +107,7 @@ class ReadyQueue:
         return [self._names[place] for place in self._ready]
 
     def doomed(self) -> list[str]:
-        """Stages that wait for one that will not let them go on, each told once; in plan order."""
+        """Stages that wait for one that will not let them go on; each returned once, in plan order."""
         found, self._doomed = self._doomed, []
         waiting = {name for name in found if self._states[name] is StageState.WAITING}
         return sorted(waiting, key=self._place.__getitem__)

@@ -1,4 +1,4 @@
-"""Removing logs of old runs from the remote, beside a run."""
+"""Removing logs of old runs from the remote, during a run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dvc_ray.storage import FOLDER, Objects
 from dvc_ray.storage.lifecycle import RuleState, expires
 
 _WITHIN: Final = 5.0
-"""Seconds that a run which has ended waits for it; what is left is for the next one."""
+"""Seconds that a finished run waits for the removal; the next run removes the rest."""
 
 
 class Retention:
-    """Removes what is old, in a thread; no run fails for it.
+    """Removes old logs in a thread; no run fails because of it.
 
     Args:
         store: The remote.
@@ -27,7 +27,7 @@ class Retention:
         self._store = store
         self._living = living
         self._rule: RuleState | None = None
-        """Of the bucket, where nobody of ours may remove anything; None: they may."""
+        """The bucket's lifecycle rule, if we are denied the removal; None: we are not."""
         self._thread = threading.Thread(target=self._remove, name="dvc-ray-retention", daemon=True)
         self._thread.start()
 
@@ -37,11 +37,11 @@ class Retention:
                 remove_old(self._store, self._living)
             except DeniedError:
                 self._rule = expires(self._store, f"{FOLDER}/runs/", KEEP_DAYS)
-        except (StorageError, RuntimeError):  # the next run tries again; the latter when this process ends
+        except (StorageError, RuntimeError):  # the next run tries again; RuntimeError when this process ends
             return
 
     def end(self) -> str:
-        """Wait a little; what the user is to do, if anything: to be said once."""
+        """Wait a little; returns what to tell the user, once, if anything."""
         self._thread.join(_WITHIN)
         if self._rule in {None, RuleState.FOUND}:
             return ""

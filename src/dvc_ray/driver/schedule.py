@@ -19,7 +19,7 @@ from dvc_ray.values.run import OnError
 from dvc_ray.values.stage import Action, StageKind, StageState
 
 _TICK: Final = 0.2
-"""Seconds between looks at what cannot wake the loop."""
+"""Seconds between checks of what cannot wake the loop."""
 
 
 class Driver:
@@ -40,8 +40,8 @@ class Driver:
         """Run the plan to its end.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; what ran has been stopped.
-            RunInterruptedError: Somebody else on the cluster has stopped it.
+            KeyboardInterrupt: Ctrl-C; running attempts have been stopped.
+            RunInterruptedError: Another user of the cluster has stopped the run.
             ClusterError: Ray cannot be started or reached, or can never place a stage.
             ProjectError: Another DVC process holds the project.
         """
@@ -53,7 +53,7 @@ class Driver:
             Stopping(self._run, self._table, self._results, self._attempts).stop()
             raise
         finally:
-            with contextlib.suppress(Exception):  # nobody may be listening any more
+            with contextlib.suppress(Exception):  # the listener may be gone
                 self._results.tell_edited()
         return RunResult(
             run_id=self._run.run_id,
@@ -75,7 +75,7 @@ class Driver:
         while True:
             if who := self._run.executor.cluster.stop_requested_by():
                 raise RunInterruptedError(f"stopped by {who}", "What is finished is kept: run the same command again.")
-            while table.take_stale():  # what is resolved on the head may let others go on at once
+            while table.take_stale():  # a stage that is resolved on the head may let others go on at once
                 self._attempts.take([(stage, stage.held) for stage in table.in_flight() if stage.held is not None])
                 self._block()
                 self._advance()
@@ -178,7 +178,7 @@ class Driver:
         return ", ".join(status.reasons)
 
     def _forced(self, stage: Stage) -> bool:
-        """Whether a stage runs changed or not, as ``dvc.repo.reproduce`` has it."""
+        """Whether a stage runs even if it has not changed, by the rules of ``dvc.repo.reproduce``."""
         ran = {StageState.DONE, StageState.CACHED}
         return self._run.options.force or (
             self._run.options.force_downstream and any(state in ran for state in self._table.upstream_states(stage))
@@ -194,5 +194,5 @@ class Driver:
         )
 
     def _driver_limit(self) -> int:
-        """Stages that are Ray drivers themselves at a time: half-placed workers of two of them could wait for ever."""
+        """Maximum number of stages that use Ray themselves: two with half their workers placed could wait for ever."""
         return max(1, int(self._run.executor.cluster.cpus()) // 4)

@@ -1,4 +1,4 @@
-"""The head's part where all machines share its disk: nothing travels."""
+"""Data mode of the head where all machines share its disk: no data travels."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
 
 
 class SharedDisk:
-    """A `DataMode` in which all is where it is needed.
+    """A `DataMode` in which all data is already where it is needed.
 
-    It is made for a run that finds nothing to do, too, so that what only a worker's results need is imported late.
+    Runs with nothing to do create it too, so imports that only results need are made late.
     """
 
     in_remote = False
 
     def look_over(self) -> str:
-        """It is this machine, or one that runs the same."""
+        """Nothing to compare: workers run on this machine, or on one with the same installation."""
         return ""
 
     def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
-        """Data is in the workspace, where the project looks anyway."""
+        """Nothing to do: data is in the workspace, where the project looks anyway."""
 
     def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
-        """Beside the workspaces."""
+        """Results are kept beside the stage workspaces."""
         from dvc_ray.runs.results import LocalResults
 
         return LocalResults(work)
 
     @contextlib.contextmanager
     def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:
-        """Likewise; only one run at a time begins in a workspace."""
+        """Also beside the stage workspaces; only one run at a time begins in a workspace, so no lock is needed."""
         from dvc_ray.runs.results import LocalResults
 
         yield [LocalResults(work)]
 
     def fetch(self, key: str, path: str) -> None:
-        """No result names a file that travels apart."""
+        """Refuse: no result of a run on a shared disk names a file that travels separately."""
         raise StorageError(f"'{path}' is said to be in a remote, as '{key}', and this run has none")
 
     def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
-        """None: a worker reads the tree."""
+        """No bundles: a worker reads the tree."""
         return ()
 
     def keep_output(self, task: StageTask, text: str) -> None:
-        """The worker writes the log itself."""
+        """Nothing to do: the worker writes the log itself."""
 
     def put_right(self, task: StageTask) -> None:
-        """Python environments of the user's that name the workspace."""
+        """Repair Python environments of the user that name the stage workspace."""
         from dvc_ray.workspace import Environments
 
         Environments(task).put_right()
 
     def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
-        """Logs on this disk are removed with their run's directory (`runs.directory`)."""
+        """Nothing to do: logs on this disk are removed with their run's directory (`runs.directory`)."""
         return str
 
     def close(self) -> None:
-        """Nothing was left."""
+        """Nothing to remove."""

@@ -1,4 +1,4 @@
-"""Where each stage of a run is, and which of them may go on."""
+"""The state of each stage of a run, and which stages may go on."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from dvc_ray.values.task import Lost, StageResult, StageTask
 
 @dataclass(slots=True)
 class Stage:
-    """A stage during a run; the only mutable thing that is kept for it."""
+    """A stage during a run; all that changes about it is kept here."""
 
     step: Step
     report: StageReport
     claim: Claim
-    """What its next attempt takes, or the one in flight."""
+    """What the attempt in flight takes, or else the next one."""
     tries: retry.Tries = field(default_factory=retry.Tries)
     attempts: int = 0
     task: StageTask | None = None
-    """Its attempt in flight."""
+    """Task of its attempt in flight."""
     not_before: float = 0.0
     """When it may be tried again (`time.monotonic`)."""
     again: bool = False
-    """Whether it has to be judged anew, whatever the plan says."""
+    """Whether it must be decided again, whatever the plan says."""
     last: bool = False
-    """Whether all before it must have had their turn: it had begun too early once."""
+    """Whether all earlier stages must end first, because it has once begun too early."""
     stale: str = ""
-    """Why the result of its attempt in flight is of no use: it was given what is too old."""
+    """Why the result of its attempt in flight is useless: its input was too old. Empty if it is not."""
     held: StageResult | Lost | None = None
-    """How its attempt has ended, as long as what it wrote must not come home."""
+    """How its attempt has ended, while what it wrote must not yet be installed."""
     begun: float = 0.0
     """When its last attempt was handed over (`time.time`)."""
     ran: StageReport | None = None
-    """What became of it before it was opened again."""
+    """Its last report before it was reopened."""
 
     @classmethod
     def of(cls, step: Step) -> Stage:
-        """A stage at the beginning."""
+        """A stage at the beginning of a run."""
         state = StageState.UNCHANGED if step.action is Action.SKIP else StageState.WAITING
         report = StageReport(address=step.spec.address, state=state, reason=", ".join(step.reasons))
         return cls(step, report, Claim.of(step.spec.group, step.spec.settings))
@@ -56,11 +56,11 @@ class Stage:
 
     @property
     def state(self) -> StageState:
-        """Where it is."""
+        """Its state."""
         return self.report.state
 
     def count(self, end: StageResult | Lost, delay: float) -> None:
-        """Note that an attempt has ended badly, and after how many seconds the next may start."""
+        """Note that an attempt has failed, and how many seconds later the next may start."""
         self.tries = retry.count(end, self.tries)
         self.claim = Claim.of(self.step.spec.group, retry.grown(self.step.spec.settings, self.tries))
         self.not_before = time.monotonic() + delay
@@ -71,8 +71,8 @@ class RunState:
 
     Args:
         chosen: The plan.
-        on_error: What a stage that fails means for the others.
-        listen: Told of each stage's state, now and when it changes.
+        on_error: What the failure of a stage means for the others.
+        listen: Receives the report of each stage, now and when it changes.
     """
 
     def __init__(self, chosen: Plan, on_error: OnError, listen: Callable[[StageReport], None]) -> None:
@@ -85,7 +85,7 @@ class RunState:
         self._failed: set[int] = set()
         """Places in the plan of the stages that failed."""
         self._lost: set[str] = set()
-        """Those whose command has not ended, so that their outs are still those of the last run."""
+        """Addresses of failed stages whose command has not ended: their outs are still those of the last run."""
         self._stale = True
         for stage in self:
             listen(stage.report)
@@ -100,11 +100,11 @@ class RunState:
         )
 
     def __iter__(self) -> Iterator[Stage]:
-        """All, in plan order."""
+        """All stages, in plan order."""
         return iter(self._stages.values())
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of stages."""
         return len(self._stages)
 
     def __getitem__(self, address: str) -> Stage:
@@ -112,16 +112,16 @@ class RunState:
         return self._stages[address]
 
     def take_stale(self) -> bool:
-        """Whether something has changed that may let a stage go on since this was asked last."""
+        """Whether something has changed, since the last call, that may let a stage go on."""
         stale, self._stale = self._stale, False
         return stale
 
     def touch(self) -> None:
-        """Have the stages looked at again: time has passed."""
+        """Have the stages checked again, because time has passed."""
         self._stale = True
 
     def say(self, stage: Stage, state: StageState, **fields: object) -> None:
-        """Note and tell that a stage has come to a state."""
+        """Record and report the new state of a stage."""
         waiting_for = stage.report.waiting_for if state is StageState.QUEUED else ""
         fields = {"waiting_for": waiting_for, **fields}
         stage.report = replace(stage.report, state=state, **fields)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ class RunState:
 
         Args:
             stage: The stage.
-            lost: Whether its outs are still those of the last run: what depends on it must not take them for new.
+            lost: Whether its outs are still those of the last run, which stages downstream must not take for new.
         """
         self._failed.add(self._place[stage.address])
         if lost:
@@ -146,34 +146,34 @@ class RunState:
         self._flying[stage.address] = stage
 
     def end(self, stage: Stage) -> None:
-        """Note that it no longer is."""
+        """Note that a stage has no attempt in flight any more."""
         stage.task = stage.held = None
         stage.stale = ""
         del self._flying[stage.address]
         self._stale = True
 
     def among(self, state: StageState) -> list[Stage]:
-        """Those in a state, in plan order."""
+        """Stages in a state, in plan order."""
         return [self._stages[name] for name in self._board.members(state)]
 
     def ready(self) -> list[Stage]:
-        """Those that wait for no other, in plan order."""
+        """Stages that wait for no other, in plan order."""
         return [self._stages[name] for name in self._board.ready()]
 
     def in_flight(self) -> list[Stage]:
-        """Those with an attempt in flight."""
+        """Stages with an attempt in flight."""
         return list(self._flying.values())
 
     def flying(self, address: str) -> Stage | None:
-        """A stage, if it has an attempt in flight."""
+        """The stage of an address, if it has an attempt in flight."""
         return self._flying.get(address)
 
     def between_tries(self) -> list[Stage]:
-        """Those whose last attempt has ended badly and that will be tried again."""
+        """Stages whose last attempt has failed and that will be tried again."""
         return [stage for stage in self.among(StageState.QUEUED) if stage.task is None]
 
     def doomed(self) -> list[tuple[Stage, str]]:
-        """Those that will never be ready, each told once, with the address of one that is to blame."""
+        """Stages that will never be ready, each returned once, with the address of a stage that is to blame."""
         return [(self._stages[name], self._blame(self._stages[name])) for name in self._board.doomed()]
 
     def _blame(self, stage: Stage) -> str:
@@ -181,7 +181,7 @@ class RunState:
         return next(name for name, state in ends if state.is_terminal and not self.goes_on(name, state))
 
     def goes_on(self, address: str, state: StageState) -> bool:
-        """Whether what depends on a stage may run when it has come to a state."""
+        """Whether stages that depend on one may run when it is in this state."""
         ignored = state is StageState.FAILED and self._on_error is OnError.IGNORE and address not in self._lost
         return state.is_success or ignored
 
@@ -193,41 +193,41 @@ class RunState:
         return bool(failed) and self._on_error is OnError.FAIL and self._place[stage.address] > min(failed)
 
     def upstream_states(self, stage: Stage) -> list[StageState]:
-        """Where the stages are that a stage depends on."""
+        """States of the stages that a stage depends on."""
         return [self._stages[name].state for name in stage.step.spec.upstream]
 
     def first_open(self, stage: Stage) -> str:
-        """The first stage before one that has not ended; empty if all have: then it cannot have begun too early."""
+        """The first earlier stage that has not ended; empty if all have: then this one cannot have begun too early."""
         name = self._board.first_open()
         return name if name and self._place[name] < self._place[stage.address] else ""
 
     def is_next(self, stage: Stage) -> bool:
-        """Whether all stages before one have had their turn, so that a serial run would have come to it."""
+        """Whether all earlier stages have succeeded, so that a serial run would have reached this one."""
         before = list(self)[: self._place[stage.address]]
         return all(each.state.is_success for each in before)
 
     def may_run_again(self, address: str) -> bool:
-        """Whether a stage before one has not ended: it may write what the one has read."""
+        """Whether an earlier stage has not ended: it may write what this one has read."""
         return bool(self.first_open(self._stages[address]))
 
     def around(self, stage: Stage, addresses: Iterable[str]) -> tuple[list[Stage], list[Stage]]:
-        """Some stages as those before and those after one, in plan order."""
+        """Split stages into those before and those after one, in plan order."""
         here = self._place[stage.address]
         places = sorted(self._place[name] for name in addresses)
         stages = list(self._stages.values()) if places else []
         return [stages[each] for each in places if each < here], [stages[each] for each in places if each > here]
 
     def reopen(self, stages: Iterable[Stage], why: str) -> list[Stage]:
-        """Have stages decided again, once all before them have ended, and with them all that depends on them.
+        """Decide stages again once all earlier ones have ended, and with them all stages that depend on them.
 
         An attempt in flight is `stale` from now on; its stage waits when it has ended.
 
         Args:
             stages: The stages.
-            why: The reason that is told.
+            why: The reason to report.
 
         Returns:
-            Those of them that have run or are running.
+            The stages to decide again that have run or are running.
         """
         direct = {stage.address for stage in stages}
         found: dict[str, Stage] = {}
@@ -238,7 +238,7 @@ class RunState:
                 found[name] = stage
                 stage.again = True
                 stage.last = stage.last or (is_direct and stage.state is not StageState.WAITING)
-                failed.discard(self._place[name])  # it is taken back, and closes nothing
+                failed.discard(self._place[name])  # its failure is taken back, so it closes no stage
         ran = {StageState.DONE, StageState.CACHED, StageState.FAILED}
         lost = [stage for stage in found.values() if stage.task is not None or stage.state in ran]
         for stage in found.values():
@@ -248,7 +248,7 @@ class RunState:
         return lost
 
     def wait(self, stages: Sequence[Stage], why: str) -> None:
-        """Have stages wait that have ended; those too that did not run because one of them had failed."""
+        """Put stages that have ended back to waiting, and those that were blocked because one of them had failed."""
         self._lost -= {stage.address for stage in stages}
         failed = {self._place[stage.address] for stage in stages} & self._failed
         self._failed -= failed
@@ -263,7 +263,7 @@ class RunState:
         self._stale = True
 
     def unchanged(self, stage: Stage, reason: str = "unchanged") -> None:
-        """Note that a stage need not run; if it has run before, that stands."""
+        """Note that a stage need not run; if it has run before, its report from then stands."""
         if stage.ran is None:
             self.say(stage, StageState.UNCHANGED, reason=reason)
         else:
@@ -271,11 +271,11 @@ class RunState:
             self.say(stage, stage.ran.state)
 
     def must_look(self, stage: Stage) -> bool:
-        """Whether what the plan says of a stage may not hold any more."""
+        """Whether the plan's decision on a stage may no longer hold."""
         spec = stage.step.spec
         ran = any(state is not StageState.UNCHANGED for state in self.states_before(stage))
         return ran or stage.again or bool(spec.untracked) or not stage.step.judged
 
     def states_before(self, stage: Stage) -> list[StageState]:
-        """Where those are, and those that only have their turn before."""
+        """States of the stages that a stage depends on, and of those that only come before it."""
         return [self._stages[name].state for name in (*stage.step.spec.upstream, *stage.step.spec.after)]

@@ -16,9 +16,9 @@ from dvc_ray.values.stage import StageState
 from dvc_ray.values.task import Lost, StageResult
 
 _TICK: Final = 0.2
-"""Seconds for which events are waited for at a time."""
+"""Seconds to wait for events at a time."""
 _PATIENCE: Final = 10.0
-"""Seconds beyond a command's grace in which all must have ended."""
+"""Seconds, beyond the grace of a command, in which all attempts must end."""
 
 
 class Stopping:
@@ -27,7 +27,7 @@ class Stopping:
     Args:
         run: The run.
         table: Its stages.
-        results: Takes results home.
+        results: Merges results into the workspace.
         attempts: Its attempts.
     """
 
@@ -38,11 +38,11 @@ class Stopping:
         self._attempts = attempts
 
     def stop(self) -> None:
-        """End what runs and wait for it; a second Ctrl-C stops the waiting."""
+        """Stop what runs and wait for it; a second Ctrl-C ends the wait."""
         self._attempts.stopping = True
         self._keep_held()
         self._end_running()
-        self._keep_written()  # what was interrupted between an attempt's end and its merge
+        self._keep_written()  # results whose merge was interrupted
         self._wait_for_ends()
         self._keep_written()
         self._tell_the_rest()
@@ -78,16 +78,16 @@ class Stopping:
         for stage in self._table:
             if not stage.state.is_terminal:
                 state = StageState.BLOCKED if stage.task is None else StageState.STOPPED
-                with contextlib.suppress(Exception):  # whoever listens must not keep us from stopping
+                with contextlib.suppress(Exception):  # a listener that fails must not prevent the stop
                     self._table.say(stage, state, reason="stopped")
 
     def _keep(self, stage: Stage, end: StageResult | Lost) -> None:
-        """Keep what an attempt has done: all of it if it was finished, else what its command wrote."""
+        """Keep the work of an attempt: all of it if it finished, otherwise what its command wrote."""
         assert stage.task is not None  # noqa: S101
         result = self._run.kept.read(stage.task) if isinstance(end, Lost) else end
         done = result is not None and result.state is StageState.DONE
         if stage.stale or self._attempts.turns.comes_early(stage, end):
-            with contextlib.suppress(DvcRayError, OSError):  # somebody holds the project
+            with contextlib.suppress(DvcRayError, OSError):  # another process holds the project
                 self._attempts.forget_run(stage, end)
             self._attempts.release(stage)
             self._table.say(stage, StageState.STOPPED, reason="stopped; it had begun too early")
@@ -98,7 +98,7 @@ class Stopping:
                 return
             if result is not None:
                 self._results.leave_partial(stage.task, result)
-        except (DvcRayError, OSError):  # somebody holds the project, or the disk is full
+        except (DvcRayError, OSError):  # another process holds the project, or the disk is full
             self._attempts.release(stage, keep=done)
             reason = "stopped; its command had finished, the next run takes its result over" if done else "stopped"
             self._table.say(stage, StageState.STOPPED, reason=reason)

@@ -1,4 +1,4 @@
-"""Taking over what a run had finished that was killed before it could say so."""
+"""Taking over results that a run had finished before it was killed."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def take_over(
     commit: bool,
     in_workspace: bool = True,
 ) -> tuple[str, ...]:
-    """Merge results that workers kept and no driver has taken; the project is locked and its stages selected.
+    """Merge results that workers kept and no driver has taken; the project must be locked and its stages selected.
 
-    A result is taken if the stage is still defined as it was, would run now, and its deps are what it ran with. What
-    is of no use is removed; what is of stages that are not selected now stays for another run, and so does what another
-    experiment has made with other params.
+    A result is taken if the definition of its stage has not changed, the stage would run now, and its deps are those
+    that it ran with. Useless results are removed. Those of stages that are not selected now stay for another run, and
+    so do those that another experiment has made with other params.
 
     Args:
         project: The user's project, or an experiment's copy of it.
         mode: Where results were kept.
-        works: Folders of workspaces of dead runs.
-        warn: Told what the user should look at.
-        commit: Whether outs are to be in the cache, which is what the dead run must have wanted too.
-        in_workspace: Whether those, and this run, write to the user's workspace; else they are experiments.
+        works: Workspace folders of dead runs.
+        warn: Receives warnings for the user.
+        commit: Whether outs go into the cache; a result of a run with another setting is not taken.
+        in_workspace: Whether the dead runs and this one write to the user's workspace; otherwise they are experiments.
 
     Returns:
         Addresses of the stages.
@@ -66,7 +66,7 @@ def take_over(
 
 
 def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) -> bool:
-    """Merge one result, if it is of use.
+    """Merge one result, if it fits.
 
     Raises:
         ProjectError: It cannot be merged; it is still where it was.
@@ -93,6 +93,6 @@ def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) 
 
 def _fits(project: Project, kept: Kept) -> bool:
     assert kept.result.entry is not None  # noqa: S101
-    with contextlib.suppress(OSError, ProjectError):  # what cannot be told runs again
+    with contextlib.suppress(OSError, ProjectError):  # a stage that cannot be compared runs again
         return project.stages.fits(kept.task, kept.result.entry)
     return False

@@ -1,4 +1,4 @@
-"""Who reads what others write without declaring it: each stage must see what a serial run would have shown it."""
+"""Which stages read what others write without declaring it: each must see what a serial run would have shown it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from dvc_ray.values.task import Lost, StageResult
 class Turns:
     """Finds stages that were given too old a version of a file, or would be given too new a one.
 
-    Stages that run at the same time are to leave what they leave one after the other, in the order of the plan. So what
-    a stage has written and others read comes home only when all stages before it have ended, and stages after it that
-    have read the version before are decided again.
+    Stages that run at the same time must leave the workspace as if they had run one after the other, in plan order. So
+    what a stage has written and others read is installed only when all earlier stages have ended, and later stages that
+    have read the previous version are decided again.
 
     Args:
         table: The stages.
-        concerns: Asked once what each reads and makes, relative to the tree.
+        concerns: Called once: what each reads and makes, relative to the tree.
     """
 
     def __init__(self, table: RunState, concerns: Callable[[], Mapping[str, Iterable[str]]]) -> None:
         self._table = table
         self._concerns = concerns
         self._written: dict[str, tuple[int, str]] = {}
-        """By path: when it was written last, in writes of the run, and by which stage."""
+        """By path: the number of the write that wrote it last, counted in the run, and the stage that did."""
         self._begun: dict[str, int] = {}
-        """How many writes there had been when a stage was given what it runs on."""
+        """By stage: how many writes there had been when it was given its input."""
         self._writes = 0
         self._held: dict[str, tuple[StageResult | Lost, set[str]]] = {}
-        """By stage that waits: how its attempt has ended, and which stages that concerns."""
+        """By waiting stage: how its attempt has ended, and which stages that concerns."""
 
     @cached_property
     def _concerned(self) -> dict[str, set[str]]:
-        """Addresses by path; most runs never ask."""
+        """Addresses by path; made on first use, as most runs do not need it."""
         found: dict[str, set[str]] = {}
         for address, paths in self._concerns().items():
             for path in paths:
@@ -43,11 +43,11 @@ class Turns:
         return found
 
     def begin(self, stage: Stage) -> None:
-        """Note that a stage is given what it runs on."""
+        """Note that a stage is given its input."""
         self._begun[stage.address] = self._writes
 
     def waits_for(self, stage: Stage, end: StageResult | Lost) -> str:
-        """Name a stage that must end before what an attempt has written may come home; empty if none."""
+        """Name a stage that must end before what an attempt has written may be installed; empty if none."""
         held = self._held.pop(stage.address, None)
         concerned = held[1] if held is not None and held[0] is end else self._concerned_by(written(end))
         first = self._table.first_open(stage) if any(self._table.around(stage, concerned)) else ""
@@ -56,30 +56,30 @@ class Turns:
         return first
 
     def comes_early(self, stage: Stage, end: StageResult | Lost) -> bool:
-        """Whether what an attempt has written would be there before its time, if no other stage ran any more."""
+        """Whether what an attempt has written would be installed too early, if no other stage ran any more."""
         if self.is_overtaken(stage, end):
             return True
         return not self._table.is_next(stage) and any(self._table.around(stage, self._concerned_by(written(end))))
 
     def is_overtaken(self, stage: Stage, end: StageResult | Lost) -> bool:
-        """Whether another stage has written meanwhile what this one has written, too, perhaps after reading it."""
+        """Whether another stage has meanwhile written a file that this one wrote too, perhaps after reading it."""
         begun = self._begun.get(stage.address, self._writes)
         later = [path for path in written(end) if self._written.get(path, (0, ""))[0] > begun]
         others = [path for path in later if self._written[path][1] != stage.address]
         return not stage.last and any(self._table.around(stage, self._concerned_by(others)))
 
     def note(self, stage: Stage, paths: Sequence[str]) -> list[Stage]:
-        """Note what a stage has written, at home by now.
+        """Note what a stage has written; it is installed by now.
 
         Returns:
-            The stages that should have come after it, in plan order.
+            The later stages that read or make these paths, in plan order.
         """
         self._writes += 1
         self._written |= dict.fromkeys(paths, (self._writes, stage.address))
         return self._table.around(stage, self._concerned_by(paths))[1]
 
     def _concerned_by(self, paths: Iterable[str]) -> set[str]:
-        """The stages that read or make some paths, or folders that they lie in."""
+        """The stages that read or make some paths, or folders that contain them."""
         tops = with_folders(path for path in paths if "__pycache__" not in path)
         if not tops:
             return set()
@@ -94,7 +94,7 @@ def written(end: StageResult | Lost) -> tuple[str, ...]:
 
 
 def told(writer: Stage, lost: Sequence[Stage], paths: Sequence[str]) -> str:
-    """Say that stages run again that had begun too early."""
+    """Say that stages which had begun too early run again."""
     named = ", ".join(f"'{path}'" for path in paths[:3]) + (" and more" if len(paths) > 3 else "")
     again = ", ".join(f"'{stage.address}'" for stage in lost[:3]) + (f" and {len(lost) - 3} more" if lost[3:] else "")
     return (

@@ -1,4 +1,4 @@
-"""The head's part where machines do not share its disk: what it sends to them, and what they keep in the remote."""
+"""Data mode of the head where machines do not share its disk: what it sends them, and what they keep in the remote."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ViaRemote:
 
     Args:
         cluster: Where attempts run.
-        listen: Told what the head does for other machines, and what the user should look at.
+        listen: Receives notices of what the head does for other machines, and warnings for the user.
     """
 
     in_remote = True
@@ -45,22 +45,22 @@ class ViaRemote:
         self._stamps: dict[str, Version] = {}
 
     def look_over(self) -> str:
-        """Ask them."""
+        """Ask the machines of the cluster."""
         return self._cluster.look_over()
 
     def open(self, project: Project, options: RunSettings, *, dry: bool) -> None:
-        """Have the remote carry the data."""
+        """Make the project's data travel through the remote."""
         self._data = project.use_remote(
             options, dry=dry, tell=lambda text: self._listen(Notice(text=text)), reach=self._reach
         )
 
     def results(self, work: Path, tree: str, *, in_workspace: bool) -> ResultStore:
-        """In the remote, signed; that there may be some is noted for the next run."""
+        """Results are kept in the remote, signed; a note on disk tells the next run to look there."""
         return self._results(work, tree, left_in_remote(work, in_workspace=in_workspace))
 
     @contextlib.contextmanager
     def dead_results(self, work: Path, tree: str) -> Iterator[Sequence[ResultStore]]:
-        """Also those of a run on this machine; those in the remote, if some are noted and nobody else takes them."""
+        """Results on this machine's disk, and those in the remote if a note says so and no other process takes them."""
         with results_in_remote(work) as signing_key:
             remote = [] if signing_key is None else [self._results(work, tree, signing_key)]
             yield [LocalResults(work), *remote]
@@ -83,11 +83,11 @@ class ViaRemote:
         return self._data
 
     def fetch(self, key: str, path: str) -> None:
-        """Get it from the remote."""
+        """Download the file from the remote."""
         download(self._opened().store, [Item(key=key, path=path)])
 
     def bundles(self, task: StageTask) -> tuple[FileBundle, ...]:
-        """The snapshot and Git's state, taken up once in a run, and what differs from the first for each attempt."""
+        """The snapshot and Git's state, packed once per run; per attempt what has changed since or is in no remote."""
         assert isinstance(task.data, RemoteData)  # noqa: S101  the project's data has made it
         if self._snapshot is None:
             self._snapshot = replace(pack(task.tree, task.code), lasting=True)
@@ -103,7 +103,7 @@ class ViaRemote:
         folders = [folder for _, folder in git.places if folder]
         if not folders:
             return ()
-        if self._git is None:  # it is the same for all of a run that have any
+        if self._git is None:  # all stages of a run that get Git state get the same
             self._git = replace(pack(os.path.dirname(folders[0]), map(os.path.basename, folders)), lasting=True)
         return (self._git,)
 
@@ -112,20 +112,20 @@ class ViaRemote:
             found = os.lstat(os.path.join(tree, path))
         except FileNotFoundError:
             return False
-        return self._stamps.get(path) not in {Stamp.of(found).version, (0, found.st_size)}  # no link has a time there
+        return self._stamps.get(path) not in {Stamp.of(found).version, (0, found.st_size)}  # links have no time there
 
     def keep_output(self, task: StageTask, text: str) -> None:
-        """Append it to the log; with no room for it here, the whole of it is in the remote."""
+        """Append it to the log; if there is no space for it here, the remote has the complete log."""
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(task.log), exist_ok=True)
             with open(task.log, "a", encoding="utf-8") as log:
                 log.write(text)
 
     def put_right(self, task: StageTask) -> None:
-        """Nothing of the user's is on that machine."""
+        """Nothing to do: that machine has no files of the user."""
 
     def begin_retention(self, living: Collection[str]) -> Callable[[], str]:
-        """Those in the remote."""
+        """Begin to remove those in the remote."""
         return Retention(self._opened().store, living).end
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the driver needs to run attempts: the machines (`Cluster`), and what runs attempts on them (`Executor`)."""
+"""The contract for running attempts: the machines (`Cluster`), and what runs attempts on them (`Executor`)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Cluster(Protocol):
             settings: Of a stage that is about to run; None: of any.
 
         Returns:
-            What the user should know of it; empty if it was under way already.
+            A notice for the user; empty if it had begun already.
         """
 
     def cpus(self) -> float:
         """CPUs that are there now."""
 
     def capacity(self) -> float | None:
-        """CPUs there will ever be; None where more machines may come."""
+        """CPUs that there will ever be; None if more machines may join."""
 
     def surely_fits(self, settings: StageSettings) -> bool:
-        """Whether a stage can be placed as far as is known without waiting for Ray, which need not be there yet."""
+        """Whether a stage can be placed, as far as known without waiting for Ray, which may not have started."""
 
     def check(self, address: str, settings: StageSettings) -> str:
         """Refuse a stage that can never be placed.
 
         Returns:
-            What the user should know of it all the same; mostly empty.
+            A warning for the user; usually empty.
 
         Raises:
             ClusterError: No node has what it asks for.
@@ -53,38 +53,38 @@ class Cluster(Protocol):
         """
 
     def look_over(self) -> str:
-        """See whether all machines have what stages need, as far as they are there.
+        """Check whether all machines that are there have what stages need.
 
         Returns:
-            In sentences, how they differ where that mostly does not matter; empty if they do not.
+            Sentences on differences that usually do not matter; empty if there are none.
 
         Raises:
-            ClusterError: One lacks something.
+            ClusterError: A machine lacks something.
         """
 
     def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
         """Ask all machines that are there whether they see a folder of this one: see `dvc_ray.storage.shared_folder`.
 
         Args:
-            folder: Which.
-            mark: Of the folder; empty: it only has to be there.
+            folder: The folder.
+            mark: Mark in the folder; empty: the folder only has to exist.
 
         Returns:
-            Names of those that do not, and why not. Who does not answer is not named.
+            Names of the machines that do not, and why not. Machines that do not answer are not named.
 
         Raises:
-            ClusterError: One does not run what it is given.
+            ClusterError: A machine does not run the task that it is given.
         """
 
     def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
-        """Let others who use the same machines see a run, and ask it to stop, within a block."""
+        """Within a block, let others who use the same machines see a run and ask it to stop."""
 
     def stop_requested_by(self) -> str:
-        """Who has asked the announced run to stop; empty: nobody. Cheap enough to be asked all the time."""
+        """Who has asked the announced run to stop; empty: nobody. Cheap enough to be called all the time."""
 
 
 class Executor(Protocol):
-    """Runs attempts on a cluster and tells what happens to them.
+    """Runs attempts on a cluster and reports what happens to them.
 
     Each submitted attempt ends in exactly one `StageResult` or `Lost`, after at most one `Started`.
     """
@@ -98,18 +98,18 @@ class Executor(Protocol):
 
         Args:
             task: The attempt.
-            settings: Of its stage, as this attempt has them.
-            bundles: Files that it needs, where the head's disk is not.
+            settings: Settings of its stage for this attempt.
+            bundles: Files that it needs on a machine without the head's disk.
 
         Raises:
             ClusterError: The cluster cannot be started or reached.
         """
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
-        """Wait for something to happen, for ``timeout`` seconds at most; what has happened, in order."""
+        """Wait at most ``timeout`` seconds for events; returns them in order."""
 
     def waits(self) -> Mapping[str, Wait]:
-        """What attempts wait for that were submitted a while ago and have not started, by address."""
+        """What attempts wait for that have not started a while after they were submitted, by address."""
 
     def stop(self, address: str) -> None:
         """End the running or queued attempt of a stage; it still ends in an event."""

@@ -17,7 +17,7 @@ class LocalExecutor:
 
     Args:
         apart: Whether attempts run as on a machine that does not share the head's disk.
-        shared: A folder that this machine sees all the same.
+        shared: A folder that this machine shares with the head even so.
         attached: Whether commands get the terminal of this process: see `dvc_ray.command.attached`.
     """
 
@@ -55,13 +55,13 @@ class LocalExecutor:
         return seen
 
     def waits(self) -> Mapping[str, Wait]:
-        """What is submitted is run as soon as somebody asks for events."""
+        """Nothing: an attempt runs as soon as the driver asks for events."""
         return {}
 
     def stop(self, address: str) -> None:
-        """End a queued attempt; a running one cannot be reached, it runs in the driver's own thread."""
+        """End a queued attempt; a running one cannot be reached, because it runs in the driver's own thread."""
         self._stopped.add(address)
 
     def close(self) -> None:
-        """Drop what is queued."""
+        """Drop queued attempts."""
         self._queue.clear()

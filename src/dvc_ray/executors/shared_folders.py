@@ -11,16 +11,16 @@ from dvc_ray.storage.shared_folder import Reach, Seen, is_there, marked
 
 @contextlib.contextmanager
 def seeing(cluster: Cluster) -> Iterator[Reach]:
-    """Ask machines whether they see folders of this one; what that leaves in them is gone afterwards.
+    """Ask machines whether they see folders of this one; marks that this leaves in them are removed afterwards.
 
     Yields:
-        What asks.
+        The function that asks.
     """
     with contextlib.ExitStack() as stack:
 
         def reach(folder: str, write: bool) -> Seen:  # noqa: FBT001  a `Reach`
             if not write and not is_there(folder):
-                return Seen()  # it would be made where all see it, or not: nobody can say
+                return Seen()  # nobody can say whether it would be made where all see it
             mark = stack.enter_context(marked(folder)) if write else ""
             return Seen(mark=mark, lacking=cluster.lacking(folder, mark))
 

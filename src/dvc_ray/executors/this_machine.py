@@ -17,11 +17,11 @@ def local_cpus(jobs: int | None) -> int:
 
 
 class ThisMachine:
-    """A `Cluster` of this machine, which is there already and is shared with nobody.
+    """A `Cluster` of this machine alone: always there, and used by nobody else.
 
     Args:
-        apart: Whether it is taken for one that does not share the head's disk.
-        shared: A folder that it sees all the same.
+        apart: Whether it acts as a machine that does not share the head's disk.
+        shared: A folder that it shares with the head even so.
     """
 
     def __init__(self, *, apart: bool = False, shared: str | None = None) -> None:
@@ -37,35 +37,35 @@ class ThisMachine:
         return 1
 
     def capacity(self) -> float | None:
-        """Not counted: what is submitted waits for its turn."""
+        """None: attempts are not counted, but wait for their turn."""
         return None
 
     def surely_fits(self, settings: StageSettings) -> bool:
-        """Resources are not counted here."""
+        """Always: resources are not counted here."""
         return True
 
     def check(self, address: str, settings: StageSettings) -> str:
-        """Nor is anything refused."""
+        """Nothing is refused either."""
         return ""
 
     def shares_disk(self) -> bool:
-        """Whether the disk is this machine's own, which it is taken not to be with ``apart``."""
+        """Whether the head's disk is this machine's; not with ``apart``."""
         return not self._apart
 
     def look_over(self) -> str:
-        """It is this machine."""
+        """Nothing to compare: it is this machine."""
         return ""
 
     def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
-        """It sees what it was made to see."""
+        """Only the ``shared`` folder is visible."""
         if self._shared is None or os.path.commonpath([self._shared, folder]) != self._shared:
             return {socket.gethostname(): "is as another machine"}
         return {}
 
     def announced(self, run: ActiveRun) -> AbstractContextManager[None]:
-        """Nobody else uses this process."""
+        """Nothing to announce: nobody else uses this process."""
         return nullcontext()
 
     def stop_requested_by(self) -> str:
-        """So nobody asks."""
+        """Nobody: there is no one else to ask."""
         return ""

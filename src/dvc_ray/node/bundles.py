@@ -21,18 +21,18 @@ LARGE: Final = 4 << 20
 def pack(
     tree: str, paths: Iterable[str], store: Callable[[str, int], str] | None = None, whole: Collection[str] = ()
 ) -> FileBundle:
-    """Take files up; sockets and the like, which no copy would be worth anything of, are left out.
+    """Pack files; sockets and the like, of which a copy would be useless, are left out.
 
     Args:
         tree: What the paths are relative to.
         paths: Files, links and folders with all that is in them; what does not exist is left out.
-        store: Puts a large file, of so many bytes, into a store; the object's key. None: all goes in memory.
-        whole: Files that go as they are, as they were asked for by name; of settings of DVC, no more goes than a
-            workspace may have.
+        store: Uploads a large file, given its size in bytes; returns the object's key. None: all files go in memory.
+        whole: Files that are packed unchanged, because they were asked for by name; other DVC settings lose their
+            secrets.
 
     Raises:
         OSError: A file cannot be read.
-        StorageError: A large one cannot be stored.
+        StorageError: A large file cannot be stored.
     """
     files: dict[str, BundledFile] = {}
     for path in paths:
@@ -54,13 +54,13 @@ def unpack(
 
     Args:
         bundle: The files.
-        root: Where; nothing outside of it is written to.
-        wanted: Which of them; None: all.
-        bring: Gets the object of a key into a file.
+        root: Where to write them; nothing outside of it is written to.
+        wanted: Paths of the files to write; None: all.
+        bring: Downloads the object of a key to a file.
 
     Raises:
-        OSError: A file cannot be written, or is not inside.
-        StorageError: An object cannot be brought.
+        OSError: A file cannot be written, or would be outside of the root.
+        StorageError: An object cannot be downloaded.
     """
     only = None if wanted is None else set(wanted)
     for file in bundle.files:
@@ -69,7 +69,7 @@ def unpack(
 
 
 def stamps_of_bundle(bundle: FileBundle) -> Mapping[str, Version]:
-    """Modification time (ns) and size of each file when it was taken up."""
+    """Modification time (ns) and size of each file when it was packed."""
     return {file.path: (file.mtime_ns, len(file.data)) for file in bundle.files}
 
 
@@ -99,10 +99,10 @@ def _put(root: str, file: BundledFile, bring: Callable[[str, str], None] | None)
     target = os.path.join(root, file.path)
     folder = os.path.dirname(target)
     real = os.path.realpath(root)
-    if os.path.commonpath([os.path.realpath(folder), real]) != real:  # before folders are made on the way there
+    if os.path.commonpath([os.path.realpath(folder), real]) != real:  # checked before missing folders are made
         raise PermissionError(f"'{file.path}' leads out of '{root}'")
     os.makedirs(folder, exist_ok=True)
-    if os.path.islink(target):  # else what is written goes where it leads
+    if os.path.islink(target):  # otherwise the target of the link would be written
         os.unlink(target)
     if file.key:
         assert bring is not None  # noqa: S101
@@ -121,7 +121,7 @@ def _put(root: str, file: BundledFile, bring: Callable[[str, str], None] | None)
 
 
 def _digest(files: Iterable[BundledFile]) -> str:
-    """Of names, modes, times and contents: what is the same has the same name on a node."""
+    """Digest of names, modes, times and contents: equal bundles have the same name on a node."""
     found = hashlib.sha256()
     for part in _parts(files):
         found.update(len(part).to_bytes(8, "big"))

@@ -3,8 +3,8 @@
 <node folder>/
     cache/files/md5/xx/…   objects, laid out as DVC's cache: a stage workspace uses it as one
     cache/runs/…           run-cache entries of stages that ran here
-    trees/<pack id>/       snapshots, never changed once they are there
-    fetching/              locks of those who bring objects
+    trees/<bundle id>/     snapshots, never changed once they are there
+    fetching/              locks of processes that download objects
     work/<run id>/         stage workspaces
 """
 
@@ -44,14 +44,14 @@ class Node:
 
     @property
     def cache(self) -> str:
-        """What stage workspaces have for their DVC cache."""
+        """The DVC cache of stage workspaces."""
         return str(self.root / "cache")
 
     def tree(self, bundle: FileBundle) -> str:
-        """A directory with a snapshot; made once, whoever else asks for it at the same time."""
+        """A directory with a snapshot; made once, even if several processes ask for it at the same time."""
         target = self.root / "trees" / bundle.id
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _held(target.with_name(f"{bundle.id}.lock")):  # opening it says that the tree is in use
+        with _held(target.with_name(f"{bundle.id}.lock")):  # opening the lock file marks the tree as in use
             if not target.exists():
                 temporary = target.with_name(f"{bundle.id}.{uuid.uuid4().hex}")
                 temporary.mkdir()
@@ -73,11 +73,11 @@ class Node:
         Args:
             deps: What is needed.
             stores: The remotes, by name.
-            pin: Told what is needed before it is looked for, so that nobody removes it.
+            pin: Called with what is needed before it is looked for, so that nobody removes it.
 
         Raises:
             ObjectMissingError: A remote does not have an object.
-            CorruptObjectError: One is not what its name says.
+            CorruptObjectError: An object is not what its name says.
             StorageError: A remote cannot be reached, or refuses.
         """
         wanted: dict[str, set[str]] = {}
@@ -94,7 +94,7 @@ class Node:
         """Put a dep into a workspace, as hard links to the cache's objects, or copies where there are no links.
 
         Args:
-            dep: What.
+            dep: The dep.
             root: The workspace.
             copy: Whether the command may write to it.
 
@@ -118,15 +118,15 @@ class Node:
         """Store objects of the cache: files first, then directories, which name them, and a run-cache entry last.
 
         Args:
-            oids: What; of directories, their files too.
-            store: Where.
+            oids: The objects; for directories, their files are stored too.
+            store: The store.
             entry: Path of the run-cache entry, relative to the cache.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
         """
         dirs = [oid for oid in oids if oid.endswith(_DIR)]
-        # One that is there, is there with its files.
+        # A directory that is in the store is there with its files.
         missing = [oid for oid in dirs if store.size(object_key(oid)) is None]
         inside = {oid for each in missing for oid in self._entries(each).values()}
         plain = {oid for oid in oids if not oid.endswith(_DIR)}
@@ -138,10 +138,10 @@ class Node:
     def _bring(self, store: Objects, oids: Sequence[str]) -> None:
         if not (missing := self._missing(oids)):
             return
-        with contextlib.ExitStack() as stack:  # what another stage is bringing, is waited for
+        with contextlib.ExitStack() as stack:  # waits for what another stage is downloading
             folder = self.root / "fetching"
             folder.mkdir(parents=True, exist_ok=True)
-            for part in sorted({oid[:2] for oid in missing}):  # in this order by all: none waits for ever
+            for part in sorted({oid[:2] for oid in missing}):  # all take locks in this order: no deadlock
                 stack.enter_context(_held(folder / part))
             download(
                 store,
@@ -177,7 +177,7 @@ class Node:
 
 def _link(source: str, target: str, *, copy: bool) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    os.utime(source, (time.time(), os.stat(source).st_mtime))  # when it was used last tells who leaves the cache first
+    os.utime(source, (time.time(), os.stat(source).st_mtime))  # eviction goes by the time of the last use
     if os.path.lexists(target):
         return
     if not copy:

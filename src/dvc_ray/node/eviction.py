@@ -1,7 +1,7 @@
-"""What keeps a node's folder from growing for ever. Runs on the worker.
+"""Keeps a node's folder from growing for ever. Runs on the worker.
 
-Two things tell what is in use: an object that lies in a workspace has more than one name, and an attempt keeps a file
-with what it needs locked for as long as it runs (`Pin`); a process that is gone holds no lock.
+Two signs tell what is in use: an object that is in a workspace has more than one name, and an attempt keeps a locked
+file with the names of what it needs for as long as it runs (`Pin`); a process that is gone holds no lock.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PINS: Final = "pins"
 _NEW: Final = "pins.new"
 _EVICTED: Final = "evicted"
 _EVERY: Final = 60.0
-"""Seconds between looks at the whole cache."""
+"""Seconds between scans of the whole cache."""
 _FRESH: Final = 60.0
-"""Seconds for which an object that was used is left alone in any case."""
+"""Seconds after its last use for which an object is kept in any case."""
 _LOCK: Final = ".lock"
 _DAY: Final = 86400.0
 _OLD: Final = 3600.0
-"""Seconds after which a run that has no attempt on this node any more has left it."""
+"""Seconds after which a run that has no attempt on this node any more counts as having left it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +57,28 @@ class Pin:
         self._path = root / _PINS / name
         self._file = (new / name).open("w", encoding="ascii")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        (new / name).replace(self._path)  # locked already when it can be seen
+        (new / name).replace(self._path)  # it is locked before it becomes visible
 
     def add(self, oids: Iterable[str]) -> None:
-        """Keep these, too; while objects are being removed, that is waited for: what is there afterwards, stays."""
+        """Keep these, too; waits while objects are being removed, so that those that are there afterwards stay."""
         with self._evicting.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             self._file.write("".join(f"{oid}\n" for oid in oids))
             self._file.flush()
 
     def close(self) -> None:
-        """Keep them no longer."""
+        """Release the objects."""
         self._path.unlink(missing_ok=True)
         self._file.close()
 
 
 def evict(root: Path, cache: str, limit: int, now: float | None = None) -> int:
-    """Remove objects that were used longest ago, until the cache is no larger than it may be.
+    """Remove the least recently used objects until the cache is within its limit.
 
     Args:
         root: The node's folder.
         cache: Its cache.
-        limit: Bytes that the cache may have.
+        limit: Maximum size of the cache in bytes.
         now: The time; default: now.
 
     Returns:
@@ -90,7 +90,7 @@ def evict(root: Path, cache: str, limit: int, now: float | None = None) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return 0  # another process is at it
+            return 0  # another process is doing it
         found = sorted(_objects(cache), key=lambda item: item.used)
         kept = _pinned(root)
         excess, removed = sum(item.size for item in found) - limit, 0
@@ -105,7 +105,7 @@ def evict(root: Path, cache: str, limit: int, now: float | None = None) -> int:
 
 
 def remove_old_trees(root: Path, now: float | None = None) -> None:
-    """Remove snapshots that no attempt has asked for in a day; a crashed download of one, too.
+    """Remove snapshots that no attempt has asked for in a day, and what crashed downloads have left of them.
 
     Args:
         root: The node's folder.
@@ -121,7 +121,7 @@ def remove_old_trees(root: Path, now: float | None = None) -> None:
 
 
 def is_due(root: Path) -> bool:
-    """Whether nobody has looked at the cache for a while."""
+    """Whether the cache has not been scanned for a while."""
     try:
         return (root / _EVICTED).stat().st_mtime < time.time() - _EVERY
     except FileNotFoundError:
@@ -130,7 +130,7 @@ def is_due(root: Path) -> bool:
 
 @contextlib.contextmanager
 def at_work(folder: Path) -> Iterator[None]:
-    """Mark a run's folder as in use, and remove those of runs that have left the node."""
+    """Mark a run's folder as in use, and remove the folders of runs that have left the node."""
     folder.mkdir(parents=True, exist_ok=True)
     with _mark(folder).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -164,7 +164,7 @@ def _objects(cache: str) -> Iterator[_Object]:
 
 
 def _pinned(root: Path) -> set[str]:
-    """What attempts that run need; files of processes that are gone are removed."""
+    """Objects that running attempts need; lists of processes that are gone are removed."""
     found: set[str] = set()
     for path in (root / _PINS).glob("*"):
         with contextlib.suppress(FileNotFoundError), path.open(encoding="ascii") as file:

@@ -1,8 +1,8 @@
 """Bring deps to a node where only a stage's own workers run: ``python -m dvc_ray.node.fetch_deps``.
 
-Asked on its standard input, as JSON: `root`, where; `deps`, path, MD5 and remote of each; `remotes`. On a failure it
-says why in the last line of its standard error. Run by `dvc_ray.live.remote`, which has the name of this module from
-the attempt (`executors.ray.task`).
+Reads JSON from its standard input: `root`, the folder to bring them to; `deps`, with path, MD5 and remote of each;
+`remotes`. On a failure, the last line of its standard error says why. Run by `dvc_ray.live.remote`, which gets the name
+of this module from the attempt (`executors.ray.task`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def bring(asked: dict[str, Any]) -> None:
     """Bring deps, each whole or not at all.
 
     Args:
-        asked: See above.
+        asked: The input, as described above.
 
     Raises:
-        StorageError: One cannot be brought.
+        StorageError: A dep cannot be brought.
         OSError: The disk is full.
     """
     node = Node(node_folder(os.environ))
@@ -55,7 +55,7 @@ def _place(node: Node, dep: Stored, root: Path) -> None:
 
 
 def main() -> int:
-    """Do what is asked; its exit code."""
+    """Bring what is asked for; returns the exit code."""
     try:
         bring(json.load(sys.stdin))
     except (DvcRayError, OSError) as error:

@@ -1,5 +1,5 @@
-"""Frozen values that cross rooms; nothing else does.
+"""Frozen values; no others cross rooms.
 
-Each is imported from its module: a run that finds nothing to do has no use for those of `task`, and a dataclass takes
-half a millisecond to make.
+Import each from its module: a run with nothing to do needs none of `task`, and each dataclass takes half a
+millisecond to create.
 """

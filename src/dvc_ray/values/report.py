@@ -1,4 +1,4 @@
-"""What a run tells whoever listens."""
+"""The events of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """Where a stage of a run is, for whoever watches."""
+    """The state of a stage in a run."""
 
     address: str
     state: StageState
@@ -35,17 +35,17 @@ class StageReport:
     tail: tuple[str, ...] = ()
     """Last lines of the command's output, for a stage that failed."""
     exception: Exception | None = field(default=None, repr=False, compare=False)
-    """What kept a stage that failed from being given to a worker; DVC's own exception is its ``__cause__``."""
+    """For a stage that failed before it reached a worker: why; DVC's own exception is its ``__cause__``."""
 
     def __post_init__(self) -> None:
-        """What we say of URLs, we say without their passwords; `tail` is the command's own."""
+        """Remove passwords from URLs in our own texts; `tail` is the command's and stays as it is."""
         object.__setattr__(self, "reason", public(self.reason))
         object.__setattr__(self, "error", public(self.error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """The plan of a run is made."""
+    """The plan of a run has been made."""
 
     run_id: str
     plan: Plan
@@ -53,20 +53,20 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something the user should know; not bound to a stage's state."""
+    """Something the user should know that is not bound to a stage's state."""
 
     text: str
     level: str = "info"
     """info or warning."""
 
     def __post_init__(self) -> None:
-        """As `StageReport`."""
+        """Remove passwords from URLs."""
         object.__setattr__(self, "text", public(self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What became of a run."""
+    """The outcome of a run."""
 
     run_id: str
     reports: tuple[StageReport, ...]
@@ -74,13 +74,13 @@ class RunResult:
     in_remote: bool = False
     """Whether data is in the remote already."""
     pulled: bool = False
-    """Whether outs were brought here from there."""
+    """Whether outs were pulled from the remote."""
     ignores_errors: bool = False
-    """Whether stages may fail in a run that goes well (``--ignore-errors``)."""
+    """Whether a run succeeds even if stages fail (``--ignore-errors``)."""
 
     @property
     def ok(self) -> bool:
-        """Whether the run went well: what its exit code says, and what DVC would say."""
+        """Whether the run succeeded, by its exit code and as DVC would say."""
         return self.ignores_errors or not self.failed
 
     @property
@@ -95,7 +95,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """An experiment is saved as a commit of its own."""
+    """An experiment has been saved as a commit of its own."""
 
     name: str
     rev: str
@@ -103,13 +103,13 @@ class Saved:
     applied: bool
     """Whether its results are in the workspace."""
     why: str = ""
-    """Why they are not."""
+    """Why its results are not in the workspace."""
     temporary: bool = False
-    """Whether they were not to be (``--temp``)."""
+    """Whether its results were to stay out of the workspace (``--temp``)."""
 
 
 class ExperimentResult(NamedTuple):
-    """What became of an experiment."""
+    """The outcome of an experiment."""
 
     run: RunResult
     saved: Saved | None
@@ -118,10 +118,10 @@ class ExperimentResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunError:
-    """What has ended a run, or the command that made it."""
+    """The error that ended a run, or the command that started it."""
 
     kind: str
-    """Name of its class, one of `dvc_ray.errors`."""
+    """Name of the error's class, one of `dvc_ray.errors`."""
     what: str
     hint: str = ""
     """What to run next."""
@@ -133,7 +133,7 @@ RunEvent = Planned | StageReport | Output | Notice | RunResult | Saved | RunErro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """An event in its place in the stream of a run."""
+    """An event and its position in the stream of a run."""
 
     seq: int
     """Its number, from 0."""

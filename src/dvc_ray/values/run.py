@@ -16,7 +16,7 @@ class OnError(Enum):
     KEEP_GOING = "keep-going"
     """Go on with the stages that do not depend on the failed one."""
     IGNORE = "ignore"
-    """Go on with all, those that depend on the failed one too."""
+    """Go on with all stages, including those that depend on the failed one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Selection:
     targets: Sequence[str] = ()
     """Names of stages, paths to a dvc.yaml or .dvc file, or ``path/dvc.yaml:name``; empty: the stages of ./dvc.yaml."""
     single_item: bool = False
-    """Stages by themselves, without what they depend on."""
+    """Only the targets themselves, without what they depend on."""
     pipeline: bool = False
     """The whole pipelines that the targets belong to."""
     all_pipelines: bool = False
@@ -40,7 +40,7 @@ class Selection:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether it is about stages by themselves, without a graph (``dvc.repo.reproduce.reproduce``, 3.67.1)."""
+        """Whether stages run one by one, without a graph (``dvc.repo.reproduce.reproduce``, 3.67.1)."""
         return self.single_item and not (self.all_pipelines or self.pipeline)
 
 
@@ -48,21 +48,21 @@ class Selection:
 class RunFlags(Selection):
     """How a run treats the stages: the other flags of ``dvc repro``, with DVC's defaults.
 
-    A run is asked for one at a time, so no file of settings has them.
+    They are chosen run by run, so no settings file has them.
     """
 
     force: bool = False
-    """Run stages that have not changed, too."""
+    """Also run stages that have not changed."""
     force_downstream: bool = False
     """Run all that depends on a stage that has run, changed or not."""
     run_cache: bool = True
-    """Restore from the run cache what it has."""
+    """Restore outs from the run cache where it has them."""
     on_error: OnError = OnError.FAIL
     """What happens to the rest of the run when a stage fails."""
     pull: bool = False
     """Bring missing data from the remote."""
     allow_missing: bool = False
-    """Take a stage whose data is missing, but is unchanged otherwise, as unchanged."""
+    """Treat a stage as unchanged if only its data is missing."""
     commit: bool = True
     """Put outs into the cache."""
 
@@ -71,12 +71,12 @@ class RunFlags(Selection):
 class RunRequest(RunFlags):
     """What a user asks of a run, on the command line or in Python.
 
-    A setting that is None is as variables and files of settings have it, else it has its default
+    A setting that is None is taken from environment variables or settings files; if none has it, from its default
     (`dvc_ray.settings.schema`).
     """
 
     jobs: int | None = None
-    """Stages at the same time."""
+    """Maximum number of stages at the same time."""
     address: str | None = None
     """Ray cluster to run on; ``local``: a local Ray, whatever variables and files say."""
     local: str | None = None
@@ -84,23 +84,23 @@ class RunRequest(RunFlags):
     grace: float | str | None = None
     """Time between SIGTERM and SIGKILL when a command is stopped: seconds, or a text such as ``1m30s``."""
     node_cache_size: int | str | None = None
-    """What the cache of a node that shares no disk with the head may have: bytes, or a text such as ``100GiB``."""
+    """Limit for the cache of a node that shares no disk with the head: bytes, or a text such as ``100GiB``."""
     secrets: Sequence[str] | None = None
     """Names of variables that stages on other machines get from the caller's environment."""
     bare_workspace: bool | None = None
     """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
     owner: str | None = None
-    """Whose run it is; a part of its id."""
+    """Owner of the run; a part of its id."""
     runtime_env: Mapping[str, Any] | None = field(default=None, repr=False)
-    """Ray's, for all stages; what a stage's own says, wins."""
+    """Ray's ``runtime_env`` for all stages; the settings of a stage take precedence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings(RunFlags):
-    """What a run goes by: a `RunRequest` with nothing left open, made by `dvc_ray.settings.sources.resolve`."""
+    """The settings of a run: a `RunRequest` with nothing left open, made by `dvc_ray.settings.sources.resolve`."""
 
     jobs: int | None
-    """Stages at the same time; None: as many as the resources allow."""
+    """Maximum number of stages at the same time; None: as many as the resources allow."""
     address: str | None
     """Ray cluster to join; None: a local Ray that is stopped at the end."""
     local: str
@@ -108,27 +108,27 @@ class RunSettings(RunFlags):
     grace: float
     """Seconds between SIGTERM and SIGKILL when a command is stopped."""
     node_cache_size: int | None
-    """Bytes that the cache of a node that shares no disk with the head may have; None: no bound."""
+    """Limit in bytes for the cache of a node that shares no disk with the head; None: no limit."""
     secrets: tuple[str, ...]
     """Names of variables that stages on other machines get from the caller's environment."""
     bare_workspace: bool
     """Whether stages see nothing but code and what they declare: no ignored files, no Git."""
     owner: str
-    """Whose run it is; a part of its id."""
+    """Owner of the run; a part of its id."""
     runtime_env: Mapping[str, Any] = field(repr=False)
-    """Ray's, for all stages; what a stage's own says, wins."""
+    """Ray's ``runtime_env`` for all stages; the settings of a stage take precedence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What makes a run an experiment: the flags of ``dvc exp run`` that ``dvc repro`` has not."""
+    """What makes a run an experiment: the flags of ``dvc exp run`` that ``dvc repro`` does not have."""
 
     params: tuple[str, ...] = ()
     """``[file:]name=value`` in Hydra's override syntax."""
     name: str | None = None
-    """None: DVC makes one."""
+    """None: DVC generates one."""
     message: str | None = None
-    """Of the commit; None: DVC's."""
+    """Message of the commit; None: DVC's default."""
     temp: bool = False
     """Leave the workspace as it is."""
     copy_paths: tuple[str, ...] = ()
@@ -139,17 +139,17 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRun:
-    """A run on a cluster, as others there see it."""
+    """A run on a cluster, as others on that cluster see it."""
 
     run_id: str
     owner: str
-    """Whose it is."""
+    """Owner of the run."""
     host: str
-    """Where its driver is."""
+    """Host of its driver."""
     directory: str
-    """The project's, there."""
+    """The project's directory on that host."""
     stages: int
-    """How many it has to run."""
+    """How many stages it has to run."""
     begun: float
     """Seconds since the epoch."""
     grace: float

@@ -1,4 +1,4 @@
-"""Stages, and what a plan says of them."""
+"""Stages, and what a plan says about them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Retries:
     """When and how a failed command is tried again."""
 
     max: int = 0
-    """How often."""
+    """Maximum number of retries."""
     exit_codes: tuple[int, ...] | None = None
-    """Only after these; None: after any. A signal is its negative number or 128 more than it."""
+    """Retry only after these; None: after any. A signal counts as its negative number, or as 128 plus its number."""
     timeout: bool = False
-    """Whether after a time-out, too."""
+    """Whether to retry after a timeout, too."""
     delay: float = 0.0
-    """Seconds to wait before."""
+    """Seconds to wait before a retry."""
     delay_grows: bool = False
     """Whether the delay is multiplied by the number of the attempt that has failed."""
 
@@ -34,23 +34,23 @@ class StageSettings:
     memory: int | None = None
     """Bytes Ray sets aside for the stage."""
     grows: tuple[str, ...] = ()
-    """Which of these three are multiplied by the number of the attempt; the values are those of the first."""
+    """Which of these three are multiplied by the number of the attempt; their values are for the first attempt."""
     resources: tuple[tuple[str, float], ...] = ()
     accelerator_type: str | None = None
     label_selector: tuple[tuple[str, str], ...] = ()
     """Labels a node must have, in Ray's syntax."""
     max_parallel: int | None = None
-    """Attempts of the stage's group at the same time."""
+    """Maximum number of attempts of the stage's group at the same time."""
     mutex: tuple[str, ...] = ()
-    """Names of which each is held by one stage at a time."""
+    """Names, each of which only one stage holds at a time."""
     pull: bool | None = None
-    """Whether outs come home; on one machine they always do."""
+    """Whether outs are brought to the workspace; on one machine they always are."""
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Added to the environment of the command."""
     include: tuple[str, ...] = ()
     """Files and folders the command reads but does not declare; relative to the stage's working directory."""
     bare_workspace: bool | None = None
-    """Whether the command sees nothing but code and what the stage declares; None: as the run has it."""
+    """Whether the command sees nothing but code and what the stage declares; None: as set for the run."""
     runtime_env: dict[str, Any] | None = field(default=None, repr=False)
     """Handed to Ray as it is."""
     retries: Retries = field(default_factory=Retries)
@@ -80,13 +80,13 @@ class StageSpec:
     upstream: tuple[str, ...] = ()
     """Addresses of the stages of this plan whose outs it reads."""
     after: tuple[str, ...] = ()
-    """Addresses of stages that only have their turn before: with ``--single-item`` none is for the sake of another."""
+    """Addresses of stages that must end first, however they end; with ``--single-item`` they replace `upstream`."""
     untracked: tuple[str, ...] = ()
-    """Deps that no stage makes and neither Git nor DVC tracks. A stage before it in the plan may write them without
-    declaring it, so that all of those have their turn before; empty as well where none of them can run."""
+    """Deps that no stage makes and neither Git nor DVC tracks. An earlier stage of the plan may write them without
+    declaring them, so this stage waits for all earlier ones; also empty if none of those can run."""
     settings: StageSettings = field(default_factory=StageSettings)
     group: str = ""
-    """The address without what ``matrix`` or ``foreach`` has added: items of one stage share it."""
+    """The address without the part that ``matrix`` or ``foreach`` has added: all items of a stage share it."""
 
 
 class Action(Enum):
@@ -105,10 +105,10 @@ class Status:
     changed: bool
     reasons: tuple[str, ...] = ()
     judged: bool = True
-    """False: it cannot be said in the workspace as it is; ``reasons`` say why, in the words of an error."""
+    """False: the workspace as it is allows no decision; ``reasons`` say why, in the words of an error."""
 
     def __post_init__(self) -> None:
-        """A reason may name an import by its URL, which may have a password."""
+        """Remove passwords from URLs: a reason may name an import by its URL."""
         object.__setattr__(self, "reasons", tuple(map(public, self.reasons)))
 
 
@@ -120,21 +120,21 @@ class Step:
     action: Action
     reasons: tuple[str, ...]
     wave: int
-    """Steps of one wave do not depend on each other; SKIP steps count as done before the first."""
+    """Number of its wave: steps of one wave do not depend on each other. SKIP steps count as done before the first."""
     judged: bool = True
     """False: whether it runs is decided only when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """An ignored file or folder of the user's tree, or a secret: machines that share no disk with it do not have it."""
+    """A Git-ignored file or folder of the user's tree, or a secret, that machines without a shared disk do not have."""
 
     path: str
     """Relative to the tree."""
     is_environment: bool = False
-    """Whether it is one of Python, conda or node."""
+    """Whether it is an environment of Python, conda or Node."""
     is_secret: bool = False
-    """Whether Git would track it, and it is called like a secret."""
+    """Whether Git would track it, but its name looks like that of a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +143,9 @@ class Plan:
 
     steps: tuple[Step, ...]
     unseen: tuple[Unseen, ...] = ()
-    """What commands may miss where they run; none if that is here."""
+    """What commands may miss on machines that share no disk with the head; otherwise empty."""
     untracked: tuple[str, ...] = ()
-    """Code that goes there though Git does not track it."""
+    """Code that is sent to such machines although Git does not track it."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -154,7 +154,7 @@ class Plan:
 
 
 class StageState(Enum):
-    """Where a stage of a run is."""
+    """The state of a stage in a run."""
 
     WAITING = "waiting"
     QUEUED = "queued"
@@ -170,10 +170,10 @@ class StageState(Enum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it will not change any more."""
+        """Whether the stage has ended."""
         return self not in {StageState.WAITING, StageState.QUEUED, StageState.RUNNING}
 
     @property
     def is_success(self) -> bool:
-        """Whether what depends on the stage may go on."""
+        """Whether stages that depend on it may go on."""
         return self in {StageState.DONE, StageState.CACHED, StageState.UNCHANGED}

@@ -1,4 +1,4 @@
-"""What a command gets from whoever starts it, beside its environment."""
+"""Process attributes that a command inherits from whoever starts it, besides its environment."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """As far as somebody says what it is to be; None or empty: as it comes."""
+    """Attributes to set; None or empty: left as inherited."""
 
     oom_score_adj: int | None = None
     nice: int | None = None
     umask: int | None = None
     ignored: tuple[int, ...] = ()
-    """Signals."""
+    """Numbers of ignored signals."""
     blocked: tuple[int, ...] = ()
-    """Signals."""
+    """Numbers of blocked signals."""
     limits: tuple[tuple[int, int, int], ...] = ()
     """Number, soft and hard limit, as `resource.setrlimit` takes them."""
     cpus: tuple[int, ...] = ()
-    """Those it may run on."""
+    """CPUs that the command may run on."""

@@ -1,4 +1,4 @@
-"""What goes to workers and comes back from them."""
+"""Tasks and results: the values that go to workers and come back."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dvc_ray.values.surroundings import Surroundings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """A DVC remote, as any machine needs it to use it."""
+    """A DVC remote, with all that a machine needs to use it."""
 
     name: str
     url: str = field(repr=False)
     """May hold a password."""
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
-    """DVC's own; may hold secrets."""
+    """DVC's options of the remote; may hold secrets."""
     mark: str = ""
-    """By which a machine finds that it sees the folder that this is, as the head does; empty: it need not."""
+    """For a folder: mark by which a machine tells that it sees the same one as the head; empty: no check needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class Stored:
     oid: str
     """Its MD5, with ``.dir`` for a directory."""
     remote: str
-    """Name."""
+    """Name of the remote."""
     size: int = 0
-    """Bytes, as far as is known."""
+    """Bytes, as far as known."""
     executable: bool = False
 
 
@@ -50,9 +50,9 @@ class BundledFile:
     mode: int
     mtime_ns: int
     data: bytes = field(repr=False)
-    """Content; of a link, where it leads."""
+    """Content; for a link, its target."""
     key: str = ""
-    """Of the object in the default remote that has the content instead, because it is large."""
+    """Key of the object in the default remote that holds the content instead, because the file is large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +60,22 @@ class FileBundle:
     """Files that travel as a value."""
 
     id: str
-    """A digest of all of it."""
+    """Digest of all its files."""
     files: tuple[BundledFile, ...] = field(repr=False)
     lasting: bool = False
-    """Whether many attempts of a run need it: a node fetches it once."""
+    """Whether many attempts of a run need it, so that a node fetches it once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedData:
-    """The data part of a task whose worker shares the head's disk: it is all there."""
+    """The data part of a task whose worker shares the head's disk: no data travels."""
 
     state_dir: str = ""
     """Where DVC keeps the hashes it has computed for the user's tree."""
 
     @property
     def deps(self) -> tuple[Stored, ...]:
-        """Deps that a node has to fetch, and may have: none."""
+        """Deps that a node may have to fetch: none."""
         return ()
 
 
@@ -84,24 +84,24 @@ class RemoteData:
     """The data part of a task whose worker shares no disk with the head."""
 
     remotes: tuple[Remote, ...]
-    """Those its deps come from and its outs go to; the first is the default one."""
+    """Remotes that deps come from and outs go to; the first is the default remote."""
     deps: tuple[Stored, ...]
     ships: tuple[str, ...] = ()
     """Files that the head sends with the task, because they are in no remote; relative to the tree."""
     pushes: tuple[tuple[str, str], ...] = ()
-    """Outs, relative to the tree, that go to another remote than the default one, and its name."""
+    """Outs that go to a remote other than the default: path relative to the tree, name of the remote."""
     bring: tuple[str, ...] = ()
-    """Outs that come home with the result; relative to the tree."""
+    """Outs that return to the head with the result; relative to the tree."""
     pull: bool = False
-    """Whether the head brings cached outs from the remote."""
+    """Whether the head pulls cached outs from the remote."""
     cache_size: int | None = None
-    """Bytes that the node's cache may have; None: no bound."""
+    """Limit of the node's cache in bytes; None: no limit."""
     store_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Variables with which other clients than ours find the default remote, where the node has none of its own."""
+    """Variables with which other S3 clients than ours find the default remote, unless the node sets its own."""
     store_credentials: str = field(default="", repr=False)
-    """Keys for it, as a file of credentials."""
+    """Keys for the default remote, as a credentials file."""
     signing_key: str = field(default="", repr=False)
-    """Of the run: what is kept in the remote for it is signed with it."""
+    """The run's key, which signs what is kept in the remote for the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +118,13 @@ class StageTask:
     definition: dict[str, Any]
     """The resolved stage as in dvc.yaml, without templating."""
     tree: str
-    """Root of the tree (Git's, else DVC's) that code and data are taken from and results are brought to."""
+    """Root of the tree (Git's, or DVC's if there is no Git) that code and data come from and results are brought to."""
     home: str
-    """Root of the user's own tree: the same, but for an experiment, which runs in a copy."""
+    """Root of the user's own tree; differs from `tree` only for an experiment, which runs in a copy."""
     temporary: bool = False
-    """Whether it is of an experiment that sees nothing of the user's tree beside its copy (``--temp``)."""
+    """Whether the stage belongs to an experiment that sees nothing of the user's tree except its copy (``--temp``)."""
     project: str
-    """The DVC project, relative to the tree; ``.`` mostly."""
+    """The DVC project, relative to the tree; usually ``.``."""
     cwd: str
     """Directory the user called from, relative to the tree: DVC's addresses are relative to it."""
     code: tuple[str, ...]
@@ -132,33 +132,33 @@ class StageTask:
     links: tuple[str, ...]
     """Deps and includes, files or directories, relative to the tree; linked, not copied."""
     deps: tuple[str, ...]
-    """Of the links, those that are deps: files or directories of the tree."""
+    """Those of `links` that are deps: files or directories of the tree."""
     copies: tuple[str, ...]
-    """Outs that persist: the command may change them in place; relative to the tree."""
+    """Outs with ``persist``, which the command may change in place; relative to the tree."""
     ignored: tuple[str, ...] = ()
-    """Ignored files and folders of the user's own tree that the workspace has as links; relative to it."""
+    """Git-ignored files and folders of the user's own tree that the workspace has as links; relative to that tree."""
     folders: tuple[str, ...] = ()
-    """Folders that Git ignores and the workspace has without all that is in them; relative to the tree."""
+    """Git-ignored folders that the workspace has as real folders with links in them; relative to the tree."""
     outs: tuple[str, ...]
     """All outs of the stage, relative to the tree."""
     config: dict[str, dict[str, Any]]
     """DVC configuration of the stage workspace."""
     git: GitTemplates = field(default_factory=GitTemplates)
-    """What the workspace's ``.git`` is made of; nothing: it has none."""
+    """Templates for the workspace's ``.git``; empty: it has none."""
     env: tuple[tuple[str, str], ...] = field(repr=False)
     """The environment of the command, before DVC adds its own."""
     secrets: tuple[str, ...] = ()
-    """Names of variables of it that may be shown nowhere: their values are masked in what the command prints."""
+    """Names of variables in `env` whose values must appear nowhere: they are masked in the command's output."""
     env_from_ray: tuple[str, ...] = ()
-    """Variables taken from the worker's environment, where Ray sets what the stage declared."""
+    """Variables taken from the worker's environment, because Ray sets them by what the stage declared."""
     workspace: str
     """The stage workspace to make; absolute."""
     log: str
-    """The command's output goes here; absolute."""
+    """File for the command's output; absolute."""
     kept: str
-    """What the attempt wrote where the user has something else goes here; absolute."""
+    """Where to put what the attempt wrote to paths at which the user has something else; absolute."""
     prefix: str
-    """``sys.prefix`` of the driver: a worker with another one runs in an environment of the stage's own."""
+    """``sys.prefix`` of the driver: a worker with a different one runs in the stage's own environment."""
     timeout: float | None = None
     grace: float
     """Seconds between SIGTERM and SIGKILL when the command is stopped."""
@@ -167,15 +167,15 @@ class StageTask:
     allow_missing: bool = False
     """Whether deps and outs may be missing."""
     legacy: dict[str, Any] = field(default_factory=dict)
-    """The stage's entry of dvc.lock if DVC 2 wrote hashes of it, which stay as they are where they still hold."""
+    """The stage's entry of dvc.lock if DVC 2 wrote hashes in it; hashes that still hold stay as they are."""
     data: SharedData | RemoteData
     """Where its data is, and how the worker gets at it."""
     surroundings: Surroundings | None = None
-    """The caller's; None: those of the machine that it runs on."""
+    """The caller's; None: those of the machine that the command runs on."""
 
     @property
     def wdir(self) -> str:
-        """The stage's ``wdir``, which paths of its entry are relative to: relative to the tree, in normal form."""
+        """The stage's ``wdir``, which paths in its entry are relative to: a normal path relative to the tree."""
         inside = str(self.definition.get("wdir") or ".")
         return posixpath.normpath(posixpath.join(self.project, posixpath.dirname(self.dvcfile), inside))
 
@@ -192,7 +192,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResult:
-    """What became of one attempt."""
+    """The outcome of one attempt."""
 
     address: str
     attempt: int
@@ -204,7 +204,7 @@ class StageResult:
     entry: dict[str, Any] | None = None
     """The stage's entry of dvc.lock."""
     exit_code: int | None = None
-    """Of the command; negative: the signal that ended it."""
+    """Exit code of the command; negative: the signal that ended it."""
     error: str = ""
     changed: tuple[Changed, ...] = ()
     """Files of the snapshot that the command rewrote."""
@@ -213,29 +213,29 @@ class StageResult:
     created: tuple[str, ...] = ()
     """New files that no out declares."""
     replaced: tuple[str, ...] = ()
-    """Ignored files and folders in whose place the command has put something else, or nothing."""
+    """Git-ignored files and folders that the command has replaced or removed."""
     moved: tuple[tuple[str, str], ...] = ()
-    """Ignored folders of the user's that the command has moved, and where to; nothing: out of the project."""
+    """Git-ignored folders of the user that the command has moved, each with its new path; empty: out of the project."""
     copied: tuple[str, ...] = ()
-    """Ignored folders of which it has copied the link, and to which it has written since."""
+    """Git-ignored folders whose link the command has copied, and to which it has written since."""
     stale: tuple[str, ...] = ()
-    """Outs that the command has not made, of which the user's tree may have those of the last run; relative to it."""
+    """Outs that the command has not made; the user's tree may have those of the last run. Relative to that tree."""
     timed_out: bool = False
     unreachable: bool = False
-    """Whether its node could not reach a remote, before the command ran."""
+    """Whether its node could not reach a remote before the command ran."""
     git_added: tuple[str, ...] = ()
     """Files that the command of an experiment has added to Git; relative to the tree."""
     git_written: tuple[str, ...] = ()
-    """What the command has written to Git in its workspace, which is lost."""
+    """What the command wrote to Git in its workspace; it is lost."""
     note: str = ""
-    """What else is wrong with its machine; begins with what separates it from the error."""
+    """Another problem of its machine, to append to `error`; begins with its own separator."""
     returned_files: FileBundle | None = None
-    """What comes home from a worker that shares no disk with the head."""
+    """Files returned by a worker that shares no disk with the head."""
     command_failed: bool = False
-    """Whether it failed because its command ended with another exit code than 0; ``error`` holds all of the command."""
+    """Whether the attempt failed because its command did not exit with 0; ``error`` then holds the whole command."""
 
     def __post_init__(self) -> None:
-        """It is kept, here or in a remote: no password of a URL in it."""
+        """Remove passwords from URLs, because the result is kept on a disk or in a remote."""
         object.__setattr__(self, "error", public(self.error))
 
 
@@ -261,7 +261,7 @@ class Lost:
     """Whether Ray could not set up the ``runtime_env``, so that no worker was started."""
 
     def __post_init__(self) -> None:
-        """Ray names a ``runtime_env`` by its URL."""
+        """Remove passwords from URLs: Ray names a ``runtime_env`` by its URL."""
         object.__setattr__(self, "why", public(self.why))
 
 
@@ -271,7 +271,7 @@ class Wait:
 
     what: str
     never: bool = False
-    """Whether it would wait for ever."""
+    """Whether it can never start."""
 
 
 WorkerEvent = Started | Output | StageResult | Lost

@@ -1,7 +1,7 @@
 """Events as JSON: what ``--json`` prints and ``events.jsonl`` keeps, one object a line.
 
 Each object has ``event`` and ``version``; in the stream of a run, also ``seq`` and ``time``. The version changes when a
-field changes its meaning or goes; new events and fields do not change it, so a reader skips what it does not know.
+field changes its meaning or is removed; new events and fields do not change it, so readers skip unknown ones.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def encode_event(event: RunEvent) -> dict[str, Any]:
 def decode(fields: Fields) -> Record | None:
     """Read what `encode` has written, here or in another version.
 
-    What is not on the wire has its default: of a stage's settings, what is no resource; the exception of a failure.
+    Fields that are not on the wire get their defaults: settings of a stage other than resources, a failure's exception.
 
     Returns:
         None for what this version does not know: a kind of event, a state, a later version of the format.
 
     Raises:
-        ValueError: It is no event at all.
+        ValueError: It is not an event.
     """
     try:
         kind = next((kind for kind in KINDS if kind.name == fields["event"]), None)
@@ -89,7 +89,7 @@ def _error(event: RunError) -> dict[str, Any]:
 
 
 def _report(event: StageReport) -> dict[str, Any]:
-    """A stage's state; what is empty is left out."""
+    """A stage's state as JSON values, without empty fields."""
     fields = {
         "stage": event.address,
         "state": event.state.value,
@@ -144,7 +144,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 class _LaterWordError(Exception):
-    """A word that only a later version knows."""
+    """An enum value that only a later version knows."""
 
 
 def _one_of(words: type[_Word], word: str) -> _Word:
@@ -231,7 +231,7 @@ def _read_result(fields: Fields) -> RunResult:
 
 
 def _read_saved(fields: Fields) -> Saved:
-    why = fields["why"]  # which is a word of the format where nothing was to be applied
+    why = fields["why"]  # '--temp' is part of the format where results were not to be applied
     return Saved(name=fields["name"], rev=fields["rev"], applied=fields["applied"], why=why, temporary=why == "--temp")
 
 
@@ -257,4 +257,4 @@ KINDS: Final = (
     _Kind("experiment", Saved, _saved, _read_saved),
     _Kind("error", RunError, _error, _read_error),
 )
-"""All kinds of events: the name, and the two ways."""
+"""All kinds of events: name, class, and the functions that write and read its fields."""

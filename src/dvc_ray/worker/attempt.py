@@ -45,10 +45,10 @@ class Attempt:
 
     Args:
         access: Its data, and its task on this machine.
-        emit: Told when it starts and what it prints.
+        emit: Receives its start and its output.
         stopped: Asked several times a second whether to end the command.
         cluster: Variables with which the command's own Ray driver joins the cluster.
-        surroundings: What the command gets from its caller beside the environment, where the task does not say.
+        surroundings: Process attributes for the command, used if the task has none.
         attached: Whether the command gets the terminal of this process.
     """
 
@@ -78,10 +78,10 @@ class Attempt:
         self.git_written: tuple[str, ...] = ()
         self.git_added: tuple[str, ...] = ()
         self.mask = Mask.of(text for name, text in access.environ.items() if name in task.secrets)
-        """Of what may be shown nowhere, neither in the command's output nor in an error."""
+        """Masks the values of secrets, in the command's output and in errors."""
 
     def run(self) -> tuple[StageState, dict[str, object] | None, str]:
-        """Run the stage: its end, its entry of dvc.lock, an error."""
+        """Run the stage; returns its state, its entry of dvc.lock and an error."""
         task = self.task
         _leave_what_is_gone()
         try:
@@ -98,7 +98,7 @@ class Attempt:
         except StorageError as error:
             return StageState.FAILED, None, str(error)
         except Exception as error:  # noqa: BLE001  a full disk or a bug of ours: the stage has failed, not the worker
-            if self.made is None:  # half of a workspace: nothing of it may come home
+            if self.made is None:  # an incomplete workspace: nothing of it may be installed
                 discard(task.workspace)
             return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
         return StageState.DONE, ran.entry, ""
@@ -141,7 +141,7 @@ class Attempt:
         )
 
     def has_lost_its_workspace(self) -> bool:
-        """Whether somebody has removed the workspace: what is not in it then was not deleted by the command."""
+        """Whether somebody has removed the workspace; missing files were then not deleted by the command."""
         return self.made is not None and not all(map(os.path.exists, self._marks()))
 
     def _marks(self) -> tuple[str, str]:
@@ -153,24 +153,24 @@ class Attempt:
         """What the command did beyond its outs."""
         none = Changes(changed=(), deleted=(), created=())
         found = none if self.made is None else find_changes(self.task, self.made, self.followed, self.copied)
-        # Asked last: what is being removed by somebody else meanwhile must not look removed by the command.
+        # Checked last: what somebody else is removing meanwhile must not look removed by the command.
         return none if self.has_lost_its_workspace() else found
 
     def stale(self) -> tuple[str, ...]:
-        """Outs of the last run that are to go from the user's tree, as DVC removes them before it runs a command."""
+        """Outs of the last run to remove from the user's tree, as DVC removes them before it runs a command."""
         if self.code is None or self.has_lost_its_workspace():
             return ()  # as long as no command has run, nothing of the user's is touched
         return stale_outs(self.task)
 
     def _own_outs(self) -> None:
-        """Have outs that are links to folders of the user's be copies before DVC hashes and protects them."""
+        """Replace outs that are links to the user's folders by copies, before DVC hashes and protects them."""
         try:
             self.copied |= own(self.task, self.task.outs)
         except OSError as error:
             raise ProjectError(f"its outs cannot be copied from what Git ignores: {error}") from error
 
     def _check_git(self) -> None:
-        """Refuse the result of a command that has written to Git past all that keeps it from that: it is lost."""
+        """Refuse the result of a command that has written to Git despite all obstacles: what it wrote is lost."""
         self.git_added = added_to_git(self.task.git, self.task.workspace)
         self.git_written = written_to_git(self.task.git, self.task.workspace)
         if self.git_written and self.code == 0:
@@ -222,7 +222,7 @@ class Attempt:
 
 
 def _leave_what_is_gone() -> None:
-    """A warm worker may have begun in a project that is gone by now: DVC asks for the working directory."""
+    """Leave a working directory that is gone, as a warm worker's may be: DVC asks for the working directory."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -241,10 +241,10 @@ def _in_directory(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _dvc_variables(caller: Mapping[str, str]) -> Iterator[None]:
-    """Let DVC in this process find the variables that matter to it as they should be.
+    """Set the variables that matter to DVC in this process.
 
     The caller's SHELL decides what interprets a command (``dvc.stage.run.get_executable``); a DVC_SITE_CACHE_DIR would
-    take the workspace's hashes out of the workspace (``dvc.dirs.site_cache_dir``).
+    put the workspace's hashes outside of it (``dvc.dirs.site_cache_dir``).
     """
     wanted = {"SHELL": caller.get("SHELL"), "DVC_SITE_CACHE_DIR": None}
     before = {name: os.environ.pop(name, None) for name in wanted}

@@ -18,7 +18,7 @@ class DataAccess(Protocol):
     task: StageTask
     """The task as this machine runs it."""
     environ: dict[str, str]
-    """The command's environment, but for what the worker adds."""
+    """The command's environment, without what the worker adds."""
 
     def fill(self, root: str) -> None:
         """Put into a workspace what does not come from the tree.
@@ -32,7 +32,7 @@ class DataAccess(Protocol):
         """Files that `fill` puts there, relative to the workspace."""
 
     def hashes(self, given: Iterable[str]) -> KnownHashes:
-        """What is known of files that need not be hashed.
+        """Known hashes of files, which need not be hashed.
 
         Args:
             given: What the workspace shares with the tree; relative to both.
@@ -49,17 +49,17 @@ class DataAccess(Protocol):
         """
 
     def about_missing(self) -> str:
-        """What else may be the reason that an out does not exist; begins with what separates it from the error."""
+        """Another possible reason why an out does not exist, to append to the error; begins with its own separator."""
 
     def finish(self, result: StageResult) -> StageResult:
-        """Write down what became of the attempt, and what of it goes to the head."""
+        """Store the result of the attempt; returns what of it goes to the head."""
 
     def close(self) -> None:
         """Release what the attempt has held."""
 
 
 def open_access(task: StageTask, bundles: Sequence[FileBundle]) -> DataAccess:
-    """Open the data of an attempt: the one place where a worker asks which way it goes.
+    """Open the data of an attempt; the only place where a worker asks for the data mode.
 
     Args:
         task: As the head describes it.
@@ -67,7 +67,7 @@ def open_access(task: StageTask, bundles: Sequence[FileBundle]) -> DataAccess:
 
     Raises:
         StorageError: A remote cannot be used.
-        OSError: The disk is full, or not ours to write to.
+        OSError: The disk is full, or not writable.
     """
     if isinstance(task.data, SharedData):
         return SharedDiskAccess(task, task.data)

@@ -1,4 +1,4 @@
-"""Words for what went wrong in an attempt."""
+"""Messages that say what went wrong in an attempt."""
 
 from __future__ import annotations
 

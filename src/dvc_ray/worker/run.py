@@ -18,7 +18,7 @@ from dvc_ray.worker.data_access import open_access
 from dvc_ray.workspace import Changes
 
 
-def run_stage(  # noqa: PLR0913  what a worker knows beside the task
+def run_stage(  # noqa: PLR0913  what a worker knows besides the task
     task: StageTask,
     *,
     emit: Callable[[Started | Output], None],
@@ -30,21 +30,21 @@ def run_stage(  # noqa: PLR0913  what a worker knows beside the task
 ) -> StageResult:
     """Run a stage in a workspace of its own and leave the workspace for the head to empty.
 
-    On a node that shares no disk with the head, all that is to come home is in the result, and nothing is left.
+    On a node that shares no disk with the head, the result has all that goes to the head, and nothing is left.
 
     Changes the working directory and SHELL of the process while it runs: one stage at a time in a process.
 
     Args:
         task: What to run.
-        emit: Told when it starts and what it prints.
+        emit: Receives its start and its output.
         stopped: Asked several times a second whether to end the command.
         cluster: Variables with which the command's own Ray driver joins the cluster.
-        surroundings: What the command gets from its caller beside the environment, where the task does not say.
+        surroundings: Process attributes for the command, used if the task has none.
         bundles: Files of the head's tree, for a node that does not see it.
-        attached: Whether the command gets the terminal of this process, whose main thread this is then.
+        attached: Whether the command gets the terminal of this process; this must then be the main thread.
 
     Returns:
-        What became of it; a failed command is a result, not an exception.
+        The result; a failed command is a result, not an exception.
     """
     emit(Started(address=task.address, attempt=task.attempt, node=socket.gethostname()))
     begun = time.monotonic()

@@ -26,27 +26,27 @@ class SharedDiskAccess:
         self._data = data
 
     def fill(self, root: str) -> None:
-        """All comes from the tree."""
+        """Nothing to do: all files come from the tree."""
 
     def covered(self) -> frozenset[str]:
-        """So nothing else is covered."""
+        """None: all files come from the tree."""
         return frozenset()
 
     def hashes(self, given: Iterable[str]) -> KnownHashes:
-        """What DVC knows of the user's tree holds for what the workspace shares with it."""
+        """DVC's hashes of the user's tree, which hold for what the workspace shares with it."""
         task = self.task
         pairs = tuple((os.path.join(task.tree, path), os.path.join(task.workspace, path)) for path in given)
         return KnownHashes(state_dir=self._data.state_dir, pairs=pairs)
 
     def environments(self) -> Environments:
-        """They are the user's own."""
+        """The environments are the user's own."""
         return Environments(self.task)
 
     def push(self, ran: Ran) -> None:
-        """What is in the cache is where all others look."""
+        """Nothing to do: the cache is where all others look."""
 
     def about_missing(self) -> str:
-        """Nothing else is."""
+        """Empty: there is no other reason."""
         return ""
 
     def finish(self, result: StageResult) -> StageResult:
@@ -55,4 +55,4 @@ class SharedDiskAccess:
         return result
 
     def close(self) -> None:
-        """Nothing was held."""
+        """Nothing to release."""

@@ -1,6 +1,6 @@
 """An attempt on a machine that shares no disk with the head: what it needs is fetched, what it makes is stored.
 
-The task is turned into one for this node: the same stage on a tree, a cache and a workspace of the node's own.
+The task is turned into one for this node: the same stage on the node's own tree, cache and workspace.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PROBED: Final[set[Remote]] = set()
 _FRESH: Final = 60.0
 """Seconds for which an open remote is used again: to open one costs 0.13 s, most of it boto3's (1.43)."""
 _OPEN: Final[dict[Remote, tuple[float, object, Objects]]] = {}
-"""Remotes that this process has open: since when, with what surroundings."""
+"""Remotes that this process has open: since when, and with which variables."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,16 +53,16 @@ class RemoteAccess:
     """The task as this node runs it."""
     environ: dict[str, str]
     head: StageTask
-    """As the head describes it."""
+    """The task as the head describes it."""
     data: RemoteData
     node: Node
     stores: Mapping[str, Objects]
     changes: Sequence[FileBundle]
-    """Files of the tree that differ from the snapshot, and what else the head has sent, the last first."""
+    """Files of the tree that differ from the snapshot, and what else the head has sent, the latest first."""
     pin: Pin
-    """Keeps objects of the node's cache."""
+    """Keeps objects in the node's cache."""
     held: contextlib.ExitStack
-    """That, and the run's folder, so that nobody takes it for one of a run that has left."""
+    """Holds `pin`, and the run's folder, which would otherwise be removed as that of a run that has left the node."""
     known: dict[str, str] = field(default_factory=dict)
     """MD5 by path of files that were put into the workspace, relative to it."""
 
@@ -73,11 +73,11 @@ class RemoteAccess:
         Args:
             task: As the head describes it.
             data: Its data part.
-            bundles: The snapshot, Git's state if the task has any, and what was sent beside them, in order.
+            bundles: The snapshot, Git's state if the task has any, and what was sent with them, in order.
 
         Raises:
             StorageError: A remote cannot be used.
-            OSError: The disk is full, or not ours to write to.
+            OSError: The disk is full, or not writable.
         """
         node = Node(node_folder(os.environ))
         trees = [node.tree(bundle) for bundle in bundles if bundle.lasting]
@@ -102,7 +102,7 @@ class RemoteAccess:
             )
 
     def close(self) -> None:
-        """Leave the workspace to the next attempt, and keep the cache within its bound."""
+        """Leave the workspace to the next attempt, and keep the cache within its limit."""
         self.held.close()
         _keys(self.task.workspace).unlink(missing_ok=True)
         lay_aside(self.task.workspace)
@@ -126,13 +126,13 @@ class RemoteAccess:
             for path, oid in self.node.link(dep, root, copy=dep.path in self.task.copies):
                 self.known[path] = oid
 
-    def hashes(self, given: Iterable[str]) -> KnownHashes:  # noqa: ARG002  the tree is no user's
-        """What came from the node's cache has a known hash."""
+    def hashes(self, given: Iterable[str]) -> KnownHashes:  # noqa: ARG002  the tree is not a user's
+        """The hashes of files that came from the node's cache."""
         files = ((os.path.join(self.task.workspace, path), oid) for path, oid in self.known.items())
         return KnownHashes(files=tuple(files))
 
     def environments(self) -> contextlib.AbstractContextManager[object]:
-        """They are the machine's own."""
+        """Nothing to do: the environments are the node's own."""
         return contextlib.nullcontext()
 
     def push(self, ran: Ran) -> None:
@@ -147,14 +147,14 @@ class RemoteAccess:
         self.node.push(oids, self.stores[default], ran.run_cache)
 
     def about_missing(self) -> str:
-        """A stage's own workers may have written it on other nodes."""
+        """The out may be on another node, written by one of the stage's own workers."""
         return (
             f" on {socket.gethostname()}, where the stage ran. If one of its own workers on another node has"
             " written it, bring it home in the stage's program: dvc_ray.fetch(result, PATH)"
         )
 
     def finish(self, result: StageResult) -> StageResult:
-        """Keep in the remote what is to survive the node, and take up what goes to the head."""
+        """Store in the remote what must outlive the node, and pack what goes to the head."""
         if result.state is StageState.FAILED:
             result = replace(result, note=self._full_disk())
         try:
@@ -166,19 +166,19 @@ class RemoteAccess:
         result = replace(
             result, returned_files=returned, created=tuple(path for path in result.created if path in brought)
         )
-        with contextlib.suppress(StorageError, OSError):  # the driver mostly hears of it, and has the log's lines
+        with contextlib.suppress(StorageError, OSError):  # the driver usually gets the result and the output anyway
             self._results().write(self.head, result)
             self._store_log()
         return result
 
     def _full_disk(self) -> str:
-        """Say that the node's disk is full, if it is: what the command said of it may have found no room either."""
+        """Say that the node's disk is full, if it is: for lack of space, the command's own message may be lost."""
         if shutil.disk_usage(self.node.root).free >= _ROOM:
             return ""
         return f"; the disk of node {socket.gethostname()} with '{self.node.root}' is full"
 
     def _returned_files(self, result: StageResult) -> FileBundle:
-        """Take up what comes home: outs that are asked for, files of the snapshot that changed, new ones.
+        """Pack what goes to the head: outs that are asked for, changed files of the snapshot, new files.
 
         Raises:
             StorageError: A large file cannot be stored.
@@ -194,7 +194,7 @@ class RemoteAccess:
         return key
 
     def _store_log(self) -> None:
-        """Keep all that the command printed where it outlives the node.
+        """Store the complete output of the command where it outlives the node.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
@@ -213,12 +213,12 @@ class RemoteAccess:
 
 
 def _on_node(task: StageTask, node: Node, trees: Sequence[str]) -> StageTask:
-    """Say where this node has what a task is about.
+    """Turn a task into one for this node.
 
     Args:
         task: As the head describes it.
         node: The node.
-        trees: Where the snapshot is on it, and Git's state if the task has any.
+        trees: Where this node has the snapshot, and Git's state if the task has any.
     """
     workspace = node.workspace(task.run_id)
     core = {**task.config["core"], "site_cache_dir": os.path.join(workspace, task.project, state_subdir())}
@@ -233,16 +233,16 @@ def _on_node(task: StageTask, node: Node, trees: Sequence[str]) -> StageTask:
 
 
 def _unpacked(git: GitTemplates, folders: Sequence[str]) -> GitTemplates:
-    """What a workspace's ``.git`` is made of, where it is on this node."""
+    """The templates of a workspace's ``.git``, where they are on this node."""
     here = ((path, os.path.join(folders[0], os.path.basename(folder)) if folder else "") for path, folder in git.places)
     return replace(git, places=tuple(here))
 
 
 def _probed(remote: Remote) -> Objects:
-    """Open a remote that works from here; that it does not, is found out in seconds.
+    """Open a remote that works from here; one that does not is found out in seconds.
 
     Raises:
-        StorageError: It does not.
+        StorageError: It does not work.
     """
     if remote not in _PROBED:
         probe(open_remote(remote, QUICK))
@@ -251,7 +251,7 @@ def _probed(remote: Remote) -> Objects:
 
 
 def _opened(remote: Remote) -> Objects:
-    """Open a remote, or give the one that was opened a moment ago; keys that end are renewed in either.
+    """Open a remote, or reuse one that was opened a moment ago; keys that expire are renewed in both cases.
 
     Raises:
         StorageError: There are no credentials, or its options make no sense.

@@ -1,4 +1,4 @@
-"""A stage workspace: made bare, filled with code and deps, its results brought home.
+"""A stage workspace: created, filled with code and deps, its results installed.
 
 `materialise` and `find_changes` run on the worker, `ResultInstaller` and `missed_files` on the head.
 """

@@ -16,7 +16,7 @@ from dvc_ray.workspace.ignored_links import Followed, own
 from dvc_ray.workspace.materialise import CODE_LIST, Identity, Materialised, identity, settings_stamp, stamps, unstamped
 
 _NOT_PATH: Final = re.compile(r"[\s'\"`,:;()\[\]{}<>|]+")
-"""What separates words of a message that may be relative paths."""
+"""Separators between the words of a message that may be relative paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +27,23 @@ class Changes:
     deleted: tuple[str, ...]
     created: tuple[str, ...]
     replaced: tuple[str, ...] = ()
-    """Links to ignored files and folders that are not what they were."""
+    """Links to Git-ignored files and folders that the command has replaced or removed."""
     moved: tuple[tuple[str, str], ...] = ()
-    """Ignored folders whose link the command has moved, and where to; nothing: out of the project."""
+    """Git-ignored folders whose link the command has moved, each with its new path; empty: out of the project."""
     copied: tuple[str, ...] = ()
-    """Ignored folders whose link it has copied, and to which it has written."""
+    """Git-ignored folders whose link the command has copied, and to which it has written."""
 
 
 def find_changes(task: StageTask, made: Materialised, followed: Followed, copied: Collection[str] = ()) -> Changes:
-    """Compare a workspace with what was put there. Outs are not looked at.
+    """Compare a workspace with what was put there, except outs.
 
     Copies that the command has made of a link to a folder become copies of the folder.
 
     Args:
         task: The attempt.
         made: What was put there.
-        followed: Where links to folders are by now.
-        copied: Those that were found copied before.
+        followed: The links to folders, with their present places.
+        copied: Folders whose links were found copied before.
 
     Raises:
         OSError: A folder cannot be copied.
@@ -81,12 +81,12 @@ def _now(root: str, path: str) -> Identity | None:
 
 
 def misplaced_outs(task: StageTask) -> tuple[str, ...]:
-    """Name outs that are not in the workspace but in the user's tree, written there by the command."""
+    """Name outs that the command has written to the user's tree instead of the workspace."""
     return tuple(path for path in _missing(task) if _written_since(os.path.join(task.home, path), _begun(task)))
 
 
 def stale_outs(task: StageTask) -> tuple[str, ...]:
-    """Name outs that the command has not made: those of the last run are no result of it."""
+    """Name outs that the command has not made: those of the last run are not its result."""
     misplaced = set(misplaced_outs(task))
     return tuple(path for path in _missing(task) if path not in misplaced)
 
@@ -100,7 +100,7 @@ def _missing(task: StageTask) -> list[str]:
 
 
 def _written_since(path: str, when: int) -> bool:
-    """Whether a file, or something in a directory, has been written since; what the last run left there has not."""
+    """Whether a file, or anything in a directory, has been written since a time; what the last run left has not."""
     with contextlib.suppress(OSError):
         if os.lstat(path).st_ctime_ns > when:
             return True
@@ -110,7 +110,7 @@ def _written_since(path: str, when: int) -> bool:
 
 
 def missed_files(task: StageTask, text: str) -> tuple[str, ...]:
-    """Name what a command speaks of, which exists in the user's tree but was not given to it. On the head."""
+    """Name paths in a command's output that exist in the user's tree but were not given to it. Runs on the head."""
     given = {*task.code, *task.links, *task.copies, *task.ignored, *task.outs}
     found = {}
     for word in set(_NOT_PATH.split(text)) - {""}:

@@ -1,9 +1,9 @@
-"""Environments that commands use or make: none may name a workspace, which will be gone.
+"""Environments that commands use or make: none may name a stage workspace, which will be removed.
 
-Managers are told where the user's project is (`dvc_ray.repo.run.environment_managers`). What gets by that
-(``pip install -e .``, ``uv run --project .``, ``python -m venv``) writes absolute paths of where it was called: into an
-environment of the user's that the workspace has as a link, or into a new one that comes home. They are made to name the
-user's tree.
+Environment managers are told where the user's project is (`dvc_ray.repo.run.environment_managers`). Commands that
+bypass this (``pip install -e .``, ``uv run --project .``, ``python -m venv``) write absolute paths of their working
+directory: into an environment of the user that the workspace has as a link, or into a new one that is installed. Those
+paths are rewritten to name the user's tree.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from dvc_ray.values.task import StageTask
 _SLACK: Final = 2_000_000_000
 """Nanoseconds by which a file system's clock may be behind ours."""
 _DEEP: Final = 3
-"""Levels under a folder of environments in which one may lie: ``.pixi/envs/default``."""
+"""Levels below a folder of environments at which one may lie: ``.pixi/envs/default``."""
 _PARENTS: Final = re.compile(r"\..+|.*envs?")
-"""Names of folders of environments; others may be data in any number of folders."""
+"""Names of folders that may hold environments; others may be data with any number of folders."""
 _LARGEST: Final = 1 << 20
-"""Bytes of a file that is looked into."""
+"""Maximum size in bytes of a file that is searched for paths."""
 _NAMED: Final = ("VIRTUAL_ENV", "CONDA_PREFIX", "HATCH_ENV_TYPE_VIRTUAL_PATH", "UV_PROJECT_ENVIRONMENT")
 """Variables that name an environment."""
 _PROJECTS: Final = ("UV_PROJECT", "PDM_PROJECT")
@@ -46,11 +46,11 @@ _HOLDERS: Final = frozenset(
 _OF_PYTHON: Final = frozenset({"pyvenv.cfg", "conda-meta"})
 _OF_NODE: Final = frozenset({".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml"})
 _HOOKS: Final = (".pth", ".egg-link", ".py")
-"""Endings of files in site-packages that lead to what is installed editable."""
+"""Endings of files in site-packages that lead to editable installs."""
 
 
 class Environments:
-    """Those of one attempt: what its command writes into them is looked through when it has ended.
+    """The environments of one attempt: what its command writes into them is checked when it has ended.
 
     Args:
         task: The attempt, on the machine of the user's tree.
@@ -63,7 +63,7 @@ class Environments:
         self._links: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
-        """Prepare for a command: an environment that a manager will make in the user's tree is to be seen here, too."""
+        """Prepare for a command: link to where a manager will make an environment in the user's tree."""
         self._since = time.time_ns() - _SLACK
         self._links = tuple(self._promised())
         for link in self._links:
@@ -71,15 +71,15 @@ class Environments:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Have the environments name the user's tree where a command has had them name its workspace."""
+        """Make environments name the user's tree where a command has made them name its workspace."""
         self.put_right()
         for link in self._links:
             with contextlib.suppress(OSError):
-                if os.path.islink(link):  # it was never the command's
+                if os.path.islink(link):  # the command has put nothing in its place
                     os.unlink(link)
 
     def put_right(self) -> None:
-        """As at the end of a command; of one that was lost with its worker, whatever was written when."""
+        """Do as at the end of a command; for one that was lost with its worker, check files of any age."""
         swap = _Swap(self._task.workspace, self._task.home)
         for folder in self._folders():
             _put_right(folder, swap, self._since)
@@ -137,7 +137,7 @@ def _within(folder: str, deep: int) -> Iterator[str]:
 
 
 def is_environment(folder: str) -> bool:
-    """Whether a folder is a whole that one tool makes: two of them are not to be mixed."""
+    """Whether a folder is an environment, made as a whole by one tool: two of them must not be mixed."""
     return any(os.path.lexists(os.path.join(folder, name)) for name in _OF_PYTHON | _OF_NODE)
 
 
@@ -146,19 +146,19 @@ def _is_environment(folder: str) -> bool:
 
 
 class _Swap:
-    """One path in place of another, in files.
+    """Replaces one path by another in files.
 
     Args:
-        old: What is to be named no more; absolute.
-        new: What is named instead.
+        old: The path to replace; absolute.
+        new: The path to name instead.
     """
 
     def __init__(self, old: str, new: str) -> None:
-        pairs = {os.fsencode(old): os.fsencode(new), quote(old).encode(): quote(new).encode()}  # URLs quote
+        pairs = {os.fsencode(old): os.fsencode(new), quote(old).encode(): quote(new).encode()}  # URLs are quoted
         self._pairs = [(re.compile(re.escape(was) + rb"(?![\w.-])"), to) for was, to in pairs.items()]
 
     def rewrite(self, path: str) -> bool:
-        """Rewrite a text file, so that whoever reads it finds one version or the other; whether there was cause."""
+        """Rewrite a text file atomically; returns whether it had to be changed."""
         found = os.lstat(path)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
             return False
@@ -168,7 +168,7 @@ class _Swap:
         for pattern, to in self._pairs:
             new = pattern.sub(lambda _, to=to: to, new)  # type: ignore[misc]
         if new != data:
-            atomic_write(path, new, like=found)  # not into it: some tools link what they install to a cache of theirs
+            atomic_write(path, new, like=found)  # not in place: some tools link what they install to their own cache
         return new != data
 
 
@@ -187,7 +187,7 @@ def _put_right(folder: str, swap: _Swap, since: int) -> None:
 
 
 def _written(folder: str, since: int) -> Iterator[str]:
-    """Files in those places of an environment where tools write absolute paths, if they have changed since."""
+    """Files in those places of an environment where tools write absolute paths, if changed since a time."""
     yield from _new([os.path.join(folder, "pyvenv.cfg")], since)
     for name in ("bin", "conda-meta"):
         yield from _new(_names(os.path.join(folder, name)), since)
@@ -214,7 +214,7 @@ def _new(paths: Iterable[str], since: int) -> Iterator[str]:
 
 
 def _record(path: str, fixed: set[str]) -> None:
-    """Let a RECORD (PEP 376) have the hash and size of files as they are now."""
+    """Update the hashes and sizes of files in a RECORD (PEP 376)."""
     site = os.path.dirname(os.path.dirname(path))
     lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
     new = [_line(line, site, fixed) for line in lines]

@@ -1,4 +1,4 @@
-"""What of a result may come home: one gate for a workspace on this disk, returned files, and what a remote kept."""
+"""What of a result may be installed: one gate for workspaces on this disk, returned files, and results in a remote."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dvc_ray.values.task import FileBundle, StageResult, StageTask
 
 
 class LeadsOutError(PermissionError):
-    """A path leads out of its tree, or to what is Git's or DVC's."""
+    """A path leads out of its tree, or into Git's or DVC's own folders."""
 
 
 def is_inside(path: str) -> bool:
-    """Whether a relative path stays where it is relative to, and out of Git's and DVC's own folders."""
+    """Whether a relative path stays within its base, and out of Git's and DVC's own folders."""
     parts = path.split("/")
     allowed = bool(path) and not os.path.isabs(path) and "\0" not in path
     return allowed and not {"", ".", "..", ".git", ".dvc"} & set(parts)
 
 
 def passed(task: StageTask, result: StageResult) -> tuple[StageResult, tuple[str, ...]]:
-    """Leave out of a result what no stage may write.
+    """Remove from a result what no stage may write.
 
     Args:
         task: The attempt.
-        result: What its worker says that it has left.
+        result: The result as its worker reports it.
 
     Returns:
-        The result, and the paths that are left out.
+        The result, and the paths that were removed.
     """
     named = {
         "created": result.created,
@@ -56,7 +56,7 @@ def passed(task: StageTask, result: StageResult) -> tuple[StageResult, tuple[str
 
 
 def _of_returned(bundle: FileBundle, tops: set[str]) -> FileBundle:
-    """Files of outs, and what is said to be new or changed; each once, and none behind a file or a link."""
+    """Returned files that are outs, or listed as new or changed; each once, and none below a file or a link."""
     files = {file.path: file for file in reversed(bundle.files) if is_inside(file.path) and is_under(file.path, tops)}
     ends = {path for path, file in files.items() if not stat.S_ISDIR(file.mode)}
     found = [file for path, file in reversed(files.items()) if not is_under(os.path.dirname(path), ends)]
@@ -65,7 +65,7 @@ def _of_returned(bundle: FileBundle, tops: set[str]) -> FileBundle:
 
 @contextlib.contextmanager
 def beneath(root: str, path: str, *, make: bool = False) -> Iterator[str]:
-    """Give a path of a tree that leads nowhere else, whatever happens meanwhile: by an open handle of its folder.
+    """Give a path in a tree that cannot lead elsewhere, whatever happens meanwhile: by an open handle of its folder.
 
     Links on the way that lead to folders of the tree are followed.
 
@@ -75,10 +75,10 @@ def beneath(root: str, path: str, *, make: bool = False) -> Iterator[str]:
         make: Make the folder if it is not there.
 
     Yields:
-        The path by the handle.
+        The path, by the handle.
 
     Raises:
-        LeadsOutError: It leads out of the tree, or into what is Git's or DVC's.
+        LeadsOutError: The path leads out of the tree, or into Git's or DVC's own folders.
         OSError: The folder is not there, or cannot be opened.
     """
     top = os.path.realpath(root)
@@ -97,7 +97,7 @@ def beneath(root: str, path: str, *, make: bool = False) -> Iterator[str]:
             handle = inner
         yield f"/proc/self/fd/{handle}/{os.path.basename(path)}"
     except OSError as error:
-        for name in ("filename", "filename2"):  # as the user knows it
+        for name in ("filename", "filename2"):  # show the path that the user knows
             told = getattr(error, name)
             if isinstance(told, str) and told.startswith(f"/proc/self/fd/{handle}/"):
                 setattr(error, name, os.path.join(top, part, told.split("/", 5)[-1]))

@@ -1,9 +1,9 @@
-"""Git in a stage's workspace: it answers as in the user's tree, and nothing that a command does to it reaches that.
+"""Git in a stage workspace: it answers as in the user's tree, but changes to it stay in the workspace.
 
-``.git`` is a folder of few small files: HEAD, refs, the index, settings. Its objects are the user's, to read; on
-another machine, a pack of those that answer. Writing is refused: locks that nobody will release are there already, and
-hooks say why. What gets past them (a setting, an object, a commit made by a library) is in the workspace and gone with
-it: `written` finds it.
+``.git`` is a folder with a few small files: HEAD, refs, the index, settings. It reads the user's objects; on another
+machine, a pack of the objects that answers need. Writing is refused: locks that nobody will release are there from the
+start, and hooks say why. What gets past them (a setting, an object, a commit made by a library) is in the workspace and
+lost with it; `written` finds it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LINKED: Final = "objects/"
 _INDEX: Final = "index"
 _STATE: Final = ("HEAD", _INDEX, "packed-refs")
 _ALWAYS: Final = "**/.dvc/tmp\n**/.dvc/config.local\n"
-"""What a workspace has of its own."""
+"""Patterns for what a workspace has of its own."""
 
 
 def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> None:
@@ -35,7 +35,7 @@ def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> Non
     Args:
         templates: From `dvc_ray.repo.git.state_copy`, on this machine.
         workspace: The workspace, which has none yet.
-        hidden: What Git is to ignore in it, relative to it: what is a link there and none in the user's tree.
+        hidden: Paths that Git must ignore in it, relative to it: those that are links there but not in the user's tree.
 
     Raises:
         OSError: A file cannot be written.
@@ -57,9 +57,9 @@ def place(templates: GitTemplates, workspace: str, hidden: Iterable[str]) -> Non
 
 
 def written(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
-    """What commands have written to Git in a workspace in spite of all: it is lost, and nobody has told them.
+    """What commands have written to Git in a workspace despite all obstacles: it is lost, and they were not told.
 
-    Libraries that do without the git program take no notice of hooks.
+    Libraries that do not use the git program ignore hooks.
 
     Args:
         templates: As for `place`.
@@ -80,7 +80,7 @@ def written(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
 
 
 def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
-    """What commands have added to the index of the workspace, where they may; relative to it.
+    """Files that commands have added to the index of the workspace, where they may; relative to it.
 
     Args:
         templates: As for `place`.
@@ -93,40 +93,40 @@ def added(templates: GitTemplates, workspace: str) -> tuple[str, ...]:
 
 
 def _files(folder: str, part: str) -> Iterator[str]:
-    for inner, _, names in os.walk(os.path.join(folder, part)):  # not `walk_files`: a link to a folder is no ref
+    for inner, _, names in os.walk(os.path.join(folder, part)):  # not `walk_files`: a link to a folder is not a ref
         yield from (os.path.relpath(os.path.join(inner, name), folder) for name in names)
 
 
 def _is_same(template: str, here: str, packed: Sequence[bytes], name: str) -> bool:
-    """Whether a file of the state is as it was; a ref may also be what it is in the file of all refs."""
+    """Whether a file of the state is unchanged; a ref may also be as it is in ``packed-refs``."""
     before, now = os.path.join(template, name), os.path.join(here, name)
     if os.path.lexists(before) and os.path.lexists(now):
-        return filecmp.cmp(before, now, shallow=name == _INDEX)  # it may be large; a copy has its time
+        return filecmp.cmp(before, now, shallow=name == _INDEX)  # the index may be large; its copy has the same time
     if not os.path.lexists(now):
         return not os.path.lexists(before)
     return name.endswith(".lock") or Path(now).read_bytes().strip() + b" " + os.fsencode(name) in packed
 
 
 def _put(source: str, target: str, part: str) -> None:
-    """Put a folder of a template: by links what nobody writes into; the rest each workspace has for itself.
+    """Put a folder of a template into a workspace: as links the files that nobody writes into, as copies the rest.
 
-    Git puts a new file in the place of the old one, but a command may do otherwise.
+    Git replaces a file by a new one, but a command may write into it.
     """
     os.mkdir(target)
     with os.scandir(source) as entries:
         for entry in entries:
             path, name = os.path.join(target, entry.name), os.path.join(part, entry.name)
-            if name in {"hooks", _EXCLUDE}:  # hooks are where they are
+            if name in {"hooks", _EXCLUDE}:  # hooks stay in the template
                 continue
             if entry.is_dir():
                 _put(entry.path, path, name)
             elif not (name.startswith(_LINKED) or name.endswith(".lock")) or not _linked(entry.path, path):
-                copy = shutil.copy2 if _INDEX in entry.name else shutil.copyfile  # the time of an index counts
+                copy = shutil.copy2 if _INDEX in entry.name else shutil.copyfile  # the time of an index matters
                 copy(entry.path, path)
 
 
 def _refuse(template: str, target: str) -> None:
-    """Have Git run the hooks of the template: absolute, as a command may call it from anywhere."""
+    """Make Git run the template's hooks: by an absolute path, as a command may call Git from anywhere."""
     hooks = os.fsencode(os.path.join(template, "hooks")).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     with open(os.path.join(target, "config"), "ab") as file:
         file.write(b'[core]\n\thookspath = "%b"\n' % hooks)

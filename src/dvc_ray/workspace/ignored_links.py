@@ -1,4 +1,4 @@
-"""Links to ignored folders of the user's: to move or to copy one is to do so with the folder."""
+"""Links to the user's Git-ignored folders: a command that moves or copies the link does so to the folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dvc_ray.paths import remove
 from dvc_ray.values.task import StageTask
 
 _MARK: Final = os.sep + os.curdir + os.sep
-"""Stands in the text of our links, and in none that somebody makes who asks for the folder's path."""
+"""Marks the text of our links; it is in no link that a command makes to the path of the folder."""
 _MOST: Final = 200
-"""Links that are followed out of the workspace: each is an open file."""
+"""Maximum number of links that are followed out of the workspace: each is an open file."""
 
 
 def link_text(home: str, path: str) -> str:
-    """Where a link to a folder of the user's leads; tells it, and copies of it, from others.
+    """The text of a link to a folder of the user; it tells the link, and copies of it, from other links.
 
     Args:
         home: Root of the user's tree.
@@ -28,7 +28,7 @@ def link_text(home: str, path: str) -> str:
 
 
 def leads_to(home: str, link: str) -> str:
-    """What one of our links leads to, relative to the user's tree; empty for anything else."""
+    """The target of one of our links, relative to the user's tree; empty for anything else."""
     with contextlib.suppress(OSError):
         before, mark, path = os.readlink(link).rpartition(_MARK)
         if mark and before == home:
@@ -39,8 +39,8 @@ def leads_to(home: str, link: str) -> str:
 class Followed:
     """Follows the links to folders in a workspace while a command runs.
 
-    ``mv`` takes the link. Where to, is known of an open one (Linux): in the workspace, through another link in the
-    user's tree, or out of both.
+    ``mv`` moves the link. If the link is open, Linux tells where to: in the workspace, in the user's tree (through
+    another link), or outside of both.
 
     Args:
         task: The attempt, on the machine of the user's tree.
@@ -52,23 +52,23 @@ class Followed:
         self._open: dict[str, int] = {}
 
     def follow(self) -> None:
-        """Open them, as they are now."""
+        """Open the links, as they are now."""
         for path in self._task.ignored:
             link = os.path.join(self._task.workspace, path)
             if len(self._open) < _MOST and os.path.islink(link) and os.path.isdir(link):
-                with contextlib.suppress(OSError):  # as many as the user's limit lets
+                with contextlib.suppress(OSError):  # as many as the user's limit of open files allows
                     self._open[path] = os.open(link, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Close them."""
+        """Close the links."""
         for opened in self._open.values():
             os.close(opened)
         self._open = {}
 
     def moved(self) -> dict[str, str]:
-        """Where links are that are not where they were, by the folder; those that were removed are not among them.
+        """The new paths of links that were moved, by folder; links that were removed are left out.
 
-        Places in the workspace and in the user's tree are relative to it; of others, it is only told that there is one.
+        Paths in the workspace and in the user's tree are relative to these; for any other place, the path is empty.
         """
         found = {}
         for path, opened in self._open.items():
@@ -87,7 +87,7 @@ class Followed:
 
 
 def own(task: StageTask, paths: Iterable[str]) -> set[str]:
-    """Put copies of the user's folders in place of links to them, which a command has copied or moved.
+    """Replace links to the user's folders that a command has copied or moved by copies of the folders.
 
     Args:
         task: The attempt.

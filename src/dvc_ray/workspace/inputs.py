@@ -1,4 +1,4 @@
-"""What a command does to its deps: they are links, so it may write to the user's files, or to cached objects."""
+"""Detects what a command writes to its deps: they are links to the user's files, or to cached objects."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dvc_ray.paths import files_under
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What tells whether a file has been written to; of a symbolic link, what it leads to."""
+    """Tells whether a file has been written to; of a symbolic link, the file that it leads to."""
 
     file: tuple[int, int]
-    """Device and inode: which one it is."""
+    """Device and inode of the file."""
     stamp: Stamp
 
 
@@ -50,7 +50,7 @@ def written_in_place(root: str, before: Mapping[str, Content]) -> dict[str, tupl
 
 
 def detach(root: str, path: str) -> None:
-    """Replace a symbolic link by a copy of what it leads to, which is about to be removed."""
+    """Replace a symbolic link by a copy of its target, which is about to be removed."""
     full = os.path.join(root, path)
     if os.path.islink(full):
         with replacing(full) as copy:

@@ -1,4 +1,4 @@
-"""Bringing an attempt's files home: the user's workspace is left as a command run in it would have left it."""
+"""Installing an attempt's files: the user's workspace is left as if the command had run in it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ResultInstaller:
 
     Args:
         place: Place of a stage in the plan.
-        warn: Told about conflicts.
+        warn: Receives warnings about conflicts.
         is_dep: Whether a stage of the project depends on a path, relative to the tree, or on a folder that it is in.
-        fetch: Brings the object of a key in the remote into a file.
+        fetch: Downloads the object of a key in the remote to a file.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class ResultInstaller:
         self._writers = Writers(place, warn)
         self._texts = TextMerger(self._writers)
         self._folders: dict[str, str] = {}
-        """Stages of this run that have made whole folders."""
+        """By folder that was installed as a whole: the stage of this run that made it."""
 
     def admit(self, task: StageTask, result: StageResult) -> StageResult:
-        """Let in what a stage may write; of a machine that shares no disk, as if its workspace was here.
+        """Admit what a stage may write; files that another machine has returned are unpacked into the workspace.
 
         Args:
             task: The attempt.
-            result: What became of it.
+            result: Its result.
 
         Returns:
-            What is to be brought; the user is told what is not.
+            The result, without what may not be installed; the user is warned about that.
 
         Raises:
             OSError: A file cannot be written.
-            StorageError: An object cannot be brought.
+            StorageError: An object cannot be downloaded.
         """
         result, refused = passed(task, result)
         for path in refused:
@@ -70,16 +70,16 @@ class ResultInstaller:
 
     @contextlib.contextmanager
     def _told(self, task: StageTask) -> Iterator[None]:
-        """Say what is not brought home because it would land elsewhere; the rest is."""
+        """Warn of what is not installed because it would land elsewhere; the rest is installed."""
         try:
             yield
         except LeadsOutError as error:
             self._warn(f"stage '{task.address}': {error.args[0]}: it is not brought home.")
 
     def bring(self, task: StageTask, result: StageResult) -> None:
-        """Take all that an attempt left: what it deleted, outs, what it made and changed.
+        """Install all that an attempt has left: deletions, outs, new and changed files.
 
-        Outs are moved, not copied: DVC's hash of a file holds while its inode is the same.
+        Outs are moved, not copied: DVC's hash of a file holds as long as its inode is the same.
 
         Raises:
             OSError: A file cannot be written.
@@ -120,7 +120,7 @@ class ResultInstaller:
                 _remove_emptied(os.path.dirname(path), result.workspace, task.tree)
 
     def forget(self, address: str) -> None:
-        """Forget that a stage has written anything: it has been taken back."""
+        """Forget all that a stage has written, because it has been taken back."""
         self._writers.forget(address)
 
     def _warn_of_changed_deps(self, task: StageTask, result: StageResult) -> None:
@@ -136,7 +136,7 @@ class ResultInstaller:
             )
 
     def _bring_folders(self, task: StageTask, result: StageResult) -> Iterator[str]:
-        """Take new folders whole, at once: an environment has thousands of files, and is one thing."""
+        """Install new folders as a whole: an environment has thousands of files that belong together."""
         created = set(result.created)
         for path in _tops(result.created, task.tree, task.outs):
             if created.issuperset(walk_files(result.workspace, path)):
@@ -146,7 +146,7 @@ class ResultInstaller:
 
     def _bring_folder(self, task: StageTask, path: str, source: str, target: str) -> bool:
         if not os.path.lexists(target):
-            os.rename(source, target)  # to another file system it cannot: file by file
+            os.rename(source, target)  # fails across file systems: then file by file
         elif is_environment(source) and path in self._folders:
             if self._place(task.address) < self._place(self._folders[path]):
                 return True
@@ -157,9 +157,9 @@ class ResultInstaller:
         return True
 
     def _bring_created(self, task: StageTask, path: str, workspace: str, target: str) -> None:
-        """Take a new file. Where there is one already, it is one that the stage was not given: nobody's to replace.
+        """Install a new file. A file that is already there was not given to the stage, and is not replaced.
 
-        But one that another stage reads must be what it would be after a serial run.
+        An exception: a file that another stage reads must be what it would be after a serial run.
         """
         source = os.path.join(workspace, path)
         other = self._writers.of(path)
@@ -173,8 +173,8 @@ class ResultInstaller:
         self._writers.note(path, task.address)
 
     def _move_at_home(self, task: StageTask, path: str, place: str) -> None:
-        """Move an ignored folder of the user's where the command has moved the link to it."""
-        if not os.path.lexists(os.path.join(task.home, path)):  # the result is taken over, and it has been moved
+        """Move the user's Git-ignored folder to where the command has moved the link to it."""
+        if not os.path.lexists(os.path.join(task.home, path)):  # moved already, by the run whose result is taken over
             return
         if place:
             with beneath(task.home, path) as source, beneath(task.home, place, make=True) as target:
@@ -191,7 +191,7 @@ class ResultInstaller:
         )
 
     def _bring_replaced(self, task: StageTask, path: str, workspace: str, target: str) -> None:
-        """Do to an ignored file or folder of the user's what the command did to the link that it was given."""
+        """Do to the user's Git-ignored file or folder what the command did to the link to it."""
         other = self._writers.of(path)
         if other is not None and self._place(other) > self._place(task.address):
             self._writers.is_later(task.address, path, other)
@@ -199,7 +199,7 @@ class ResultInstaller:
         source = os.path.join(workspace, path)
         if os.path.lexists(source):
             move(source, target)
-        elif os.path.lexists(os.path.join(workspace, task.project, CODE_LIST)):  # else somebody removes the workspace
+        elif os.path.lexists(os.path.join(workspace, task.project, CODE_LIST)):  # else the workspace is being removed
             remove(target)
         self._writers.note(path, task.address)
 
@@ -216,7 +216,7 @@ class ResultInstaller:
 def _bring_out(task: StageTask, result: StageResult, path: str) -> None:
     source, home = os.path.join(result.workspace, path), os.path.join(task.tree, path)
     there = os.path.lexists(source)
-    if there and os.path.realpath(source) == os.path.realpath(home):  # by a link that leads out of both
+    if there and os.path.realpath(source) == os.path.realpath(home):  # through a link that leads out of both
         return
     if there or path in result.stale:
         with beneath(task.tree, path, make=there) as target:
@@ -224,7 +224,7 @@ def _bring_out(task: StageTask, result: StageResult, path: str) -> None:
 
 
 def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[str]:
-    """Folders of new files, the topmost that are new themselves or environments; none that an out lies in.
+    """The topmost folders of new files that are new themselves or environments, and that contain no out.
 
     Args:
         created: New files, relative to the tree.
@@ -244,7 +244,7 @@ def _tops(created: Iterable[str], tree: str, outs: Iterable[str]) -> Iterator[st
 
 
 def _parents(path: str) -> list[str]:
-    """The folders that a relative path lies in, the innermost first."""
+    """The folders that contain a relative path, the innermost first."""
     found = []
     while path := os.path.dirname(path):
         found.append(path)

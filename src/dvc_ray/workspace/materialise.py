@@ -1,4 +1,4 @@
-"""Filling a stage workspace with code and deps, without copying what a link serves."""
+"""Filling a stage workspace with code and deps, by links instead of copies where possible."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dvc_ray.workspace import git_copy, reuse
 from dvc_ray.workspace.ignored_links import link_text
 
 CODE_LIST: Final = os.path.join(".dvc", "tmp", "code.txt")
-"""Names the snapshot's files, relative to the DVC project; what `dvc_ray.init` hands to nested workers."""
+"""Lists the snapshot's files, relative to the DVC project; `dvc_ray.init` hands the list to nested workers."""
 CODE_LINK_FROM: Final = 1 << 23
-"""Bytes from which a file of the snapshot is linked rather than copied: such a file is data by any name."""
+"""Bytes from which a file of the snapshot is linked rather than copied: such a file is data, whatever its name."""
 _INTERNAL: Final = frozenset({".dvc", ".git"})
 
 Identity = tuple[int, int, int]
-"""Device, inode, and of a symbolic link when it was made, else 0: the inode of one that is removed may be used again.
-That of a hard link may not, as long as the user's file is there. No `Stamp`: what is in it does not count."""
+"""Device, inode and, for a symbolic link, its modification time, else 0: the inode of a removed link may be used
+again. That of a hard link is not, as long as the user's file is there. Not a `Stamp`: the content does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class Materialised:
     given: tuple[str, ...]
     """What it shares with the user's tree; relative to both."""
     stamps: dict[str, Stamp] = field(repr=False)
-    """Of each file put there that is no out and not shared, by path relative to the root."""
+    """Stamps of the files put there that are neither outs nor shared, by path relative to the root."""
     shared: dict[str, Identity] = field(repr=False)
-    """Of each link to an ignored file or folder, by path relative to the root."""
+    """Identities of the links to Git-ignored files and folders, by path relative to the root."""
 
 
 def materialise(
@@ -50,13 +50,13 @@ def materialise(
 
     Files of the snapshot are copied, because a command may rewrite them; deps and includes are hard-linked to the
     user's (a dep that a command changes in place is changed for the user, as under ``dvc repro``), or copied where
-    the file system refuses a link. Of ignored files and folders there is a link each: what a command writes there, it
-    writes to the user's.
+    the file system refuses a link. Each Git-ignored file or folder becomes a link: what a command writes there goes to
+    the user's own.
 
     Args:
         task: The attempt.
-        fill: Puts what does not come from the tree, before all else.
-        covered: Files of the snapshot among that, relative to the tree.
+        fill: Called first; puts files that do not come from the tree.
+        covered: Files of the snapshot that `fill` puts there, relative to the tree.
 
     Raises:
         OSError: A file cannot be read or written.
@@ -71,7 +71,7 @@ def materialise(
         with contextlib.suppress(FileNotFoundError):  # another stage has removed it meanwhile
             put(path, link_from=CODE_LINK_FROM)
     for path in task.copies:
-        for file in files_under(task.tree, path, skip=()):  # all of it: it will stand in place of the user's
+        for file in files_under(task.tree, path, skip=()):  # all of it: it will replace the user's
             put(file)
     of_git = [path for path in task.links if path.split("/")[0] == ".git"]
     for path in task.links:
@@ -84,7 +84,7 @@ def materialise(
     names = (os.fsencode(os.path.relpath(path, task.project)) for path in task.code if "\n" not in path)
     atomic_write(project / CODE_LIST, b"".join(name + b"\n" for name in names))
     _put_git(task, root, shared)
-    for path in of_git:  # in place of what the copy of the repository has there
+    for path in of_git:  # instead of what the copy of the repository has there
         for file in files_under(task.tree, path, skip=()):
             remove(str(root / file))
             put(file)
@@ -96,7 +96,7 @@ def materialise(
 
 def _put_git(task: StageTask, root: Path, shared: Mapping[str, Identity]) -> None:
     if task.git.places:
-        # What is a file in both, or a link, Git ignores in both; of thousands, few are left to tell it.
+        # Git ignores what is a file in both trees, or a link in both; of thousands, only the few others need an entry.
         links = [path for path, made_as in shared.items() if made_as[-1]]
         hidden = [path for path in links if not os.path.islink(os.path.join(task.home, path))]
         git_copy.place(task.git, str(root), hidden)
@@ -105,12 +105,12 @@ def _put_git(task: StageTask, root: Path, shared: Mapping[str, Identity]) -> Non
 
 
 def stamps(root: str, but: Collection[str], base: str = "") -> Iterator[tuple[str, Stamp]]:
-    """Stamp the files and links of a workspace, but not DVC's own and Git's, at any depth.
+    """Stamp the files and links of a workspace, except DVC's and Git's own, at any depth.
 
     Args:
         root: The workspace.
         but: Paths that are left out with all that is in them; relative to it.
-        base: The folder to begin in, with a slash at its end; the same.
+        base: The folder to begin in, relative to the root, with a slash at its end.
     """
     entries: list[os.DirEntry[str]] = []
     with contextlib.suppress(OSError):
@@ -127,9 +127,9 @@ def stamps(root: str, but: Collection[str], base: str = "") -> Iterator[tuple[st
 
 
 def settings_stamp(task: StageTask) -> dict[str, Stamp]:
-    """Stamp the project's settings, if there are any: of DVC's own, the file that a command may write to for the user.
+    """Stamp the project's ``.dvc/config``, if there is one: a command may write this file of DVC's for the user.
 
-    They do not come home (`gate`), which is told.
+    Changes to it are not installed (`gate`), and the user is told.
     """
     path = os.path.normpath(os.path.join(task.project, ".dvc", "config"))
     with contextlib.suppress(FileNotFoundError):
@@ -138,26 +138,26 @@ def settings_stamp(task: StageTask) -> dict[str, Stamp]:
 
 
 def unstamped(task: StageTask) -> Collection[str]:
-    """What of a workspace is not stamped: outs come home anyway, and shared files are the user's."""
+    """Paths of a workspace that are not stamped: outs are installed anyway, and shared files are the user's."""
     return {*task.outs, *task.ignored}
 
 
 def stamp(path: str) -> Stamp:
     """Stamp one file; a symbolic link is stamped itself.
 
-    With the mode, which comes home, too. Without the change time: to give a file a second name is no change of it.
+    With the mode, which is installed, too. Without the change time: a second name for a file does not change the file.
     """
     return Stamp.of(os.lstat(path), mode=True)
 
 
 class Putter:
-    """Puts files of a tree into a workspace: some system calls a file, because there may be thousands.
+    """Puts files of a tree into a workspace, with few system calls per file, because there may be thousands.
 
     Args:
-        tree: Where they are.
+        tree: The tree.
         root: The workspace.
-        whole: Files that are put as they are, as they were asked for by name; of settings of DVC, no more than a
-            workspace may have. None: all are put as they are.
+        whole: Files that are put unchanged, because they were asked for by name; other DVC settings lose their secrets.
+            None: all files are put unchanged.
     """
 
     def __init__(self, tree: str, root: str, whole: Collection[str] | None = None) -> None:
@@ -189,7 +189,7 @@ class Putter:
             _copy(source, target, found)
 
     def make_parent(self, target: str) -> None:
-        """Make the folder that a path of the workspace is in; absolute."""
+        """Make the folder that contains a path of the workspace; absolute."""
         folder = os.path.dirname(target)
         if folder not in self._folders:
             os.makedirs(folder, exist_ok=True)
@@ -219,7 +219,7 @@ def _copy(source: str, target: str, found: os.stat_result) -> None:
 
 
 def _stands_for(source: str, target: str) -> bool:
-    """Put a file that nobody may read in the place of one that we may not: a command that does is told so, as there."""
+    """Stand in for a file that we may not read with one nobody may read: commands get the same error as in the tree."""
     if os.access(source, os.R_OK):
         return False
     os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0))
@@ -253,7 +253,7 @@ def _share(task: StageTask, put: Putter) -> Iterator[tuple[str, Identity]]:
 
 
 def identity(path: str) -> Identity:
-    """Tell a file or link from others; a symbolic link itself, not what it leads to."""
+    """Tell a file or link from others; for a symbolic link, not its target."""
     found = os.lstat(path)
     return found.st_dev, found.st_ino, found.st_mtime_ns if stat.S_ISLNK(found.st_mode) else 0
 

@@ -1,4 +1,4 @@
-"""Putting a file or folder in place of another, so that there is always one of them, whole."""
+"""Replacing a file or folder by another, so that one of them, complete, is always there."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dvc_ray.paths import open_up, remove, remove_tree
 def move(source: str, target: str) -> None:
     """Put a file or directory in place of another; atomic for a file.
 
-    A folder that its owner may not write to, which a command has left so, stays as it is. What is replaced goes when
-    the other is in its place.
+    A folder that a command has made read-only stays read-only. What is replaced is removed when the other is in its
+    place.
 
     Raises:
-        OSError: It cannot be put there; what was there is there.
+        OSError: It cannot be put there; what was there is still there.
     """
     if not os.path.islink(source) and os.path.exists(target) and os.path.samefile(source, target):
         return
@@ -33,7 +33,7 @@ def move(source: str, target: str) -> None:
 
 
 def _put_aside(source: str, target: str) -> str:
-    """Give a folder another name: with what takes its place, or on another file system beside it."""
+    """Give a folder another name: beside its replacement or, if that is on another file system, beside itself."""
     for aside in (f"{source}.replaced", _beside(target, "old")):
         with contextlib.suppress(OSError):
             os.rename(target, aside)
@@ -58,7 +58,7 @@ def _put(source: str, target: str) -> None:
 
 
 def _put_copy(source: str, target: str) -> None:
-    """Put a copy in place of a file or of nothing, on another file system, at once."""
+    """Put a copy, across file systems, in place of a file or of nothing, atomically."""
     fresh = _beside(target, "new")
     try:
         if _is_folder(source):
@@ -81,7 +81,7 @@ def _beside(path: str, what: str) -> str:
 
 @contextlib.contextmanager
 def _opened(source: str) -> Iterator[int | None]:
-    """Let a folder be moved, which is to write to it and to the one that it is in; yields the mode that it had."""
+    """Let a folder be moved, for which it and its parent must be writable; yields the mode that it had."""
     modes: dict[str, int] = {}
     try:
         for folder in (os.path.dirname(source), source):

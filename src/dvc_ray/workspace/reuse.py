@@ -1,6 +1,6 @@
-"""Workspaces used again: files of the snapshot that a command has left alone are not written anew.
+"""Reuse of workspaces: files of the snapshot that a command has left alone are not written again.
 
-To make a file costs a hundred times what it costs to see that it is as it was, and a repository may have thousands.
+To write a file takes a hundred times as long as to see that it is unchanged, and a repository may have thousands.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _RECORD: Final = ".copies"
 class _Record:
     folder_mode: int
     copies: dict[str, Stamp]
-    """Of regular files, by path relative to the workspace."""
+    """Stamps of regular files, by path relative to the workspace."""
 
 
 def record(workspace: str, paths: Iterable[str]) -> None:
-    """Note what was copied into a workspace, as it is now, before a command runs in it.
+    """Record what was copied into a workspace, as it is before a command runs in it.
 
     Args:
         workspace: The workspace.
@@ -46,10 +46,10 @@ def record(workspace: str, paths: Iterable[str]) -> None:
 
 
 def _noted(path: str) -> _Record:
-    """Read what was noted.
+    """Read a record.
 
     Raises:
-        ValueError: It is half of a note, or of another version.
+        ValueError: It is incomplete, or of another version.
         OSError: It cannot be read.
     """
     with open(path, encoding="ascii") as file:
@@ -62,19 +62,19 @@ def _noted(path: str) -> _Record:
 
 
 def lay_aside(workspace: str) -> None:
-    """Keep a workspace whose attempt is over for another one; only what was copied into it, and is as it was, stays."""
+    """Keep the workspace of an attempt that is over for another one; only copies that have not changed stay in it."""
     idle = os.path.join(os.path.dirname(workspace), _IDLE, os.path.basename(workspace))
     try:
         _tidy(workspace, _noted(workspace + _RECORD))
         os.makedirs(os.path.dirname(idle), exist_ok=True)
         os.rename(workspace + _RECORD, idle + _RECORD)
-        os.rename(workspace, idle)  # last: whoever sees it finds the record too
+        os.rename(workspace, idle)  # last, so that the record is there when the workspace appears
     except (OSError, ValueError):
         discard(workspace)
 
 
 def discard(workspace: str) -> None:
-    """Remove a workspace and what is noted of it."""
+    """Remove a workspace and its record."""
     with contextlib.suppress(OSError):
         remove_workspace(workspace)
     with contextlib.suppress(FileNotFoundError):
@@ -82,20 +82,20 @@ def discard(workspace: str) -> None:
 
 
 def claim(workspace: str, tree: str, wanted: Collection[str]) -> bool:
-    """Make a workspace out of one that was laid aside; what is not as the user's tree has it now, is removed.
+    """Make a workspace out of one that was laid aside; copies that differ from the user's tree are removed.
 
     Args:
-        workspace: What to make; does not exist.
+        workspace: Path of the workspace to make; does not exist.
         tree: The user's tree.
         wanted: Files of the tree that it may have, relative to both.
 
     Returns:
-        Whether there was one.
+        Whether there was one to reuse.
     """
     folder = os.path.join(os.path.dirname(workspace), _IDLE)
     with contextlib.suppress(OSError):
         for name in [entry.name for entry in os.scandir(folder) if entry.is_dir()]:
-            with contextlib.suppress(OSError):  # somebody else was faster
+            with contextlib.suppress(OSError):  # another process was faster
                 os.rename(os.path.join(folder, name), workspace)
                 return _refresh(workspace, os.path.join(folder, name) + _RECORD, tree, set(wanted))
     return False
@@ -108,7 +108,7 @@ def _refresh(workspace: str, noted: str, tree: str, wanted: set[str]) -> bool:
         for path in made.copies:
             source = _look(os.path.join(tree, path)) if path in wanted else None
             if source is None or _copied(_stamp(source)) != _copied(made.copies[path]):
-                with contextlib.suppress(FileNotFoundError):  # the command before has changed it
+                with contextlib.suppress(FileNotFoundError):  # it had been changed, and was removed when laid aside
                     os.unlink(os.path.join(workspace, path))
     except (OSError, ValueError):
         discard(workspace)
@@ -120,7 +120,7 @@ def _tidy(workspace: str, made: _Record) -> None:
     """Remove all that was not copied or has changed since, and folders that are empty then.
 
     Raises:
-        OSError: Something cannot be removed, or a folder is not as folders are made.
+        OSError: Something cannot be removed, or the mode of a folder has changed.
     """
     for folder, names, files in os.walk(workspace, topdown=False):
         part = os.path.relpath(folder, workspace)
@@ -143,7 +143,7 @@ def _tidy(workspace: str, made: _Record) -> None:
 
 
 def _look(path: str) -> os.stat_result | None:
-    """Look at a file; None for what is no regular one."""
+    """Look at a file; None if it is not a regular file."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -152,10 +152,10 @@ def _look(path: str) -> os.stat_result | None:
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    """With the change time: a command may write to a copy and set its time back, and the next one would have that."""
+    """With the change time: a command may write to a copy and set its time back, and the next one would get that."""
     return Stamp.of(found, mode=True, ctime=True)
 
 
 def _copied(stamp: Stamp) -> tuple[Version, int]:
-    """What a file and the copy of it have in common."""
+    """The part of a stamp that a file and its copy have in common."""
     return stamp.version, stat.S_IMODE(stamp.mode)

@@ -16,14 +16,14 @@ from dvc_ray.workspace.moving import move
 from dvc_ray.workspace.writers import Writers
 
 _FILE: Any = 0o100644
-"""A plain file's mode, as Git has it."""
+"""Git's mode of a plain file."""
 _TOP: Final = b"\1\n"
-"""A line that texts begin with while they are merged."""
+"""A line that is put before texts while they are merged."""
 _DVCYAML: Final = "dvc.yaml"
 
 
 class TextMerger:
-    """Brings home what stages have changed in files that were there before.
+    """Merges what stages have changed in existing files into the workspace.
 
     Two stages that ran at the same time may have rewritten one file. Their changes are merged line by line; where
     that fails, the stage that is later in the plan wins, as it would have in a serial run, and the user is told.
@@ -39,7 +39,7 @@ class TextMerger:
         self._dvcyamls: dict[str, DvcYaml] = {}
 
     def bring_new_dvcyaml(self, task: StageTask, result: StageResult, path: str, target: str) -> bool:
-        """Take a dvc.yaml that was not there when the stage began; False if it is a new file like any other."""
+        """Merge a dvc.yaml that was not there when the stage began; False if it is a new file like any other."""
         source = os.path.join(result.workspace, path)
         there = os.path.lexists(target)
         if os.path.basename(path) != _DVCYAML or not is_plain(source) or (there and self._writers.of(path) is None):
@@ -55,13 +55,13 @@ class TextMerger:
         return True
 
     def bring_changed(self, task: StageTask, result: StageResult, changed: Changed, target: str) -> None:
-        """Take a file that was there when the stage began.
+        """Merge a file that was there when the stage began.
 
         Raises:
             OSError: It cannot be written.
         """
         source = os.path.join(result.workspace, changed.path)
-        if not is_plain(source) or not is_plain(target):  # a link is what it points to
+        if not is_plain(source) or not is_plain(target):  # the content of a link is its target
             move(source, target)
             return
         if os.path.samefile(source, target):
@@ -95,10 +95,10 @@ class TextMerger:
 
         Args:
             task: The attempt.
-            result: What it has left.
+            result: Its result.
             path: The file, relative to the tree.
-            versions: What the stage began with, what is there now, what the stage has made; None: no file.
-            known: Whether the first is what it began with.
+            versions: What the stage began with, what is there now, and what the stage has made; None: no file.
+            known: Whether the first version is the one that the stage began with.
         """
         base, ours, theirs = versions
         wrote = {*task.outs, *result.created, *(changed.path for changed in result.changed)}
@@ -141,14 +141,14 @@ class TextMerger:
 
 
 def is_plain(path: str) -> bool:
-    """Whether a path is a file, and no link to one."""
+    """Whether a path is a file, and not a link to one."""
     return os.path.isfile(path) and not os.path.islink(path)
 
 
 def merge_lines(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
-    """Merge two versions of a text as ``git merge-file`` does; None if they conflict, or are no text.
+    """Merge two versions of a text as ``git merge-file`` does; None if they conflict, or are not text.
 
-    By libgit2, which comes with DVC: there may be no git program.
+    Uses libgit2, which comes with DVC: the git program may be missing.
     """
     import pygit2
 
@@ -156,10 +156,10 @@ def merge_lines(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
         return None
     with tempfile.TemporaryDirectory(prefix="dvc-ray-") as folder:
         repo = pygit2.init_repository(folder, bare=True)
-        # Latin-1 has a letter for each byte, and pygit2 fails on a result without any.
+        # Latin-1 has a character for each byte, and pygit2 fails on an empty result.
         blobs = [repo.create_blob((_TOP + text).decode("latin-1").encode()) for text in (base, ours, theirs)]
         first, one, other = (pygit2.IndexEntry(os.path.basename(folder), blob, _FILE) for blob in blobs)
         merged: Any = repo.merge_file_from_index(first, one, other)
-    said = str(merged if isinstance(merged, str) else merged.contents)  # older ones give the text
-    # A conflict is seen by its marks: they have the name, which stands in no text.
+    said = str(merged if isinstance(merged, str) else merged.contents)  # older versions return the text
+    # A conflict is recognised by its markers: they contain the file name, which is in no text.
     return None if os.path.basename(folder) in said else said.encode("latin-1").removeprefix(_TOP)

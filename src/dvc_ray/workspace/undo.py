@@ -1,4 +1,4 @@
-"""Taking back what an attempt has brought home: it had begun too early, and will run again."""
+"""Taking back what an attempt has installed: it had begun too early, and will run again."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dvc_ray.workspace.moving import move
 
 
 class Undo:
-    """What was there before attempts came home, and what they have put there.
+    """What was in the user's tree before attempts were installed, and what they have put there.
 
-    Of outs only those that persist: all others a command makes anew.
+    Of outs, only those with ``persist``: a command makes all others from scratch.
     """
 
     def __init__(self) -> None:
         self._old: dict[str, list[tuple[str, str, str, Stamp | None]]] = {}
-        """By stage: the tree, the file in it, where the one before is kept, and what the file is since."""
+        """By stage: the tree, the file in it, where the previous file is kept, and the stamp of the new one."""
 
     @contextlib.contextmanager
     def watching(self, task: StageTask, result: StageResult, *, keep: bool) -> Iterator[list[str]]:
-        """Watch what comes home within a block.
+        """Watch what is installed within a block.
 
         Args:
             task: The attempt.
-            result: What became of it.
+            result: Its result.
             keep: Whether it may have to be taken back.
 
         Yields:
-            A list that has at the end what the attempt has written beyond its outs; relative to the tree.
+            A list that has, at the end of the block, what the attempt wrote beyond its outs; relative to the tree.
         """
         wrote: list[str] = []
         changed = [change.path for change in result.changed]
@@ -53,7 +53,7 @@ class Undo:
             ]
 
     def take_back(self, address: str) -> list[str]:
-        """Put back what was there before a stage came home, where nobody has written since; absolute paths.
+        """Restore what was there before a stage was installed, unless it has changed since; returns absolute paths.
 
         Raises:
             OSError: Something cannot be put back; it is as the stage has left it.
@@ -69,7 +69,7 @@ class Undo:
 
 
 def _persisted(task: StageTask) -> list[str]:
-    """Outs in the tree that a command finds as the last one has left them, whether they are there or not."""
+    """Outs with ``persist``, which a command finds as the last run has left them, whether they exist or not."""
     items = [item for key in ("outs", "metrics", "plots") for item in task.definition.get(key) or ()]
     flagged = [pair for item in items if isinstance(item, dict) for pair in item.items()]
     named = [os.path.normpath(os.path.join(task.wdir, path)) for path, flags in flagged if (flags or {}).get("persist")]
@@ -77,9 +77,9 @@ def _persisted(task: StageTask) -> list[str]:
 
 
 def _keep(task: StageTask, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give what is there a second name, file by file: what takes its place is a new one.
+    """Give existing files a second name, one by one: what takes their place is a new file.
 
-    The user's own is left where it is: this, too, may fail half-way.
+    The user's files stay where they are, because this may fail half-way, too.
     """
     for path in paths:
         here, there = _home(task, path), os.path.join(f"{task.workspace}.before", path)

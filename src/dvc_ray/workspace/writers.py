@@ -1,4 +1,4 @@
-"""Which stage of a run wrote what no out declares."""
+"""Which stage of a run wrote files that no out declares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Writers:
 
     Args:
         place: Place of a stage in the plan.
-        warn: Told of files that two stages wrote.
+        warn: Receives a warning about files that two stages wrote.
     """
 
     def __init__(self, place: Callable[[str], int], warn: Callable[[str], None]) -> None:
@@ -27,11 +27,11 @@ class Writers:
         self._writer[path] = address
 
     def forget(self, address: str) -> None:
-        """Forget that a stage has written anything: it has been taken back."""
+        """Forget all that a stage has written, because it has been taken back."""
         self._writer = {path: writer for path, writer in self._writer.items() if writer != address}
 
     def is_later(self, address: str, path: str, other: str) -> bool:
-        """Whether a stage is the later one of two that wrote a file, as in a serial run; says so."""
+        """Whether a stage comes later in the plan than another that wrote the same file; warns the user."""
         later = self.place(address) > self.place(other)
         self.warn(
             f"stages '{other}' and '{address}' both wrote '{path}', which no out declares; kept what"

@@ -1,4 +1,4 @@
-"""Whether a node has what a stage asks for: a pure decision, and its words."""
+"""Whether a node has what a stage asks for: a pure decision, and its messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dvc_ray.values.stage import StageSettings
 
 CPU: Final = "CPU"
 _MEMORY: Final = "memory"
-"""Names of resources, as Ray has them."""
+"""Ray's names of resources."""
 
 IMAGE: Final = "image_uri"
 """Names an image in a runtime_env: the worker runs in a container."""
@@ -24,7 +24,7 @@ CONTAINER: Final = "container"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What a node has, as Ray counts it."""
+    """The resources and labels of a node, as Ray counts them."""
 
     total: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -49,15 +49,15 @@ def is_plain(settings: StageSettings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ResourceLack:
-    """A node has less of a resource than a stage asks for; memory is one, in bytes."""
+    """A node has less of a resource than a stage asks for; memory counts as one, in bytes."""
 
     name: str
-    """As Ray calls it."""
+    """Ray's name of it."""
     wanted: float
     there: float
 
     def __str__(self) -> str:
-        """As it is said of a stage and the only machine there is."""
+        """The message for a stage where this machine is the only one."""
         if self.name == _MEMORY:
             return (
                 f"it asks for {gib(self.wanted)} of memory, but Ray has {gib(self.there)} to give on this machine"
@@ -74,7 +74,7 @@ class AcceleratorLack:
     there: tuple[str, ...]
 
     def __str__(self) -> str:
-        """As it is said of a stage and the only machine there is."""
+        """The message for a stage where this machine is the only one."""
         has = f"has {', '.join(self.there)}" if self.there else "has none that Ray knows"
         return f"it asks for the accelerator '{self.wanted}', but this machine {has}"
 
@@ -89,17 +89,17 @@ class LabelLack:
     """None: it has no such label."""
 
     def __str__(self) -> str:
-        """As it is said of a stage and the only machine there is."""
+        """The message for a stage where this machine is the only one."""
         has = "has no such label" if self.there is None else f"is {self.there!r}"
         return f"it asks for a node with label '{self.name}': '{self.wanted}', but this machine {has}"
 
 
 Lack = ResourceLack | AcceleratorLack | LabelLack
-"""What a node does not have that a stage asks for."""
+"""Something that a stage asks for and a node lacks."""
 
 
 def lack(settings: StageSettings, node: Node) -> Lack | None:
-    """Find what a node does not have that a stage asks for; None if it has all."""
+    """Find something that a stage asks for and a node lacks; None if it has all."""
     asked = {CPU: settings.num_cpus, "GPU": settings.num_gpus, **dict(settings.resources)}
     asked[_MEMORY] = settings.memory or 0
     for name, amount in asked.items():
@@ -120,7 +120,7 @@ def accelerators(total: Mapping[str, float]) -> list[str]:
 
 
 def doubt(name: str, known: Collection[str]) -> str:
-    """What to say of an accelerator that neither Ray nor the cluster knows; empty for one that is known."""
+    """A message about an accelerator that neither Ray nor the cluster knows; empty for one that is known."""
     if name in known:
         return ""
     return f"Ray knows no accelerator '{name}' ('meta.ray.accelerator_type').{did_you_mean(name, known, any_case=True)}"

@@ -1,4 +1,4 @@
-"""Which nodes have which data in their caches, as far as runs have seen; and which of them is best for a stage."""
+"""Which nodes have which data in their caches, as far as runs have seen, and which node is best for a stage."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dvc_ray.files import atomic_write
 from dvc_ray.values.task import Stored
 
 _WORTH: Final = 1 << 20
-"""Bytes below which it is not worth to prefer a node."""
+"""Bytes of deps below which no node is preferred."""
 _REMEMBERED: Final = 10_000
 """Objects that are remembered from run to run, the largest first."""
 
 
 class Locations:
-    """What nodes have. A node that is gone, or whose cache has lost something, is no error: it is only a preference."""
+    """Which nodes have which objects. This only sets a preference: a lost node or object is no error."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, set[str]] = {}
@@ -26,7 +26,7 @@ class Locations:
 
     @classmethod
     def read(cls, path: Path) -> Locations:
-        """What the runs before have written; nothing if they have not, or in another way."""
+        """Read what earlier runs have written; empty if there is nothing, or if it has another format."""
         found = cls()
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
             for oid, (size, nodes) in json.loads(path.read_text(encoding="utf-8")).items():
@@ -35,7 +35,7 @@ class Locations:
         return found
 
     def write(self, path: Path, alive: Collection[str]) -> None:
-        """Remember it for the next run: what nodes have that are there, and is worth to be near to.
+        """Write down for the next run which nodes that are alive have which objects, if large enough to matter.
 
         A file that cannot be written is no error.
         """
@@ -47,11 +47,11 @@ class Locations:
             atomic_write(path, json.dumps({oid: [size, nodes] for size, oid, nodes in kept}).encode())
 
     def note(self, node: str, found: Iterable[tuple[str, int]]) -> None:
-        """Take down that a node has objects.
+        """Note that a node has objects.
 
         Args:
             node: Its id.
-            found: MD5 and bytes of each.
+            found: MD5 and size in bytes of each.
         """
         for oid, size in found:
             self._nodes.setdefault(oid, set()).add(node)
@@ -74,6 +74,6 @@ class Locations:
 
 
 def of_entry(entry: object) -> list[tuple[str, int]]:
-    """MD5 and bytes of the outs of an entry of dvc.lock, and of its deps."""
+    """MD5 and size in bytes of the outs and deps in an entry of dvc.lock."""
     items = [*entry.get("outs", ()), *entry.get("deps", ())] if isinstance(entry, dict) else []
     return [(str(item["md5"]), int(item.get("size") or 0)) for item in items if item.get("md5")]

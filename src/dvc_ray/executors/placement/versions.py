@@ -1,4 +1,4 @@
-"""Whether nodes have what stages need, and the same as the head: a pure decision, and its words."""
+"""Whether nodes have what stages need, and the same versions as the head: a pure decision, and its messages."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 PACKAGES: Final = ("dvc", "dvc-s3", "dvclive", "obstore", "ray")
-"""Whose versions are compared; dvc-ray itself goes to the nodes with the run."""
+"""Packages whose versions are compared; dvc-ray itself goes to the nodes with the run."""
 _NEEDED: Final = {"dvc": "it runs the stages", "ray": "it starts them"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a machine has."""
+    """The Python and the packages of a machine."""
 
     name: str
     python: str
     packages: Mapping[str, str]
-    """Versions; what is not installed is not in it."""
+    """Versions; packages that are not installed are left out."""
 
 
 def fatal(head: Machine, nodes: Sequence[Machine]) -> str:
@@ -38,7 +38,7 @@ def fatal(head: Machine, nodes: Sequence[Machine]) -> str:
 
 
 def doubts(head: Machine, nodes: Sequence[Machine]) -> str:
-    """Say where versions differ in a way that mostly does not matter; empty if they do not."""
+    """Say which versions differ in a way that usually does not matter; empty if none do."""
     found: dict[str, list[str]] = {}
     for node in nodes:
         for name in PACKAGES:

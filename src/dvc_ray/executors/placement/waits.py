@@ -1,4 +1,4 @@
-"""What an attempt that has not started waits for: a pure decision, and its words."""
+"""What an attempt that has not started waits for: a pure decision, and its messages."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def wait(
 
     Args:
         settings: What it asks for.
-        nodes: Those that are there and that it may run on.
-        scaling: None: the cluster has no autoscaler, or one that does not tell (Ray's first).
-        moving: Whether others of the run are running: that this one waits for its turn is no news then.
+        nodes: Nodes that are there and that it may run on.
+        scaling: None: the cluster has no autoscaler, or one that reports nothing (Ray's first).
+        moving: Whether other attempts of the run are running; then it is not worth saying that this one waits its turn.
 
     Returns:
-        None: nothing worth to be said.
+        None if there is nothing worth saying.
     """
     asked = amounts(settings)
     if any(not fit.lack(settings, node) for node in nodes):
-        if fit.has_environment(settings):  # which of the two, Ray does not tell
+        if fit.has_environment(settings):  # Ray does not tell which of the two
             return Wait(what=f"{SET_UP}, or for {asked} to be free{_coming(scaling)}")
         return None if moving else Wait(what=f"{asked} to be free{_coming(scaling)}")
     if scaling is None:
@@ -41,16 +41,16 @@ def wait(
 
 
 def demand(settings: StageSettings) -> dict[str, float]:
-    """What an attempt asks for as Ray's autoscaler sees it."""
+    """What an attempt asks for, in the form that Ray's autoscaler uses."""
     found = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, "memory": float(settings.memory or 0)}
     found |= dict(settings.resources)
     if settings.accelerator_type:
-        found[f"{ACCELERATOR}{settings.accelerator_type}"] = 0.001  # as Ray asks for it
+        found[f"{ACCELERATOR}{settings.accelerator_type}"] = 0.001  # as Ray requests it
     return {name: amount for name, amount in found.items() if amount}
 
 
 def amounts(settings: StageSettings) -> str:
-    """What an attempt asks for: ``4 CPUs, 1 GPU, 2.0 GiB of memory``."""
+    """What an attempt asks for, as a text: ``4 CPUs, 1 GPU, 2.0 GiB of memory``."""
     parts = [_counted(settings.num_cpus, "CPU"), _counted(settings.num_gpus, "GPU")]
     memory = f"{gib(settings.memory)} of memory" if settings.memory else ""
     return ", ".join(filter(None, (*parts, memory, *others(settings)))) or "room for a process"

@@ -55,8 +55,6 @@ class ProcessExecutor:
         self.cluster = LocalCpus(local_cpus(jobs), self._started)
         self._nursery: Nursery | None = None
         self._workers: list[_Worker] = []
-        self._grace = 0.0
-        """The longest of the attempts."""
         self._look_due = 0.0
 
     def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
@@ -64,7 +62,6 @@ class ProcessExecutor:
         del settings  # the driver counts CPUs
         worker = self._free() or self._new()
         worker.task, worker.begun, worker.stopping, worker.why = task, time.monotonic(), None, ""
-        self._grace = max(self._grace, task.grace)
         joins = {env.RAY_ADDRESS: os.environ[env.RAY_ADDRESS]} if env.RAY_ADDRESS in os.environ else {}
         worker.connection.send(Order(task=task, bundles=tuple(bundles), cluster=joins))
 
@@ -100,13 +97,14 @@ class ProcessExecutor:
                     return
 
     def close(self) -> None:
-        """End the workers; commands that still run are stopped."""
-        busy = any(worker.task is not None for worker in self._workers)
+        """End the workers. One that still runs an attempt is killed: whoever closes has no time to wait any more."""
         for worker in self._workers:
+            if worker.task is not None and self._nursery is not None:
+                self._nursery.kill(worker.number)
             worker.connection.close()
         self._workers = []
         if self._nursery is not None:
-            self._nursery.close(_FORCE_AFTER + (self._grace if busy else 0.0))
+            self._nursery.close(_FORCE_AFTER)
             self._nursery = None
 
     def _started(self) -> Nursery:

@@ -17,11 +17,11 @@ from dvc_ray.values.run import ActiveRun
 from dvc_ray.values.stage import StageSettings
 
 _WISHES_EVERY: Final = 1.0
-"""Seconds between looks whether somebody has asked the run to stop."""
+"""Seconds between checks whether somebody has asked the run to stop."""
 
 
 class RayCluster:
-    """A `Cluster` of Ray's.
+    """A `Cluster` of Ray nodes.
 
     Args:
         ray: This process as a driver of Ray.
@@ -33,9 +33,9 @@ class RayCluster:
         self._here = ""
         self._shares_disk: bool | None = None
         self._run_id = ""
-        """Of the run that was announced."""
+        """Id of the run that was announced."""
         self._wishes_due = 0.0
-        """When to look again whether it is to stop (`time.monotonic`)."""
+        """When to check again whether it should stop (`time.monotonic`)."""
 
     @property
     def head(self) -> str:
@@ -44,7 +44,7 @@ class RayCluster:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a Ray of this run's own, on this machine."""
+        """Whether it is a Ray that this run has started, on this machine."""
         return self._ray.address is None
 
     def start(self, jobs: int | None, settings: StageSettings | None = None) -> str:
@@ -74,12 +74,12 @@ class RayCluster:
         return self._ray.capacity()
 
     def surely_fits(self, settings: StageSettings) -> bool:
-        """Judge a stage that asks for CPUs only, without Ray, which then need not be started for the run cache."""
+        """Decide without Ray on a stage that asks only for CPUs: Ray need not start if the run cache has the result."""
         capacity = self.capacity()
         return fit.is_plain(settings) and (capacity is None or settings.num_cpus <= capacity)
 
     def check(self, address: str, settings: StageSettings) -> str:
-        """Refuse what the local Ray can never place; a cluster may scale up, so there Ray is asked to wait."""
+        """Refuse what a local Ray can never place; a cluster may scale up, so there an attempt waits."""
         capacity = self.capacity()
         if capacity is not None and settings.num_cpus > capacity:
             self._refuse(settings, fit.Node(total={"CPU": capacity}))  # without waiting for Ray
@@ -118,7 +118,7 @@ class RayCluster:
         return self._local
 
     def _doubt(self, accelerator: str) -> str:
-        """Name an accelerator that is likely misspelt: on a cluster that may scale up it would be waited for."""
+        """Warn of an accelerator that is likely misspelt: a cluster that may scale up would wait for it."""
         import ray
 
         return fit.doubt(accelerator, [*accelerators(), *fit.accelerators(ray.cluster_resources())])
@@ -133,22 +133,22 @@ class RayCluster:
 
             alive, self._here = nodes.alive(), ray.get_runtime_context().get_node_id()
             alone = [node["NodeID"] for node in alive] == [self._here] and alive[0]["Resources"].get("CPU", 0) > 0
-            # What it is now, it is for the run: attempts stay on this node, whichever come later.
+            # The answer holds for the whole run: attempts stay on this node, whichever nodes join later.
             self._shares_disk = alone and self.scaling() is None
         return self._shares_disk
 
     def look_over(self) -> str:
-        """Compare what the nodes have with what this machine has; those that come later are not waited for."""
+        """Compare the nodes with this machine; nodes that join later are not waited for."""
         self._ray.wait()
         return nodes.look_over(self._ray.head)
 
     def lacking(self, folder: str, mark: str) -> Mapping[str, str]:
-        """Ask the nodes; those that come later are asked by the attempts that come to them."""
+        """Ask the nodes; nodes that join later are asked by the attempts that run there."""
         self._ray.wait()
         return nodes.lacking(self._ray.head, folder, mark)
 
     def announced(self, run: ActiveRun) -> contextlib.AbstractContextManager[None]:
-        """Let others on the cluster see a run; a local Ray has no others, and need not be there."""
+        """Let others on the cluster see a run; a local Ray has no other users, and may not have started."""
         if self._ray.address is None:
             return contextlib.nullcontext()
         self._ray.wait()
@@ -156,27 +156,27 @@ class RayCluster:
         return registry.announced(run)
 
     def stop_requested_by(self) -> str:
-        """Look, now and then, whether somebody has asked it to stop."""
+        """Check, now and then, whether somebody has asked the run to stop."""
         if not self._run_id or time.monotonic() < self._wishes_due:
             return ""
         self._wishes_due = time.monotonic() + _WISHES_EVERY
         try:
             return registry.stop_requested_by(self._run_id)
-        except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
+        except Exception:  # noqa: BLE001  Ray reports a busy GCS in several ways
             return ""
 
     @staticmethod
     def scaling() -> autoscaler.Scaling | None:
-        """What the autoscaler may bring; None: there is none, or it cannot be asked now."""
+        """What the autoscaler may add; None: there is none, or it cannot be asked now."""
         import ray
 
         try:
             return autoscaler.look(ray.get_runtime_context().gcs_address)
-        except Exception:  # noqa: BLE001  a GCS that is busy, in one of Ray's ways to say so
+        except Exception:  # noqa: BLE001  Ray reports a busy GCS in several ways
             return None
 
     def placed(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Keep attempts on this node where it is the only one, and off the head where there are others."""
+        """Add labels that keep attempts on this node if it is the only one, and off the head if there are others."""
         if self._ray.address is None:
             return dict(labels)
         if self.shares_disk():

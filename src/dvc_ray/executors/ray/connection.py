@@ -27,7 +27,7 @@ from dvc_ray.ray_api import local_ray
 from dvc_ray.ray_api.names import HEAD
 
 _START_PATIENCE: Final = 10.0
-"""Seconds to wait for Ray's start to end when the run is over before that."""
+"""Seconds to wait for Ray to finish starting, if the run is over before that."""
 _QUIET: Final = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
 
 
@@ -36,7 +36,7 @@ class Connection:
 
     Args:
         address: Cluster to join; None: start a local Ray and stop it in `close`.
-        jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
+        jobs: Attempts at a time; a local Ray has that many CPUs, if they are more than its cores.
     """
 
     def __init__(self, address: str | None, jobs: int | None = None) -> None:
@@ -52,7 +52,7 @@ class Connection:
         self._vital: dict[str, subprocess.Popen[bytes]] = {}
         self._dead = False
         self._has_driver = False
-        """Whether this process is, or was about to be, a driver of Ray by our doing."""
+        """Whether this code has made, or was about to make, this process a driver of Ray."""
         self._turn = StartTurn()
         self._answers = False
         self._put_back = contextlib.ExitStack()
@@ -61,7 +61,7 @@ class Connection:
         """Start or join Ray in the background: it takes seconds, in which the head prepares the first stages.
 
         Returns:
-            What the user should know of it; empty if it was under way already.
+            A notice for the user; empty if it had begun already.
         """
         if self._thread is not None:
             return ""
@@ -90,7 +90,7 @@ class Connection:
         return self._ready.wait(timeout)
 
     def wait(self) -> None:
-        """Wait until it is there; begin, if nobody has.
+        """Wait until Ray is ready; start or join it, if that has not begun.
 
         Raises:
             ClusterError: It cannot be started or joined.
@@ -106,10 +106,10 @@ class Connection:
             ) from self._failure
 
     def found_dead(self) -> str:
-        """Find out that the local Ray is dead before Ray does, which hangs and after a minute aborts the process.
+        """Detect that the local Ray is dead before Ray does, which hangs and after a minute aborts the process.
 
         Returns:
-            Once, what of it has ended; empty: nothing, or it was said before.
+            Once, which of its processes has ended; empty: none, or it was reported before.
         """
         gone = next((name for name, process in self._vital.items() if process.poll() is not None), None)
         if gone is None or self._dead:
@@ -127,7 +127,7 @@ class Connection:
         if self._thread is None:
             self._turn.give_back()
         else:
-            # A thread that is still in ray.init cannot be interrupted; what it starts, the janitor ends.
+            # A thread that is still in ray.init cannot be interrupted; the janitor ends what it starts.
             self._thread.join(None if self._ready.is_set() else _START_PATIENCE)
 
     def _hold(self) -> None:
@@ -146,8 +146,8 @@ class Connection:
             self._failure = error
         self._ready.set()
         self._leave.wait()
-        if self._has_driver and not self._dead:  # never what somebody else in this process has started
-            with contextlib.suppress(Exception):  # a cluster that is gone already is what we want
+        if self._has_driver and not self._dead:  # never a Ray that other code in this process has started
+            with contextlib.suppress(Exception):  # a cluster that is gone need not be left
                 import ray
 
                 ray.shutdown()
@@ -162,7 +162,7 @@ class Connection:
             with local_ray.patience(self._leave):
                 self._start()
         except BaseException:
-            if self._janitor is not None:  # what has started must not be in the way of who comes next
+            if self._janitor is not None:  # what has started must not hinder the next start
                 self._janitor.communicate()
             raise
         finally:
@@ -171,12 +171,12 @@ class Connection:
     def _start(self) -> None:
         import ray
 
-        # Socket paths may have 107 bytes: the directory must be short. In its own Ray lets all users write, where
-        # it keeps code that workers unpack: nobody else may enter the one around it.
+        # Socket paths may have 107 bytes: the directory must be short. Ray lets all users write to its own directory,
+        # where it keeps code that workers unpack: nobody else may enter the directory around it.
         directory = tempfile.mkdtemp(prefix="dvc-ray-", dir="/tmp")
         self._janitor = start_janitor(directory)
         self._put_back.callback(lift_limits())
-        if not ray.is_initialized():  # by whoever calls: `ray.init` will say so
+        if not ray.is_initialized():  # if the caller has done so, `ray.init` will say it
             self._put_back.callback(close_to_others())
         self._has_driver = True
         ray.init(
@@ -193,7 +193,7 @@ class Connection:
 
         probe(address)
         self._answers = True
-        # Nodes get this dvc-ray, whatever they have: driver and workers must speak one language.
+        # Nodes get this dvc-ray, whatever they have installed: driver and workers must speak the same protocol.
         ours = {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["**/__pycache__", "*.pyc"]}
         self._has_driver = True
         try:
@@ -206,7 +206,7 @@ class Connection:
 
 
 def _why_not_started() -> str:
-    """What to do about a local Ray that does not start."""
+    """Advice for a local Ray that does not start."""
     if limits := in_the_way():
         options = ", ".join(f"`ulimit {limit}`" for limit in limits)
         return f"Ray may need more than this shell allows ({options}): raise it there, or see why {IN_CAUSE}."
@@ -214,10 +214,10 @@ def _why_not_started() -> str:
 
 
 def _why_not_joined(*, answers: bool) -> str:
-    """What to do about a cluster that cannot be joined; of a token Ray tells only in lines that it prints (2.60.0).
+    """Advice for a cluster that cannot be joined; Ray mentions tokens only in lines that it prints (2.60.0).
 
     Args:
-        answers: Whether somebody listens at its address.
+        answers: Whether something listens at its address.
     """
     if not answers:
         return "Try it: ray status"

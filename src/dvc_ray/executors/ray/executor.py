@@ -1,8 +1,8 @@
 """Runs attempts as Ray tasks.
 
-A task is a generator (Ray's ``num_returns="streaming"``): it yields that it has started, what the command prints and
-at last the result, so that one ordered channel carries all of it, on one machine as on machines that share no disk.
-Ray's own retries are off: the driver decides about them.
+A task is a generator (Ray's ``num_returns="streaming"``): it yields its start, the output of the command and finally
+the result, so that one ordered channel carries all of it, whether or not machines share a disk. Ray's own retries are
+off: the driver decides on retries.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from dvc_ray.values.stage import StageSettings, StageState
 from dvc_ray.values.task import FileBundle, Lost, StageResult, StageTask, Stored, Wait, WorkerEvent
 
 _NODES_EVERY: Final = 2.0
-"""Seconds between questions which nodes are alive."""
+"""Seconds between checks which nodes are alive."""
 _PATIENCE: Final = 3.0
-"""Seconds that an attempt may take to start before it is said what it waits for."""
+"""Seconds that an attempt may take to start before the user is told what it waits for."""
 _WAITS_EVERY: Final = 2.0
-"""Seconds between questions what they wait for."""
+"""Seconds between checks of what attempts wait for."""
 _FORCE_AFTER: Final = 5.0
 """Seconds beyond a command's grace after which a worker that does not answer is killed."""
 
@@ -56,8 +56,8 @@ class RayExecutor:
 
     Args:
         address: Cluster to join; None: start a local Ray and stop it in `close`.
-        jobs: Attempts at a time that a local Ray has CPUs for, if that is more than it has cores.
-        remembered: File with what runs before have left on the cluster's nodes, and this one will; None: neither.
+        jobs: Attempts at a time; a local Ray has that many CPUs, if they are more than its cores.
+        remembered: File in which runs keep what is on the cluster's nodes, read and written; None: neither.
     """
 
     def __init__(self, address: str | None, jobs: int | None = None, remembered: Path | None = None) -> None:
@@ -67,10 +67,10 @@ class RayExecutor:
         self._flights: dict[str, _Flight] = {}
         self._lost: list[WorkerEvent] = []
         self._sent: dict[str, Any] = {}
-        """Packs in Ray's object store, by id."""
+        """Bundles in Ray's object store, by id."""
         self._locations = Locations.read(remembered) if remembered else Locations()
         self._known: set[str] = set()
-        """Ids of the nodes that were alive when that was asked last."""
+        """Ids of the nodes that were alive at the last check."""
         self._nodes_due = 0.0
         """When to ask again which nodes are alive (`time.monotonic`)."""
         self._waits_due = 0.0
@@ -91,7 +91,7 @@ class RayExecutor:
         self._flights[task.address] = _Flight(task, settings, remote.remote(task, head, *sent), time.monotonic())
 
     def _near(self, deps: Sequence[Stored]) -> Any | None:
-        """Ray's word for the node that has most of what an attempt reads, unless it would have to wait there."""
+        """Ray's strategy for the node that has most of what an attempt reads, unless it would have to wait there."""
         if not deps:
             return None
         self._known = self._known or {node["NodeID"] for node in nodes.alive()}
@@ -113,11 +113,11 @@ class RayExecutor:
             for stream in ready:
                 found += self._next(self._flights[streams[stream]])
         elif not found:
-            time.sleep(timeout)  # nothing can happen; whoever waits must not spin
+            time.sleep(timeout)  # no attempt is in flight; the caller must not spin
         return found
 
     def waits(self) -> Mapping[str, Wait]:
-        """Compare what attempts ask for with the nodes there are and that the autoscaler brings; now and then."""
+        """Compare, now and then, what attempts ask for with the nodes that exist or that the autoscaler adds."""
         now = time.monotonic()
         waiting = [flight for flight in self._flights.values() if not flight.node and now - flight.since > _PATIENCE]
         if not waiting or now < self._waits_due:
@@ -175,7 +175,7 @@ class RayExecutor:
         return [event]
 
     def _end_by(self, flight: _Flight, error: Exception) -> list[WorkerEvent]:
-        """Give up an attempt that ended by one of Ray's errors."""
+        """End an attempt that has failed with one of Ray's errors."""
         import ray
 
         if isinstance(error, ray.exceptions.OutOfMemoryError):
@@ -190,8 +190,8 @@ class RayExecutor:
     def _check_nodes(self) -> None:
         """Give up attempts on nodes that Ray has found dead.
 
-        A streaming task whose node loses power is not told to its owner before a connection times out, which takes
-        minutes (Ray 2.60); that the node is dead, Ray knows within one.
+        When a node loses power, the owner of a streaming task on it is not told before a connection times out, which
+        takes minutes (Ray 2.60); Ray knows within one minute that the node is dead.
         """
         if self.cluster.is_local or not self._flights or time.monotonic() < self._nodes_due:
             return
@@ -202,10 +202,10 @@ class RayExecutor:
                 self._lost += self._end(flight, "its node is gone")
 
     def _check_alive(self) -> None:
-        """See whether the local Ray is.
+        """Check that the local Ray is alive.
 
         Raises:
-            RayDiedError: It is not; its attempts are lost.
+            RayDiedError: It is dead; its attempts are lost.
         """
         if gone := self._ray.found_dead():
             for flight in list(self._flights.values()):
@@ -232,8 +232,8 @@ class RayExecutor:
 
     def _forget(self, task: StageTask) -> None:
         del self._flights[task.address]
-        if not self.cluster.shares_disk():  # a worker that was killed has not done it
-            with contextlib.suppress(Exception):  # a cluster that is gone has forgotten it, too
+        if not self.cluster.shares_disk():  # a worker that was killed has not done this
+            with contextlib.suppress(Exception):  # a cluster that is gone has no record to remove
                 forget(key_of(task.run_id, attempt_name(task)))
 
     def _force(self, address: str, flight: _Flight) -> None:

@@ -1,11 +1,11 @@
-"""Ends what is left of a local Ray when its driver is gone, and removes its directory.
+"""Ends the remaining processes of a local Ray when its driver is gone, and removes its directory.
 
-Run as a program of its own (``python -I -S janitor.py DIRECTORY``) by the driver, which holds its standard input
-open: the end of the input is the end of the driver, however it came. Of a killed driver, Ray 2.60 leaves its agents
+The driver runs it as a separate program (``python -I -S janitor.py DIRECTORY``) and holds its standard input open: the
+end of the input is the end of the driver, for whatever reason. After a driver is killed, Ray 2.60 leaves its agents
 running for a minute (they try to report to a GCS that is dead) and its directory for ever.
 
-Only processes that have a file of DIRECTORY open are ended: all of a Ray write their logs there. (Their environment
-does not tell: Ray's processes rename themselves, which overwrites it.)
+Only processes that have a file in DIRECTORY open are ended: all processes of a Ray write their logs there. (Their
+environment does not help: Ray's processes rename themselves, which overwrites it.)
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _users(directory: str, driver: int) -> list[int]:
-    """Processes that use the directory, but for the driver itself, which may live on after its Ray."""
+    """Processes that use the directory, except the driver itself, which may outlive its Ray."""
     pids = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {driver}
     return [pid for pid in pids if any(path.startswith(directory + os.sep) for path in _open_files(pid))]
 

@@ -1,4 +1,4 @@
-"""What a local Ray needs of this machine to start, and what ends it when this process is gone."""
+"""Checks before a local Ray starts, and the janitor that ends it when this process is gone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PROBE_TIMEOUT: Final = 5.0
 def take_back_sigterm() -> None:
     """Put Python's handler of SIGTERM back in place.
 
-    Ray's core installs a failure handler of its own under Python's (absl's), which prints a stack and aborts the
-    process three seconds later, while commands are being ended.
+    Ray's core installs a failure handler of its own (absl's) under Python's, which prints a stack and aborts the
+    process three seconds later, while commands are still being ended.
     """
     handler = signal.getsignal(signal.SIGTERM)
     if handler is not None and threading.current_thread() is threading.main_thread():
@@ -26,17 +26,17 @@ def take_back_sigterm() -> None:
 
 
 def start_janitor(directory: str) -> subprocess.Popen[bytes]:
-    """Have what works in a directory ended when this process is gone."""
+    """Start the janitor, which ends what uses a directory when this process is gone."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", _JANITOR, directory], stdin=subprocess.PIPE, start_new_session=True
     )
 
 
 def probe(address: str) -> None:
-    """See whether anybody listens: Ray itself would try for minutes, and could not be interrupted.
+    """Check that something listens at an address: Ray itself would try for minutes, and could not be interrupted.
 
     Raises:
-        OSError: Nobody does.
+        OSError: Nothing does.
     """
     host, _, port = address.removeprefix("https://").removeprefix("http://").rpartition(":")
     if host and port.isdigit():
@@ -44,10 +44,10 @@ def probe(address: str) -> None:
 
 
 def check_loopback() -> None:
-    """See whether processes of this machine can reach each other, as Ray's must: it would try for minutes.
+    """Check that processes of this machine can reach each other, as Ray's must: Ray itself would try for minutes.
 
     Raises:
-        OSError: They cannot, with what to do about it.
+        OSError: They cannot; the message says what to do.
     """
     with socket.socket() as listening:
         listening.settimeout(_PROBE_TIMEOUT)

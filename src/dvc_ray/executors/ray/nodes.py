@@ -1,4 +1,4 @@
-"""The nodes of a cluster as Ray knows them, and what they say of themselves."""
+"""The nodes of a cluster: which of them Ray knows, and what they report."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from dvc_ray.ray_api.names import NODE_ID
 from dvc_ray.storage.shared_folder import answer, is_answered
 
 _PATIENCE: Final = 30.0
-"""Seconds for all nodes to say what they have."""
+"""Seconds for all nodes to answer."""
 
 
 def alive() -> list[dict[str, Any]]:
-    """All nodes that Ray believes to be there: of one that lost power it hears after about a minute (2.60)."""
+    """All nodes that Ray believes to be alive: it takes about a minute to notice one that lost power (2.60)."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 def look_over(head: str) -> str:
-    """Compare what nodes have with what this machine has.
+    """Compare the Python and the packages of nodes with those of this machine.
 
-    Those that come later, or are gone when asked, are not waited for: each attempt compares once more where it is.
+    Nodes that join later, or are gone when asked, are not waited for: each attempt compares again on its node.
 
     Args:
         head: Id of the head node, which is not asked.
 
     Returns:
-        In sentences: differences that mostly do not matter, and who did not answer; empty if there is nothing to say.
+        Sentences on differences that usually do not matter and on nodes that did not answer; empty if there are none.
 
     Raises:
         ClusterError: A node cannot run stages.
@@ -61,14 +61,14 @@ def lacking(head: str, folder: str, mark: str) -> Mapping[str, str]:
 
     Args:
         head: Id of the head node, which is not asked.
-        folder: Which.
-        mark: Of the folder; empty: it only has to be there.
+        folder: The folder.
+        mark: Mark in the folder; empty: the folder only has to exist.
 
     Returns:
-        Names of those that do not, or do not say so, and why not.
+        Names of the nodes that do not see it, or do not answer, and why.
 
     Raises:
-        ClusterError: One does not run what it is given.
+        ClusterError: A node does not run the task that it is given.
     """
     names = _names(head)
     answers, silent = _ask(answer, {node: (folder, mark, node) for node in names})
@@ -90,7 +90,7 @@ def _ask(what: Callable[..., Any], nodes: Mapping[str, tuple[str, ...]]) -> tupl
     """Call a function on nodes, with arguments for each.
 
     Returns:
-        What they say, and who says nothing though Ray believes it to be there.
+        The answers, and the nodes that do not answer although Ray believes them to be alive.
     """
     import ray
 

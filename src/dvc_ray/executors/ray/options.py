@@ -1,4 +1,4 @@
-"""What a stage asks for, as options of a Ray task."""
+"""The settings of a stage as options of a Ray task."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def prepared(address: str, settings: StageSettings, labels: Mapping[str, str], n
     Args:
         address: The stage.
         settings: What it asks for.
-        labels: Of the nodes that it may run on.
-        near: Ray's word for the node that it is to run on if that has room; None: any.
+        labels: Labels of the nodes that it may run on.
+        near: Ray's strategy for the node to run on if there is room; None: any node.
 
     Raises:
         ConfigError: Ray refuses the options.
@@ -53,7 +53,7 @@ def prepared(address: str, settings: StageSettings, labels: Mapping[str, str], n
 
 @functools.cache
 def _function() -> Any:
-    """The remote function: one a process, as each would be sent to the workers."""
+    """The remote function, made once per process, because each one is sent to the workers."""
     import ray
 
     return ray.remote(max_retries=0, num_returns="streaming")(run)

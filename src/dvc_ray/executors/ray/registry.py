@@ -1,7 +1,7 @@
-"""The runs of a cluster: who has one, and the wish that it stops.
+"""The runs of a cluster, and the requests that they stop.
 
-Both are kept in the key-value store of the GCS, as Ray has no place for what drivers say of themselves (2.60). A driver
-that is killed cannot take its run out; whether it lives, Ray knows, as each driver is a Ray job.
+Both are kept in the key-value store of the GCS, as Ray has no place where drivers can describe themselves (2.60). A
+driver that is killed cannot remove its run; Ray knows whether it lives, as each driver is a Ray job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STOPS: Final = "dvc-ray/stops/"
 
 @contextlib.contextmanager
 def announced(run: ActiveRun) -> Iterator[None]:
-    """Let others on the cluster see a run of this process, for as long as the block runs."""
+    """Within a block, let others on the cluster see a run of this process."""
     import ray
 
     job = ray.get_runtime_context().get_job_id()
@@ -29,12 +29,12 @@ def announced(run: ActiveRun) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(Exception):  # a cluster that is gone has forgotten it, too
+        with contextlib.suppress(Exception):  # a cluster that is gone has no record to remove
             forget(run.run_id)
 
 
 def active() -> list[ActiveRun]:
-    """All runs of the cluster, the oldest first; those whose driver is dead are taken out."""
+    """All runs of the cluster, the oldest first; those whose driver is dead are removed."""
     alive = drivers.living_jobs()
     found = []
     for run_id in _names(_RUNS):
@@ -50,17 +50,17 @@ def active() -> list[ActiveRun]:
 
 
 def ask_to_stop(run_id: str, by: str) -> None:
-    """Wish that a run stops; its driver sees it within seconds.
+    """Ask a run to stop; its driver sees the request within seconds.
 
     Args:
-        run_id: Of the run.
-        by: Who wishes it, for its owner to read.
+        run_id: Id of the run.
+        by: Who asks, for its owner to read.
     """
     _put(_STOPS + run_id, {"by": by})
 
 
 def stop_requested_by(run_id: str) -> str:
-    """Who wishes that a run stops; empty: nobody."""
+    """Who has asked a run to stop; empty: nobody."""
     wish = _get(_STOPS + run_id)
     return str(wish["by"]) if wish else ""
 
@@ -79,6 +79,6 @@ def _get(key: str) -> dict[str, Any] | None:
 
 
 def forget(run_id: str) -> None:
-    """Take a run that has ended out of the cluster."""
+    """Remove a run that has ended from the cluster."""
     for prefix in (_RUNS, _STOPS):
         kv.delete(prefix + run_id)

@@ -1,6 +1,6 @@
-"""Whose turn it is to start a Ray on this machine: those of one user start one after the other.
+"""Turns to start a Ray on this machine: those of one user start one after the other.
 
-A start takes all cores for seconds. Several at once take so long that Ray gives each of them up (2.60.0).
+A start takes all cores for seconds. Several at once take so long that Ray gives up on each of them (2.60.0).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = "/tmp"  # noqa: S108
-"""Where the files are that tell: everybody's, and where the Rays have their own."""
+"""Folder of the lock files: everybody can write to it, and Rays have their own folders there."""
 PATIENCE: Final = 330.0
-"""Seconds after which a start that has not ended holds up no other; longer than one may take."""
+"""Seconds after which a start that has not ended holds up no other; longer than a start may take."""
 _LOOK_EVERY: Final = 0.1
-"""Seconds between looks whether it has."""
+"""Seconds between checks whether it has ended."""
 _PLACES: Final = 64
-"""Starts that may hang until the next one does not wait at all."""
+"""Number of starts that may hang; the next one then does not wait at all."""
 
 
 class StartTurn:
-    """A turn to start; not taken yet.
+    """A turn to start, not taken yet.
 
-    Whoever has it has a lock on a file, which the kernel takes back when the process ends, however that comes. Of one
-    that hangs the file says since when, and the others use the next file.
+    The process that has it holds a lock on a file, which the kernel releases when the process ends for any reason.
+    The file says since when the turn is taken: if the process hangs, the others use the next file.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class StartTurn:
         self._file: int | None = None
 
     def take(self) -> int | None:
-        """Take it if it is free; else the process that has it (0: it does not say which)."""
+        """Take it if it is free; otherwise returns the pid of the process that has it (0: unknown)."""
         while self._place < _PLACES:
             file = _open(Path(f"{self._path}.{self._place}"))
             if file is None:
@@ -54,20 +54,20 @@ class StartTurn:
         return None
 
     def wait(self, leave: threading.Event) -> None:
-        """Wait for it, if it is not taken yet.
+        """Wait for the turn, if it is not taken yet.
 
         Args:
-            leave: Set when it is not wanted any more.
+            leave: Set when the turn is no longer wanted.
 
         Raises:
-            InterruptedError: It is not.
+            InterruptedError: The turn is no longer wanted.
         """
         while self._file is None and self.take() is not None:
             if leave.wait(_LOOK_EVERY):
                 raise InterruptedError("not wanted any more")
 
     def give_back(self) -> None:
-        """Let the next one start; harmless if it was not taken."""
+        """Let the next one start; harmless if the turn was not taken."""
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):
@@ -76,9 +76,9 @@ class StartTurn:
 
 
 def _open(path: Path) -> int | None:
-    """Open a file that is the user's own; None if it cannot be: then nobody waits for anybody.
+    """Open a file that belongs to the user; None if that is impossible: then no start waits for another.
 
-    The folder is everybody's: what is there in its place may be a link, or somebody else's.
+    Everybody may write to the folder: the path may be a link, or a file of another user.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
@@ -100,14 +100,14 @@ def _locked(file: int) -> bool:
 
 
 def _sign(file: int) -> None:
-    """Say who has it, and since when by the clock that all processes of a machine share."""
+    """Write down which process has the turn, and since when, by the clock that all processes of a machine share."""
     with contextlib.suppress(OSError):
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()} {time.monotonic()}".encode(), 0)
 
 
 def _signed(file: int) -> tuple[int, float]:
-    """Who has it, since when; taken just now if it is not said yet, or by a clock that was another one's."""
+    """Which process has the turn, and since when; since now if that is not written yet, or lies in the future."""
     now = time.monotonic()
     with contextlib.suppress(OSError, ValueError):
         pid, since = os.pread(file, 100, 0).decode().split()

@@ -1,4 +1,4 @@
-"""What runs on workers, as Ray tasks."""
+"""The functions that run on workers, as Ray tasks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Placed:
 
 
 def look() -> versions.Machine:
-    """Say what this machine has."""
+    """Report the Python and the packages of this machine."""
     return _machine()
 
 
@@ -50,11 +50,11 @@ def _machine() -> versions.Machine:
 
 
 def run(task: StageTask, head: versions.Machine | None, *bundles: FileBundle) -> Iterator[WorkerEvent | Placed]:
-    """Run on the worker: a stage in a thread of its own, its events yielded as they come.
+    """Run a stage on the worker, in a separate thread, and yield its events as they come.
 
     Args:
         task: What to run.
-        head: What the head has, to compare with: this node may have come after all were asked. None: it is the head.
+        head: Versions on the head, to compare with: this node may have joined after the check. None: it is the head.
         bundles: Files that are sent along.
     """
     import ray
@@ -102,18 +102,18 @@ def run(task: StageTask, head: versions.Machine | None, *bundles: FileBundle) ->
 
 
 def _cluster(task: StageTask, address: str, node: str) -> dict[str, str]:
-    """Variables with which a Ray driver of the stage's own joins the cluster, and its workers find what is its."""
+    """Variables with which the stage's own Ray driver joins the cluster, and its workers find the stage's data."""
     found = {env.RAY_ADDRESS: address}
     found |= {name: os.environ[name] for name in tokens.VARIABLES if name in os.environ}
-    if isinstance(task.data, RemoteData):  # its own workers may be where nothing of it is
+    if isinstance(task.data, RemoteData):  # its own workers may be on nodes that have none of its data
         found[env.ATTEMPT] = _attempt(task, task.data, node).write()
     return found
 
 
 def _surroundings(task: StageTask) -> Surroundings | None:
-    """What the command gets beside its environment; of no caller, what Ray's own processes have on this machine.
+    """Process attributes for the command: the caller's, or else those of Ray's own processes on this machine.
 
-    Ray makes workers nicer than itself, and those that the kernel ends first when memory runs out (2.60).
+    Ray gives workers a higher nice value than itself, and makes the kernel end them first when memory runs out (2.60).
     """
     found = task.surroundings
     if found is None:
@@ -125,10 +125,10 @@ def _surroundings(task: StageTask) -> Surroundings | None:
 
 
 def _beside_ray() -> str:
-    """A folder of the node that a container has, too: of all that is the node's, Ray gives it its own only."""
+    """A folder of the node that a container sees too: of the node's disk, Ray gives it only Ray's own folder."""
     found = os.path.join(workers.temp_dir(), f"dvc-ray-{os.geteuid()}")
     os.makedirs(found, mode=0o700, exist_ok=True)
-    if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write beside it
+    if os.path.islink(found) or os.stat(found).st_uid != os.geteuid():  # all users may write to the folder around it
         raise PermissionError(
             f"'{found}' on {socket.gethostname()} belongs to somebody else: remove it, or name another in {NODE_DIR}"
         )
@@ -149,12 +149,12 @@ def _refused(task: StageTask, text: str) -> StageResult:
 
 
 def attempt_name(task: StageTask) -> str:
-    """What the cluster knows an attempt by."""
+    """The name of an attempt in the cluster."""
     return f"{task.address}.{task.attempt}"
 
 
 def _attempt(task: StageTask, data: RemoteData, node: str) -> Attempt:
-    """What workers of the stage on other nodes need of it."""
+    """The data that workers of the stage on other nodes need."""
     secret = {name: text for name, text in task.env if name in task.secrets}
     return Attempt(
         node=node,

@@ -1,4 +1,4 @@
-"""A local Ray closed to others: only who has its user's token is let in."""
+"""A local Ray that is closed to others: it lets in only those who have its user's token."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ AUTH_MODE: Final = "RAY_AUTH_MODE"
 TOKEN: Final = "RAY_AUTH_TOKEN"  # noqa: S105  the variable
 TOKEN_PATH: Final = "RAY_AUTH_TOKEN_PATH"  # noqa: S105
 VARIABLES: Final = (AUTH_MODE, TOKEN, TOKEN_PATH)
-"""What a driver needs beside the address of a Ray."""
+"""Variables that a driver needs besides the address of a Ray."""
 
 
 def close_to_others() -> Callable[[], None]:
-    """Have the Ray that is started next ask for a token, which only the user can read if there was none.
+    """Make the Ray that is started next ask for a token; if there is none, make one that only the user can read.
 
-    Ray would make one in the user's home for everybody to read (``generate_and_save_token``, 2.60.0); and before 2.60
-    it would ask for none. A stage's own driver finds it there, so that no variable is added to its environment.
+    Ray would make one in the user's home that everybody can read (``generate_and_save_token``, 2.60.0); before 2.60 it
+    would ask for none. A stage's own driver finds the token there, so no variable is added to its environment.
 
     Returns:
-        What puts the environment back as it was.
+        A function that restores the environment.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     if os.environ.setdefault(AUTH_MODE, "token").lower() == "token" and not has_token():
@@ -44,13 +44,13 @@ def close_to_others() -> Callable[[], None]:
 
 
 def use_token() -> bool:
-    """Show the user's token to a cluster from now on, if there is one and nobody has said whether to.
+    """Show the user's token to clusters from now on, if there is one and RAY_AUTH_MODE is not set.
 
-    Ray does so by itself only for a cluster that it finds on this machine, not for one that is joined by its address
-    (``ray.init``, 2.60.0). Not to be done unasked: a driver with a token does not hear workers that have none.
+    Ray itself does so only for a cluster that it finds on this machine, not for one that is joined by its address
+    (``ray.init``, 2.60.0). Do it only when needed: a driver with a token does not hear workers that have none.
 
     Returns:
-        Whether it is shown now, and was not before.
+        Whether the token is shown now, and was not before.
     """
     if AUTH_MODE in os.environ or not has_token():
         return False
@@ -60,19 +60,19 @@ def use_token() -> bool:
 
 
 def has_token() -> bool:
-    """Whether there is one where Ray looks (``ray._private.authentication``, 2.60.0)."""
+    """Whether there is a token where Ray looks for it (``ray._private.authentication``, 2.60.0)."""
     return bool(os.environ.get(TOKEN)) or _file().is_file()
 
 
 def _make_token(file: Path) -> None:
-    """Make one as Ray does, whole at once and for the user only; for this process, where the home is closed to it."""
+    """Make a token as Ray does, atomically and for the user only; for this process only if the home is not writable."""
     token = secrets.token_hex(32)
     fresh = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
             written.write(token)
-        with contextlib.suppress(FileExistsError):  # another start was first: unlike `atomic_write`, the first counts
+        with contextlib.suppress(FileExistsError):  # another start was first, which counts, unlike in `atomic_write`
             os.link(fresh, file)
         fresh.unlink()
     except OSError:
