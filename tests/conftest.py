@@ -152,9 +152,13 @@ def here() -> Here:
     return Here()
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts `dvc-ray repro` in a process of its own; what is left of it is ended."""
+ON_RAY = pytest.param("ray", marks=pytest.mark.full)
+
+
+@pytest.fixture(params=["auto", ON_RAY])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts `dvc-ray repro` in a process of its own, in each way to run stages here; what is left of it is ended."""
+    monkeypatch.setenv("DVC_RAY_LOCAL", request.param)
     made: list[Running] = []
 
     def begin(root: Path) -> Running:

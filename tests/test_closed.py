@@ -43,6 +43,7 @@ def as_nobody(command: str) -> str:
     return subprocess.run(["setpriv", *who, "bash", "-c", command], capture_output=True, text=True, check=False).stderr
 
 
+@pytest.mark.parametrize("start", ["ray"], indirect=True)
 def test_only_its_user_gets_in(project: Make, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, go = tmp_path / "home", tmp_path / "go"
     wait = f"while [ ! -e {go} ]; do sleep 0.1; done"

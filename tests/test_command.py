@@ -12,7 +12,14 @@ from typing import Any
 import psutil
 import pytest
 
+from dvc_ray import forking
 from dvc_ray.command import Command, End, Ended, run
+
+
+@pytest.fixture(autouse=True, params=["forked", "a program"])
+def guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to start a command's guard."""
+    monkeypatch.setattr(forking, "is_safe", lambda: request.param == "forked")
 
 
 def sh(tmp_path: Path, script: str, *, stopped=lambda: False, **kwargs: Any) -> tuple[Ended, str]:

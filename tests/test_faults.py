@@ -112,6 +112,7 @@ pathlib.Path("out.txt").write_text("x")
     assert any("trying again" in event.text for event in repro.events if isinstance(event, Notice))
 
 
+@pytest.mark.parametrize("start", ["ray"], indirect=True)
 @pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.full)])
 def test_ray_dies_in_the_middle(victim: str, project: Make, start: Start, here: Here, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
