@@ -42,11 +42,16 @@ def _run(child: Callable[[], object], name: str) -> NoReturn:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
+        be_called(name)
         child()
         code = 0
     finally:
         os._exit(code)
+
+
+def be_called(name: str) -> None:
+    """Have ``ps`` show a name for this process, up to 15 characters."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
 def be_worker(keep: Collection[int]) -> None:

@@ -143,6 +143,7 @@ def main(control: int) -> None:
     Args:
         control: Descriptor of the socket to the driver.
     """
+    forking.be_called(_NURSERY)
     _be_nursery(socket.socket(fileno=control))
 
 
