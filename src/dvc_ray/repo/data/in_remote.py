@@ -110,9 +110,7 @@ class DataInRemote:
         if kind is StageKind.DATA and self._verify(stage):
             self._parts.record.dump([stage])
             return True
-        return DataOnDisk(self._parts).resolve_on_head(
-            stage, options, force=force
-        )  # all data is here, or is brought here
+        return DataOnDisk(self._parts).resolve_on_head(stage, options, force=force)  # all data is here, or comes here
 
     def _resolve_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         checks.check_outs(self._parts.repo, stage)
