@@ -63,8 +63,8 @@ def without(ignored: Ignored, given: Collection[str]) -> Ignored:
     """Leave out files that a stage is given in another way: as a dep, an include or an out.
 
     Args:
-        ignored: For all stages.
-        given: Paths of the stage; relative to the tree.
+        ignored: Ignored files for all stages.
+        given: Those paths of the stage; relative to the tree.
     """
     if not ignored.links:
         return ignored
