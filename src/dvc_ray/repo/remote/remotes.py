@@ -173,7 +173,7 @@ class DvcObjects:
 
     @contextlib.contextmanager
     def _whole(self, key: str) -> Iterator[str]:
-        """Yield the path to write to: in an object store the final one, elsewhere that of a temporary file."""
+        """Yield the path to write to: the final one in an object store, elsewhere a temporary one that is renamed."""
         from dvc_objects.fs.base import ObjectFileSystem
 
         path = self._path(key)
