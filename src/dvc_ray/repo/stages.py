@@ -196,8 +196,8 @@ class Stages:
     def fits(self, task: StageTask, entry: Mapping[str, Any]) -> bool:
         """Whether the result of an earlier attempt is what running the stage now would give; needs `locked`.
 
-        It is if the stage has the same definition, and its deps are what the attempt has read. A stage that would not
-        run needs no result, so none fits.
+        A result fits if the stage has the same definition, and its deps are what the attempt has read. For a stage that
+        would not run, no result fits, because it needs none.
         """
         from dvc.stage.loader import StageLoader
 

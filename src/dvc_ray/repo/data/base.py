@@ -93,7 +93,7 @@ class ProjectData(Protocol):
         """
 
     def pull_run_cache(self) -> str:
-        """Pull the run cache of the default remote; returns why that failed, or nothing."""
+        """Pull the run cache of the default remote; returns why that failed; empty if it worked."""
 
     def task(self, stage: Any, request: tasks.Request) -> StageTask:
         """Describe, for a worker, how to run a stage with the workspace as it is now.

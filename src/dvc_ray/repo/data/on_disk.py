@@ -41,7 +41,7 @@ class DataOnDisk:
         return ()
 
     def status(self, stage: Any, *, allow_missing: bool, upstream: Callable[[], Iterable[Any]]) -> Status:
-        """Let DVC decide."""
+        """Let DVC decide whether a stage has changed."""
         return status.of(stage, allow_missing=allow_missing, upstream=upstream() if allow_missing else ())
 
     def check_inputs(self, stage: Any) -> None:
@@ -111,7 +111,7 @@ class DataOnDisk:
         self._parts.record.take_here(stage, merge)
 
     def are_as_noted(self, deps: Iterable[Any]) -> bool:
-        """Ask DVC, which hashes what has changed."""
+        """Ask DVC, which hashes files that have changed."""
         return not any(dep.status() for dep in deps)
 
     def here(self, stage: Any, paths: Collection[str]) -> set[str]:

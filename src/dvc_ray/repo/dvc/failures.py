@@ -104,8 +104,8 @@ def translate_errors() -> Iterator[None]:
 def quiet() -> None:
     """Let DVC print warnings only: no reports and no progress bars, because dvc-ray shows what a run does.
 
-    Call it after DVC has been imported, because the import sets up DVC's loggers. Progress bars depend on the level of
-    two of them (``dvc.progress.Tqdm``, ``dvc_data.callbacks.Tqdm``).
+    Call it after DVC has been imported, because the import sets up DVC's loggers. DVC's progress bars
+    (``dvc.progress.Tqdm``, ``dvc_data.callbacks.Tqdm``) look at the level of their module's logger.
     """
     logging.getLogger("dvc").setLevel(logging.WARNING)
     for handler in logging.getLogger("dvc").handlers:

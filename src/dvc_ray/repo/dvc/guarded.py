@@ -12,7 +12,7 @@ from typing import Any, Final
 from dvc_ray.errors import ProjectError
 
 _MOST: Final = 1_000_000
-"""Most values that a YAML file may have after its aliases are expanded; DVC takes minutes for as many without."""
+"""Most values of a YAML file whose aliases are expanded; DVC takes minutes to read as many without aliases."""
 _OF_GIT: Final = ("HEAD", "config", "index", "packed-refs", "shallow", "info/exclude", "info/attributes", "FETCH_HEAD")
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",

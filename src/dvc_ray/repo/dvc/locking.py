@@ -23,7 +23,7 @@ def locked(repo: Any, waiting: Callable[[], None] | None = None) -> Iterator[Non
         waiting: As in `dvc_ray.repo.Project.locked`.
 
     Raises:
-        ProjectError: Another DVC process holds it.
+        ProjectError: Another DVC process holds the lock.
     """
     from dvc.lock import LockError
 
@@ -38,7 +38,7 @@ def locked(repo: Any, waiting: Callable[[], None] | None = None) -> Iterator[Non
                     raise
                 waiting()
                 waiting = _nothing
-        repo._lock_depth += 1  # so that dvc.repo.lock_repo takes the lock for held
+        repo._lock_depth += 1  # so that dvc.repo.lock_repo does not lock once more
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Makes an experiment an entry of DVC's queue that is running."""
+"""Registers an experiment as a running entry of DVC's queue."""
 
 from __future__ import annotations
 

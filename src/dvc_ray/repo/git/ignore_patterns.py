@@ -65,7 +65,7 @@ class Patterns:
 
 
 def ignored(files: Sequence[Patterns], path: bytes, *, folder: bool) -> bool:
-    """Whether pattern files, the one that counts most last, ignore a path; they must not ignore any of its parents."""
+    """Whether pattern files, the one that counts most last, ignore a path; they must ignore none of its parents."""
     for patterns in reversed(files):
         said = patterns.say(path, folder=folder)
         if said is not None:

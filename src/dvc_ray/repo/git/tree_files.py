@@ -117,7 +117,7 @@ class Rules:
         self._files: dict[str, tuple[ignore_patterns.Patterns, ...]] = {"": self._with(general, "")}
 
     def ignore(self, path: str, *, folder: bool) -> bool:
-        """Whether a path is ignored; none of its parents must be.
+        """Whether a path is ignored, given that none of its parents is.
 
         Args:
             path: Relative to the tree.

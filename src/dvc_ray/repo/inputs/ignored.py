@@ -64,7 +64,7 @@ def without(ignored: Ignored, given: Collection[str]) -> Ignored:
 
     Args:
         ignored: Ignored files for all stages.
-        given: Those paths of the stage; relative to the tree.
+        given: Paths of these files; relative to the tree.
     """
     if not ignored.links:
         return ignored

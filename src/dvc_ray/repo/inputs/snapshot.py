@@ -27,7 +27,7 @@ class Listing:
     code: tuple[str, ...] = field(repr=False)
     """Files that are tracked, or are not ignored."""
     ignored: tuple[str, ...] = ()
-    """Files left out of the code. A folder without any code is one entry and is not looked into."""
+    """Files left out of the code. A folder without any code is one entry, not looked into; else each file is one."""
     empty: tuple[str, ...] = ()
     """Folders that have no file under them and are not ignored; only the innermost."""
     repositories: tuple[str, ...] = ()

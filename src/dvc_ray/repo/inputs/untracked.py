@@ -31,7 +31,7 @@ class Untracked:
         """By folder, the tracked files of the submodule that the folder lies in, absolute; empty outside of any."""
 
     def of(self, stage: Any) -> tuple[str, ...]:
-        """List such deps of a stage; none if the stage runs whatever its deps are."""
+        """List such deps of a stage; none if it is frozen or an import from a repository, where deps do not matter."""
         if stage.frozen or stage.is_repo_import:
             return ()
         deps = [dep for dep in stage.deps if dep.protocol == "local"]

@@ -35,7 +35,7 @@ def fill_deps(stage: Any, data: DataIndex) -> None:
             dep.save()
             continue
         dep.hash_info = data.hash_of(dep.fs_path)
-        dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # the last run's has a hash, too, which would win
+        dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # the last run's meta has a hash, which would win
         if dep.hash_info is None:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' is neither here nor among what other stages make",

@@ -82,7 +82,7 @@ def forget(repo: Any, stage: Any, entry: Mapping[str, Any] | None, since: float)
         return
     lock = to_single_stage_lockfile(stage)
     value = _get_cache_hash(lock)
-    path = repo.stage_cache._get_cache_path(_get_cache_hash(lock, key=True), value)  # changes the outs of `lock`
+    path = repo.stage_cache._get_cache_path(_get_cache_hash(lock, key=True), value)  # replaces outs in `lock` by names
     with contextlib.suppress(OSError):
         if os.stat(path).st_mtime > since - _TICK:
             os.unlink(path)

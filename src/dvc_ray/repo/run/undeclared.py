@@ -142,7 +142,7 @@ class UndeclaredFiles:
             adding: Whether commands may add files to the index.
         """
         source = self._source
-        if bare:  # elsewhere, where the user's repository is not further up, a .git that leads nowhere
+        if bare:  # on another machine, where the user's repository is not further up: a .git that leads nowhere
             found = sent and os.path.lexists(os.path.join(source.tree, ".git"))
             return GitTemplates((("", ""),)) if found else GitTemplates()
         if self._git is None:

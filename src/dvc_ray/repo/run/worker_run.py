@@ -58,7 +58,7 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
 
     dvc_dir = Path(project, ".dvc")
     for folder in (dvc_dir, dvc_dir / "tmp"):
-        if folder.is_symlink():  # Git may track a link, by which the user's files would be written
+        if folder.is_symlink():  # Git may track such a link, which leads to the user's folder
             folder.unlink()
         folder.mkdir(parents=True, exist_ok=True)
     written = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Choosing stages as ``dvc repro`` does, and refusing those that dvc-ray cannot run."""
+"""Chooses stages as ``dvc repro`` does, and refuses those that dvc-ray cannot run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def graph(repo: Any, selection: Selection) -> Any | None:
     """The project's graph, with an edge from each stage to those it depends on.
 
     Returns:
-        None if DVC rejects the graph but does not need it, as ``dvc repro --single-item`` does not.
+        None if DVC rejects the graph but does not need it, as with ``dvc repro --single-item``.
 
     Raises:
         DvcException: DVC rejects the graph: it has a cycle, or two stages have the same out.

@@ -31,9 +31,9 @@ _NAME: Final = "dvc.yaml"
 _AT_LEAST: Final = 2
 """How often DVCLive rewrites a dvc.yaml at least: at a step, and at the end."""
 _MANY: Final = 30
-"""With more edits than this, they are applied together in any case: comments in DVCLive's sections may stay longer."""
+"""More edits than this are always applied together; comments in DVCLive's sections may then stay longer."""
 _SAME_AGAIN: Final = 200
-"""Dumps after which a number is taken for stable, whose last digits each of DVC's dumps may change."""
+"""Dumps after which a number whose last digits change with each of DVC's dumps is taken for stable."""
 
 Merge = Callable[[bytes, bytes, bytes], bytes | None]
 """Merges two versions by lines: ours, their common base, theirs; None if they conflict."""
@@ -173,7 +173,7 @@ class _Edit:
         return (theirs, False) if merged is None else (merged, True)
 
     def _updated(self, text: bytes | None) -> bytes | None:
-        """Apply DVCLive's part to another version; None if there is no such part, or the version is no dvc.yaml."""
+        """Apply DVCLive's part to another version; None if there is no such part, or the version is not a dvc.yaml."""
         made = None
         for _ in range(self.times if self.update is not None else 0):
             made = text = _made_on(text, [self.update] if self.update else [])
@@ -235,7 +235,7 @@ class _Update:
 
 
 def _made_on(text: bytes | None, updates: Iterable[_Update]) -> bytes | None:
-    """Apply updates one after another to a version of the file; None if somebody left a file that is no dvc.yaml.
+    """Apply updates one after another to a version of the file; None if that version is not a valid dvc.yaml.
 
     The file is parsed and dumped once for all updates, because that takes the longest. In a file with comments, the
     result may differ a little from parsing and dumping it for each update.

@@ -16,7 +16,7 @@ OWN: Final = (*LISTS, ARTIFACTS)
 
 
 _FILES: Final = {"params": "params.yaml", "metrics": "metrics.json"}
-"""Names of DVCLive's files that entries name."""
+"""DVCLive's files to which entries refer."""
 
 
 _PLOTS: Final = frozenset(("plots", kind) for kind in ("metrics", "images", "sklearn", "custom"))
@@ -66,7 +66,7 @@ def _path(entry: Any) -> str | None:
 
 
 def new_entries(folders: Sequence[str], before: Sequence[Any], after: Sequence[Any], *, known: bool) -> list[Any]:
-    """Entries that DVCLive has appended; none without a directory of DVCLive: somebody else has appended them."""
+    """Entries that DVCLive has appended; none without a directory of DVCLive: then somebody else wrote them."""
     if not folders:
         return []
     kept = entries_without(folders, before)

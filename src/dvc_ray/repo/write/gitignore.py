@@ -87,7 +87,7 @@ class Ignores:
 
 
 class _Rules:
-    """What Git ignores, by dulwich, as scmrepo asks it; but not all entries of a run are read again for each out.
+    """What Git ignores, by dulwich as in scmrepo, but without reading all entries of the run again for each out.
 
     Files are read again when somebody else has changed a .gitignore that counts. An entry that we add ourselves matters
     only for its out, and for paths in it.

@@ -58,7 +58,7 @@ class Spliced:
     """A file as DVC's dumper writes it, kept as the texts of its entries.
 
     DVC dumps the whole file for each stage that has run, in plan order, and some numbers change each time
-    (`_EXPONENT`). So an entry has the text that as many further dumps make as stages after its own have run.
+    (`_EXPONENT`). So the text of an entry is the one after as many further dumps as stages after its own have run.
 
     Args:
         head: All before the first entry.

@@ -73,7 +73,7 @@ class Record:
         return self._ignores.written()
 
     def take(self, stage: Any, entry: Mapping[str, Any]) -> None:
-        """Fill a stage whose data may be elsewhere with hashes."""
+        """Fill a stage with hashes; its data may be elsewhere."""
         self._fill(stage, entry)
         for out in stage.outs:  # the .gitignore lies where the out would be
             if out.use_scm_ignore:
@@ -81,7 +81,7 @@ class Record:
         stage.ignore_outs()
 
     def take_here(self, stage: Any, merge: Merge) -> None:
-        """Fill a stage whose data is here with hashes, and give DVC the hashes of files that the worker computed."""
+        """Fill a stage with hashes; its data is here, so DVC also gets the file hashes that the worker computed."""
         self._fill(stage, merge.entry)
         tasks.carry_home(self._repo, merge.task)
         if merge.task.commit:
