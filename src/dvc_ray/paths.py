@@ -1,7 +1,7 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data; the next run prefers them
-<project>/.dvc/tmp/ray/told-of-<what>  a notice that is shown once per project has been shown
+<project>/.dvc/tmp/ray/told-of-<what>  marks a notice as shown, once per project: what goes to a cluster, what stays in the remote
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            locked by the driver: tells a live run from a dead one
     events.jsonl           all events except the output of commands
@@ -65,7 +65,7 @@ def locations(dvc_dir: str) -> Path:
 
 
 def told(dvc_dir: str, what: str) -> Path:
-    """File whose presence means that a notice which is shown once per project has been shown."""
+    """File that marks a notice as shown, for notices that are shown once per project."""
     return Path(dvc_dir, "tmp", "ray", f"told-of-{what}")
 
 

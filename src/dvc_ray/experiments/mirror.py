@@ -55,7 +55,7 @@ class TreeMirror:
                 self._link(path, put)
 
     def _link(self, path: str, put: Putter) -> None:
-        """Link the files of an input that Git has not checked out: mostly all, else the untracked ones in it."""
+        """Link the files of an input that Git has not checked out: mostly all, otherwise the untracked ones."""
         for file in map(os.path.normpath, files_under(self._home, path)):
             if os.path.basename(file) == ".git" or _exists(self._tree, file):
                 continue  # the .git of a submodule leads nowhere in the other tree

@@ -1,4 +1,4 @@
-"""What of a text may be shown, and which names are those of secrets: one answer for all rooms."""
+"""Which parts of a text may be shown, and which names are those of secrets: one answer for all rooms."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def open_run(dvc_dir: str, *, in_workspace: bool = True, owner: str = "") -> Ite
 
     Args:
         dvc_dir: The project's ``.dvc``.
-        in_workspace: Whether the run writes to the user's workspace, as one run at a time may; an experiment does not.
+        in_workspace: Whether the run writes to the user's workspace, as only one at a time may; an experiment does not.
         owner: Whose run it is; part of the id that others see on the same cluster and remote.
 
     Raises:
