@@ -1,7 +1,7 @@
 """Every local path of a run, in one place.
 
 <project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data; the next run prefers them
-<project>/.dvc/tmp/ray/told-of-<what>  marks a notice as shown, once per project: what goes to a cluster, what stays in the remote
+<project>/.dvc/tmp/ray/told-of-<what>  marks a notice as shown: what goes to a cluster, what stays in the remote
 <project>/.dvc/tmp/ray/runs/<run id>/
     driver.json            locked by the driver: tells a live run from a dead one
     events.jsonl           all events except the output of commands
