@@ -39,7 +39,7 @@ class Stamp:
 
     @classmethod
     def of(cls, found: os.stat_result, *, mode: bool = False, ctime: bool = False) -> Stamp:
-        """Make a stamp of a stat result.
+        """Make a stamp from a stat result.
 
         Args:
             found: The stat result.

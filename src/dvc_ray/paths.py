@@ -129,7 +129,7 @@ class RunPaths:
 
 
 def _file_name(address: str) -> str:
-    """Make a file name of a stage's address, within the limit of 255 bytes and with room for a suffix."""
+    """Make a file name from a stage's address, within the limit of 255 bytes and with room for a suffix."""
     name = quote(re.sub(r"^dvc\.yaml:", "", address), safe="@+=,. ")
     if len(name) <= _NAME_LIMIT:
         return name
@@ -137,7 +137,7 @@ def _file_name(address: str) -> str:
 
 
 def key_name(address: str) -> str:
-    """Make a part of an object's key of a stage's address: some stores reject ``..``, others ``%``."""
+    """Make a part of an object's key from a stage's address: some stores reject ``..``, others ``%``."""
     return _file_name(address).replace("%", "=")
 
 

@@ -110,7 +110,7 @@ def keep(stream: Stream, path: Path, mask: Mask) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            stream(_as_event(error), only=log)  # the command line shows it to the other readers
+            stream(_as_event(error), only=log)  # other readers get it from the command line
             raise
         finally:
             stream.remove(log)
@@ -152,7 +152,7 @@ def _masked(value: Any, mask: Mask, *, free: bool = False) -> Any:
 
 
 def _as_event(error: BaseException) -> RunError:
-    """Make an event of the error that has ended a run, with the text of the command line."""
+    """Make an event from the error that has ended a run, with the text of the command line."""
     if isinstance(error, KeyboardInterrupt):
         error = RunInterruptedError("interrupted by the user")
     code = getattr(error, "exit_code", DvcRayError.exit_code)

@@ -2,7 +2,7 @@
 
 `base` is the interface of a store; `layout` is DVC's layout of a remote; `s3` is S3 through obstore; `transfer` moves
 many objects at a time; `messages` explains failures, which `obstore_errors` and `fsspec_errors` recognize.
-For other kinds of remotes, `dvc_ray.repo.remote.remotes` makes stores of DVC's own file systems.
+For other kinds of remotes, `dvc_ray.repo.remote.remotes` makes stores from DVC's own file systems.
 """
 
 from dvc_ray.storage.base import Objects

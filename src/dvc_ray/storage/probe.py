@@ -73,7 +73,7 @@ def _probe(store: Objects, *, write: bool) -> None:
             "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
         ) from error
     found = b"".join(store.chunks(key))
-    with contextlib.suppress(DeniedError):  # DVC does not need this permission; `runs.retention` cares for what stays
+    with contextlib.suppress(DeniedError):  # DVC does not need this permission; the object then stays
         store.delete(key)
     if found != data:
         raise StorageError(

@@ -14,7 +14,7 @@ from dvc_ray.values import wire
 from dvc_ray.values.run import ActiveRun
 
 _DECLINED = 1
-"""Exit code if the user answered no, as of DVC (``dvc.commands.gc``, 3.67.1)."""
+"""Exit code if the user answers no, the same as DVC's (``dvc.commands.gc``, 3.67.1)."""
 
 
 def show(arguments: Arguments) -> int:

@@ -1,4 +1,4 @@
-"""Functions that the commands which run stages share."""
+"""Functions shared by the commands that run stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dvc_ray.values.run import OnError, RunRequest
 
 
 def request(arguments: Arguments) -> RunRequest:
-    """Make a request of the arguments: which stages, how, and the settings that have flags."""
+    """Make a request from the arguments: which stages, how, and the settings that have flags."""
     return RunRequest(
         targets=tuple(arguments.targets),
         single_item=arguments.single_item,
