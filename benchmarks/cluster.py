@@ -1,7 +1,7 @@
-"""Stages on hosts that share no disk: what one costs, what the head has to do, how soon a lost node is made up for.
+"""Stages on hosts that share no disk: the cost of one, the load of the head, the time to recover from a lost node.
 
-The hosts are those of `tests/testbed`, with their own file systems on one machine: it is our own work and the number of
-round trips that are measured, not networks. Needs root.
+The hosts are those of `tests/testbed`, with their own file systems on one machine: dvc-ray's own work and its number of
+round trips are measured, not networks. Needs root.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run(bench: Workbench) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run on the head whose events come with the time they came."""
+    """A run on the head, whose events are read with the time of their arrival."""
 
     process: subprocess.Popen[str]
 
@@ -77,12 +77,12 @@ class _Run:
         return cls(cloud.head.spawn("dvc-ray", "repro", "--json", cwd=root, env=variables))
 
     def events(self) -> Iterator[tuple[float, dict[str, Any]]]:
-        """As they come, to the end."""
+        """Yield the events as they come, until the run ends."""
         for line in self.process.stdout or ():
             yield time.perf_counter(), json.loads(line)
 
     def until_running(self) -> tuple[float, str]:
-        """Wait for a stage to run; when, and where."""
+        """Wait for a stage to run; return when it began, and on which node."""
         event: dict[str, Any] = {}
         for at, event in self.events():
             if event.get("state") == "running":
@@ -90,7 +90,7 @@ class _Run:
         raise RuntimeError(event)
 
     def finish(self) -> list[tuple[float, dict[str, Any]]]:
-        """The rest of the events; it must end well."""
+        """Return the rest of the events of the run, which must succeed."""
         found = list(self.events())
         if self.process.wait():
             raise RuntimeError(found[-1])
@@ -138,7 +138,7 @@ def _head(cloud: Cloud, stages: int) -> Iterator[str]:
 
 
 def _recovery(cloud: Cloud) -> Iterator[str]:
-    """From power off until the stage runs again: on a host that is there, and on one that is started then."""
+    """Measure from power off until the stage runs again: on a host that is there, and on one that is started then."""
     spare = _seconds_to_run_again(cloud, "spare", ready=True)
     other = cloud.workers[0]
     other.kill()

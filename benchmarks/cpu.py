@@ -1,9 +1,9 @@
 """CPU seconds of a process and all that it starts.
 
-Linux adds a process's seconds to whoever waits for it, so that most of them arrive here with the process that was
-started. Two kinds do not. Orphans go to init: `adopt_orphans` has them come here instead. And Ray's raylet ignores
-SIGCHLD: the kernel then adds its workers' seconds, with those of the commands they ran, to nobody; `Unwaited` reads
-them while the workers live.
+Linux adds the seconds of a process to the process that waits for it, so most of them arrive here with the process that
+was started. There are two exceptions. Orphans go to init: `adopt_orphans` makes this process their parent instead. And
+Ray's raylet ignores SIGCHLD, so the kernel adds its workers' seconds, with those of the commands they ran, to no
+process; `Unwaited` reads them while the workers live.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PERIOD: Final = 0.2
-"""Seconds between looks; of each such process at most the last of them is missed."""
+"""Seconds between readings; for each process, at most the time since the last reading is missed."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -30,21 +30,21 @@ def adopt_orphans() -> None:
 
 
 def waited() -> float:
-    """CPU seconds of all processes that were waited for so far."""
+    """Return the CPU seconds of all processes that were waited for so far."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def children() -> set[int]:
-    """Pids of the processes that this one has started or adopted."""
+    """Return the pids of the processes that this one has started or adopted."""
     return set(_children(os.getpid()))
 
 
 def reap(lasting: set[int]) -> set[int]:
-    """Wait for all processes that were adopted; their pids.
+    """Wait for all adopted processes; return their pids.
 
     Args:
-        lasting: Children that were there before, servers for example: they are not waited for.
+        lasting: Children from before, for example servers, which are not waited for.
     """
     gone: set[int] = set()
     while left := children() - lasting:
@@ -68,21 +68,21 @@ class Unwaited(threading.Thread):
         self._seconds: dict[int, float] = {}
 
     def run(self) -> None:
-        """Look until `total` is asked for."""
+        """Read until `total` is called."""
         while not self._done.wait(_PERIOD):
             for pid in _unwaited(self._pid):
                 with contextlib.suppress(OSError):
                     self._seconds[pid] = _spent(pid)
 
     def total(self, reaped: set[int]) -> float:
-        """End the watch; the seconds found, without those of processes that were waited for in the end."""
+        """End the watch; return the seconds found, without those of processes that were waited for in the end."""
         self._done.set()
         self.join()
         return sum(spent for pid, spent in self._seconds.items() if pid not in reaped)
 
 
 def _unwaited(pid: int) -> Iterator[int]:
-    """Descendants whose parent ignores SIGCHLD. What is below them they wait for themselves."""
+    """Yield descendants whose parent ignores SIGCHLD; the processes below them are waited for by these themselves."""
     children = _children(pid)
     if children and _ignores_children(pid):
         yield from children
@@ -108,6 +108,6 @@ def _ignores_children(pid: int) -> bool:
 
 
 def _spent(pid: int) -> float:
-    """Seconds of a process and of those it has waited for: utime, stime, cutime, cstime of proc(5)."""
+    """Return the seconds of a process and of those it has waited for: utime, stime, cutime, cstime of proc(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS

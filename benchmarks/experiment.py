@@ -1,4 +1,4 @@
-"""What an experiment costs beyond its commands."""
+"""The cost of an experiment beyond its commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the claims share: made projects, command lines timed in turn, Markdown tables."""
+"""Shared by all claims: generated projects, command lines timed in turn, Markdown tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage of a made project."""
+    """A stage of a generated project."""
 
     name: str
     cmd: str
@@ -39,7 +39,7 @@ class Stage:
     outs: tuple[str, ...]
 
     def yaml(self) -> str:
-        """The stage as it stands in dvc.yaml."""
+        """Return the stage as it is written in dvc.yaml."""
         lists = "".join(
             f"    {key}:\n" + "".join(f"    - {path}\n" for path in paths)
             for key, paths in (("deps", self.deps), ("outs", self.outs))
@@ -49,7 +49,7 @@ class Stage:
 
 
 def independent(number: int, before: str = "") -> list[Stage]:
-    """Stages with one dep and one out each, whose commands cost next to nothing but what is put before."""
+    """Make stages with one dep and one out each, whose commands cost next to nothing, except for `before`."""
     return [
         Stage(
             name=f"s{each:03}",
@@ -63,28 +63,28 @@ def independent(number: int, before: str = "") -> list[Stage]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One run of a command line, in seconds; `lines` is what it printed, each with the time it came."""
+    """One run of a command line, in seconds; `lines` are the printed lines, each with the time of its arrival."""
 
     wall: float
     cpu: float
-    """Of the process and all that it started: see `benchmarks.cpu`."""
+    """CPU seconds of the process and all that it started: see `benchmarks.cpu`."""
     peak: float
-    """MiB of memory that the largest process had: of this one and those that it waited for."""
+    """MiB of memory of the largest process: of this one and those that it waited for."""
     begun: float
     lines: tuple[tuple[float, str], ...]
 
     def stages(self, state: str) -> list[tuple[float, dict[str, Any]]]:
-        """When stages came to a state, in order, and what ``--json`` said then."""
+        """Return when stages reached a state, in order, each with the event of ``--json``."""
         return [
             (at, event) for at, event in self._events() if event["event"] == "stage" and event.get("state") == state
         ]
 
     def end(self) -> float:
-        """When the run said that it had ended."""
+        """Return when the run reported its end."""
         return next(at for at, event in self._events() if event["event"] == "end")
 
     def exit(self) -> float:
-        """When the process was gone."""
+        """Return when the process had ended."""
         return self.begun + self.wall
 
     def _events(self) -> list[tuple[float, dict[str, Any]]]:
@@ -95,7 +95,7 @@ class Workbench:
     """Makes projects and runs command lines in them.
 
     Args:
-        root: Directory for all of it.
+        root: Directory for the projects and all other files.
         quick: Whether to measure once and small.
     """
 
@@ -112,7 +112,7 @@ class Workbench:
         }
 
     def make(self, name: str, stages: Iterable[Stage]) -> Path:
-        """Make a Git and DVC project with its deps; what a stage before does not write is made now."""
+        """Make a Git and DVC project, with the deps that none of its stages writes."""
         project = self._root / name
         stages = list(stages)
         (project / "out").mkdir(parents=True)
@@ -132,7 +132,7 @@ class Workbench:
         return project
 
     def copy(self, project: Path) -> Path:
-        """Copy a made project."""
+        """Copy a generated project."""
         self._copies += 1
         return Path(shutil.copytree(project, self._root / f"copy-{self._copies}", symlinks=True))
 
@@ -167,7 +167,7 @@ class Workbench:
     def compare(
         self, project: Path, stock: Sequence[str], ours: Sequence[str], times: int
     ) -> tuple[list[Timing], list[Timing]]:
-        """Run two command lines in turn, each time on fresh copies, and see that both leave one dvc.lock.
+        """Run two command lines in turn, each time on fresh copies, and check that both leave the same dvc.lock.
 
         Raises:
             RuntimeError: One failed, or they left different results.
@@ -185,13 +185,13 @@ class Workbench:
 
 
 def in_turn(times: int, both: Callable[[], tuple[_T, _T]]) -> tuple[list[_T], list[_T]]:
-    """Call for a pair of measurements several times: what else the machine does then hits both sides alike."""
+    """Take a pair of measurements several times, so that other load of the machine affects both sides alike."""
     pairs = [both() for _ in range(times)]
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def same(stock: Path, ours: Path) -> None:
-    """See that two runs did the same work.
+    """Check that two runs did the same work.
 
     Raises:
         RuntimeError: They did not.
@@ -201,7 +201,7 @@ def same(stock: Path, ours: Path) -> None:
 
 
 def comparison(label: str, stock: Sequence[Timing], ours: Sequence[Timing]) -> list[str]:
-    """A row of a table with the header `COMPARED`."""
+    """Return a row of a table with the header `COMPARED`."""
     number = str(len(stock)) if len(stock) == len(ours) else f"{len(stock)}, {len(ours)}"
     wall = [timing.wall for timing in stock], [timing.wall for timing in ours]
     used = [timing.cpu for timing in stock], [timing.cpu for timing in ours]
@@ -209,38 +209,38 @@ def comparison(label: str, stock: Sequence[Timing], ours: Sequence[Timing]) -> l
 
 
 def seconds(found: Sequence[float]) -> str:
-    """Median of some durations, with the smallest and the largest."""
+    """Return the median of some durations, with the smallest and the largest."""
     if len(found) == 1:
         return f"{found[0]:.3f}"
     return f"{median(found):.3f} ({min(found):.3f}-{max(found):.3f})"
 
 
 def goal(what: str, found: float, limit: float, unit: str = "s") -> str:
-    """A line that says whether a goal is met."""
+    """Return a line that says whether a goal is met."""
     verdict = "met" if found <= limit else "missed"
     return f"Goal: {what} <= {limit:g} {unit}. Found {found:.3f} {unit}: {verdict}."
 
 
 def wall_ratio(stock: Sequence[Timing], ours: Sequence[Timing]) -> float:
-    """Ours divided by stock, medians of the wall times."""
+    """Return the median wall time of dvc-ray, divided by that of stock DVC."""
     return median(timing.wall for timing in ours) / median(timing.wall for timing in stock)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
+    """Return a Markdown table, in which all columns except the first are numbers."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Describe the machine that measures."""
     cores = len(os.sched_getaffinity(0))
     versions = f"Python {platform.python_version()}, dvc {version('dvc')}, ray {version('ray')}, dvc-ray {__version__}"
     return f"Machine: {cores} cores ({_processor()}), load average {load()} at the start; {versions}."
 
 
 def load() -> str:
-    """Load average over 1, 5 and 15 minutes."""
+    """Return the load average over 1, 5 and 15 minutes."""
     return ", ".join(f"{each:.2f}" for each in os.getloadavg())
 
 

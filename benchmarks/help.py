@@ -10,12 +10,12 @@ from benchmarks.harness import COMPARED, OURS, STOCK, Timing, Workbench, compari
 
 
 def run(bench: Workbench) -> Iterator[str]:
-    """Compare ``--help`` of both."""
+    """Compare ``--help`` of stock DVC and dvc-ray."""
 
     def both() -> tuple[Timing, Timing]:
         return bench.time(Path.cwd(), *STOCK, "--help"), bench.time(Path.cwd(), *OURS, "--help")
 
-    both()  # reads both from the disk
+    both()  # the first run of each reads it from the disk
     stock, ours = in_turn(1 if bench.quick else 10, both)
     yield table(COMPARED, [comparison("--help", stock, ours)])
     yield goal("dvc-ray --help", median(timing.wall for timing in ours), 0.15)

@@ -1,6 +1,6 @@
-"""What ignored files cost: 50,000 in an environment with torch and ``node_modules``; 20,000 beside a tracked one.
+"""The cost of ignored files: 50,000 in an environment with torch and ``node_modules``; 20,000 beside a tracked file.
 
-The first are one link for each folder, the others one for each file.
+A workspace has one link for each folder of the former, and one for each file of the latter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _HEADER = ("20 trivial stages, --force", "n", "without, s", "with, s", "ratio", 
 
 
 def run(bench: Workbench) -> Iterator[str]:
-    """Run one project with and without them, in turn."""
+    """Run one project with and without ignored files, in turn."""
     number, beside, times = (1_000, 400, 1) if bench.quick else (50_000, 20_000, 7)
     plain, crowded, mixed = (bench.make(name, independent(20)) for name in ("without", "in folders", "beside"))
     for project in (plain, crowded, mixed):

@@ -1,4 +1,4 @@
-"""Python clients that move a cache's objects, each in a process of its own; prints the seconds that the moving took."""
+"""Python clients that move the objects of a cache, each in its own process; prints the seconds of the transfer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _files(objects: str) -> list[Path]:
 
 
 def _ours(way: str, objects: str, url: str) -> float:
-    """As a worker does: the hashes are known, of what is brought not the sizes."""
+    """Move objects as a worker does: it knows their hashes, but not the sizes of those that it downloads."""
     from dvc_ray.storage import Item, download, upload
     from dvc_ray.storage.s3 import S3
     from dvc_ray.values.task import Remote
@@ -53,7 +53,7 @@ def _ours(way: str, objects: str, url: str) -> float:
 
 
 def _dvc(way: str, *_: str) -> float:
-    """Of the project in the current directory; without the start of Python and DVC."""
+    """Push or fetch the project in the current directory; the start of Python and DVC does not count."""
     from dvc.repo import Repo
 
     with Repo() as repo:

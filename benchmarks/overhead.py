@@ -1,4 +1,4 @@
-"""What a stage costs beyond its command, and what Ray's start and stop cost."""
+"""The cost of a stage beyond its command, and of Ray's start and stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WARM: Final = "overhead beyond the command, without the first stage"
 
 
 def run(bench: Workbench) -> Iterator[str]:
-    """Compare trivial stages, then take one of our own runs apart."""
+    """Compare trivial stages, then break down the time of dvc-ray's runs."""
     number, times = (5, 1) if bench.quick else (20, 5)
     project = bench.make("overhead", independent(number))
     stock, ours = bench.compare(project, ["repro"], ["repro"], times)
@@ -49,7 +49,7 @@ def run(bench: Workbench) -> Iterator[str]:
 
 
 def _command(bench: Workbench, project: Path) -> float:
-    """Seconds a command takes by itself, run as DVC runs it."""
+    """Return the seconds that a command alone takes, run as DVC runs it."""
     shell = os.environ.get("SHELL") or "/bin/sh"
     options = _SHELL_OPTIONS.get(Path(shell).name, [])
     return bench.time(project, shell, *options, "-c", "echo 1 > out/alone.txt").wall
@@ -96,7 +96,7 @@ def _ray(bench: Workbench, serial: list[Timing], times: int) -> dict[str, list[f
 
 
 def _ray_alone(bench: Workbench) -> dict[str, float]:
-    # Socket paths may have 107 bytes: not under the workbench. Removed when all of Ray has ended.
+    # Not under the workbench, as socket paths may have at most 107 bytes. Removed when all of Ray has ended.
     with tempfile.TemporaryDirectory(prefix="bench-ray-") as directory:
         said = bench.time(Path.cwd(), sys.executable, _RAY_ALONE, directory).lines[-1][1]
     found: dict[str, float] = json.loads(said)

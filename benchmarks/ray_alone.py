@@ -1,4 +1,4 @@
-"""What Ray itself costs, without dvc-ray: run as a program with a directory for Ray's files, prints seconds as JSON."""
+"""The cost of Ray without dvc-ray: run as a program with a directory for Ray's files, prints seconds as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How no-op, plan and run grow with the number of stages, in time and memory."""
+"""How the time and the memory of no-op, plan and run grow with the number of stages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def noop(bench: Workbench) -> Iterator[str]:
 
 
 def run(bench: Workbench) -> Iterator[str]:
-    """Compare ``repro`` from clean; the largest takes longest by far."""
+    """Compare ``repro`` from a clean project; the largest size takes by far the longest."""
     return _compare(bench, "run", _run)
 
 
@@ -65,7 +65,7 @@ def _goals(what: str, found: Mapping[int, _Pair]) -> Iterator[str]:
 
 
 def _plan(bench: Workbench, number: int) -> _Pair:
-    """Nothing has run yet; a dry run leaves the project as it is, so one copy serves all repetitions."""
+    """Measure before anything has run; a dry run changes nothing, so one copy serves all repetitions."""
     project = bench.make(f"plan-{number}", independent(number))
     flags = ("repro", "--dry")
     return in_turn(
@@ -79,7 +79,7 @@ def _run(bench: Workbench, number: int) -> _Pair:
 
 
 def _noop(bench: Workbench, number: int) -> _Pair:
-    """A project that has been run: what DVC hashes once it remembers, whoever calls it."""
+    """Measure a project that has been run: DVC hashes files once, and remembers the hashes for either program."""
     project = bench.make(f"again-{number}", independent(number))
     bench.time(project, *OURS, "repro")
     return in_turn(

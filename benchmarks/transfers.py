@@ -1,4 +1,4 @@
-"""Moving a directory between the cache and an S3 remote, by all who could."""
+"""Moving a directory between the cache and an S3 remote, with all clients that could do it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORKLOADS: Final = {
     "200 x 1 MiB": (200, 1024 * _KIB, 9),
     "4 x 256 MiB": (4, 256 * 1024 * _KIB, 5),
 }
-"""Number of files, bytes of each, and how often each client moves them: what is over in a second varies most."""
+"""Number of files, bytes of each, and how often each client moves them: the shortest transfers vary most."""
 _QUICK: Final = {"20 x 4 KiB": (20, 4 * _KIB, 1)}
 _MANY: Final = 2000
 _OF_DVC: Final = 1 / 2.5
@@ -35,20 +35,20 @@ _OF_THE_BEST: Final = 1 / 0.8
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """Somebody who moves objects: command lines, up and down.
+    """A client that moves objects, by one command line for each direction.
 
-    Those in Python say how long the moving itself took, which is what counts: the libraries are in a worker's memory
+    Clients in Python print how long the transfer itself took, and that counts, as a worker has loaded the libraries
     already. s5cmd, a program of its own that starts at once, is timed as a whole.
     """
 
     name: str
     up: Callable[[Path, str], list[str]]
-    """For the cache's directory of objects, and a folder of the bucket."""
+    """Makes the command line, from the cache's directory of objects and a folder of the bucket."""
     down: Callable[[Path, str], list[str]]
 
 
 def run(bench: Workbench) -> Iterator[str]:
-    """Compare them at each kind of directory, in turn, and say how ours stands."""
+    """Compare the clients on each kind of directory, in turn, and say how dvc-ray compares."""
     with tempfile.TemporaryDirectory(prefix="dvc-ray-bench-s3-", ignore_cleanup_errors=True) as folder:
         server = Server(Path(folder))
         server.bucket(_BUCKET)
@@ -93,7 +93,7 @@ def _project(bench: Workbench, server: Server, number: int, size: int) -> Path:
 
 
 def _measure(project: Path, server: Server, client: _Client) -> tuple[float, float]:
-    """Move up into an empty folder and down into an empty cache; both must end with the same files."""
+    """Upload into an empty folder and download into an empty cache, which must end with the same files."""
     folder = secrets.token_hex(8)
     objects = project / ".dvc/cache/files/md5"
     environ = {
@@ -152,7 +152,7 @@ _BRING_AND_CHECK: Final = """
 number=$(find "$2" -type f | wc -l)
 find "$2" -type f -print0 | xargs -0 -P "$(nproc)" -n "$(((number + $(nproc) - 1) / $(nproc)))" md5sum > /dev/null
 """
-"""What s5cmd leaves out and DVC's caches need: on all cores, as fast as can be."""
+"""The check that DVC's caches need and s5cmd leaves out, on all cores, as fast as possible."""
 
 
 def _s5cmd_checked(program: str) -> _Client:

@@ -1,1 +1,1 @@
-"""What a maintainer runs: checks of a release, the documentation site, the figure of coverage."""
+"""Tools for maintainers: the release check, the documentation site, the table of coverage."""

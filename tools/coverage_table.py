@@ -1,8 +1,8 @@
-"""Runs tests and prints which of the package's lines and branches they run, by room: ``make coverage``.
+"""Runs tests and prints how many of the package's lines and branches they run, by room: ``make coverage``.
 
-Counted are this process, those that xdist and the tests start (the command line, a stage's own Python), and Ray's
-workers. Not counted are processes that are killed, and those without ``site``, where coverage cannot start: the guard
-of a command and the janitor of a local Ray (``python -I -S``).
+Measured are this process, the processes that xdist and the tests start (the command line, a stage's own Python), and
+Ray's workers. Not measured are processes that are killed, and those without ``site``, in which coverage cannot start:
+the guard of a command and the janitor of a local Ray (``python -I -S``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PACKAGE: Final = "src/dvc_ray/"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """How much of some code was run, of what there is."""
+    """The lines and branches of some code, and how many of them were run."""
 
     lines: int = 0
     run_lines: int = 0
@@ -33,7 +33,7 @@ class Figure:
     run_branches: int = 0
 
     def __add__(self, other: Figure) -> Figure:
-        """Both together."""
+        """Add two figures."""
         return Figure(
             self.lines + other.lines,
             self.run_lines + other.run_lines,
@@ -43,7 +43,7 @@ class Figure:
 
     @property
     def percent(self) -> float:
-        """Lines and branches in one figure, as coverage has it; 100 where there are none."""
+        """Lines and branches in one figure, as coverage computes it; 100 if there are none."""
         there = self.lines + self.branches
         return 100 * (self.run_lines + self.run_branches) / there if there else 100.0
 
@@ -52,7 +52,7 @@ def by_room(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
     """Add up the modules of each room.
 
     Args:
-        files: what ``coverage json`` says of each file, by its path from the root.
+        files: the report of ``coverage json`` on each file, by its path from the root.
     """
     rooms: dict[str, Figure] = {}
     for path, told in files.items():
@@ -78,9 +78,9 @@ def table(rooms: Mapping[str, Figure]) -> str:
 
 @contextmanager
 def _ray_measured() -> Iterator[None]:
-    """Have each Python of this environment run `ray_measured` while it is measured."""
+    """Make each measured Python process of this environment run `ray_measured` at its start."""
     script = ROOT / "tools" / "ray_measured.py"
-    # Files are read in the order of their names: this one before coverage's own, a1_coverage.pth.
+    # .pth files are read in the order of their names: this one before coverage's own, a1_coverage.pth.
     hook = Path(sysconfig.get_path("purelib")) / "a0_ray_measured.pth"
     run = f"exec(open({str(script)!r}).read(), {{}})"
     hook.write_text(f"import os; 'COVERAGE_PROCESS_CONFIG' in os.environ and {run}\n")
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the tests, print the table; return the exit code of pytest.
 
     Args:
-        arguments: those of pytest.
+        arguments: the arguments for pytest.
     """
     coverage = [sys.executable, "-m", "coverage"]
     env = {**os.environ, "COVERAGE_FILE": str(ROOT / ".coverage")}

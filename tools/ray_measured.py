@@ -1,7 +1,7 @@
-"""Run at the start of each Python while coverage is measured: in Ray's workers it is saved, in Ray's servers not begun.
+"""Runs at the start of each measured Python: saves coverage's data in Ray's workers, keeps it out of Ray's servers.
 
-Coverage writes its data when a process exits, and Ray ends its workers without their exit handlers. Ray's servers have
-nothing of ours in them, and a raylet ends if they are slow to start. `coverage_table` has this file run by a ``.pth``
+Coverage writes its data when a process exits, but Ray ends its workers without their exit handlers. Ray's servers run
+none of our code, and a raylet ends if they are slow to start. `coverage_table` installs a ``.pth`` file that runs this
 file before coverage's own, in a namespace of its own.
 """
 
@@ -17,10 +17,10 @@ _SECONDS: Final = 0.5
 
 
 def save_now_and_then() -> None:
-    """Save what is measured in this process, twice a second, for as long as it lives.
+    """Save the data of this process twice a second, for as long as it lives.
 
-    Only once there is something of ours in it: a worker that is disturbed while it starts is lost, and Ray 2.60 lets no
-    driver in before all the workers that it starts at first are there.
+    It begins when the process has imported our code: a worker that is disturbed while it starts is lost, and Ray 2.60
+    lets no driver join before all the workers that it starts first are ready.
     """
     while True:
         time.sleep(_SECONDS)

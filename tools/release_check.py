@@ -1,8 +1,8 @@
-"""What must hold before a release is uploaded: ``make release-check``.
+"""Checks what must hold before a release is uploaded: ``make release-check``.
 
 The source archive and the wheel are built and checked, the wheel is installed in an empty virtual environment, and a
-project of two stages is run there by ``dvc-ray repro`` and by ``dvc repro``. The example of ``dvc-ray demo`` is not: it
-needs torch, which the wheel does not ask for, and ``make test`` runs it.
+project of two stages is run there by ``dvc-ray repro`` and by ``dvc repro``. The example of ``dvc-ray demo`` is not
+run: it needs torch, which the wheel does not require, and ``make test`` runs it.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ stages:
 
 
 def version() -> str:
-    """The version, from the one place that has it."""
+    """Return the version, from the one file that defines it."""
     found = re.search(r'^__version__ = "(.+)"$', (ROOT / "src/dvc_ray/_version.py").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 
 
 def fragments() -> list[str]:
-    """The names of the changelog's fragments."""
+    """Return the names of the changelog's fragments."""
     configured = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]
     others = {Path(configured["template"]).name}
     return sorted(path.name for path in (ROOT / configured["directory"]).iterdir() if path.name not in others)
 
 
 def tag_problems(version: str, tags: Sequence[str], changelog: str, fragments: Sequence[str]) -> list[str]:
-    """Say what does not fit a commit with tags of releases; nothing is wrong with a commit that has none.
+    """Say what does not fit the release tags of a commit; nothing is wrong with a commit that has none.
 
     Args:
-        version: that of the package.
-        tags: those of the commit that begin with ``v``.
-        changelog: its text.
-        fragments: the names of changes that are not in it yet.
+        version: the version of the package.
+        tags: the tags of the commit that begin with ``v``.
+        changelog: the text of the changelog.
+        fragments: the names of fragments that are not in the changelog yet.
     """
     if not tags:
         return []
@@ -83,7 +83,7 @@ def content_problems(wheel: Sequence[str], tracked: Sequence[str]) -> list[str]:
 
 
 def _run(command: Sequence[str], cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
-    """Run a command, return what it prints; one that fails ends the check with it."""
+    """Run a command and return what it prints; if it fails, print that and end the check."""
     print("$", *command, flush=True)
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -109,7 +109,7 @@ def _build() -> Path:
 
 
 def _install(wheel: Path, scratch: Path) -> dict[str, str]:
-    """Install the wheel alone; return the environment in which its commands are found, and nothing of the caller's."""
+    """Install only the wheel; return an environment with its commands, and nothing of the caller's except PATH."""
     venv.create(scratch / "venv", with_pip=True)
     binaries = scratch / "venv" / "bin"
     _run([str(binaries / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)])

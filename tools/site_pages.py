@@ -1,7 +1,7 @@
-"""A hook of MkDocs: pages of the site that lie outside of ``docs/``, and links as they are written for GitHub.
+"""A hook of MkDocs: adds pages from outside of ``docs/`` to the site, and rewrites links that are written for GitHub.
 
-A page links to another by its path in the repository, which is what GitHub follows. On the site some pages lie
-elsewhere (`PAGES`), so links are rewritten as a page is read. ``mkdocs build --strict`` refuses one that leads nowhere.
+Pages link to each other by their paths in the repository, as GitHub needs it. On the site, some pages have other paths
+(`PAGES`), so links are rewritten when a page is read. ``mkdocs build --strict`` refuses a link that leads nowhere.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ PAGES: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "tests/testbed/README.md": "testbed.md",
 }
-"""Path in the repository: path in the site. ``docs/README.md`` gives way: the home page is the project's README."""
+"""Path in the repository: path in the site. ``docs/README.md`` is moved, as the home page is the project's README."""
 _SOURCES: Final = {site: source for source, site in PAGES.items()}
 _LINK: Final = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Put the pages from outside of ``docs/`` among its files.
+    """Add the pages from outside of ``docs/`` to its files.
 
     Args:
-        files: what MkDocs has found in ``docs/``.
+        files: the files that MkDocs has found in ``docs/``.
         config: the configuration of the site.
     """
     from mkdocs.structure.files import File
@@ -57,7 +57,7 @@ def rewritten(markdown: str, site: str) -> str:
 
     Args:
         markdown: the page as it is in the repository.
-        site: its path in the site.
+        site: the path of the page in the site.
     """
     source = _SOURCES.get(site, f"docs/{site}")
 

@@ -1,4 +1,4 @@
-"""The example that ships with the package, as a project of the user's."""
+"""Makes a Git and DVC project from the example that ships with the package, and runs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NEEDED: Final = {"torch": "torch", "sklearn": "scikit-learn", "pyarrow": "ray[t
 
 
 def check_installed() -> None:
-    """See whether the example can run here.
+    """Check that the packages which the example needs are installed.
 
     Raises:
         MissingDependencyError: A package is missing.
@@ -36,17 +36,17 @@ def check_installed() -> None:
 
 
 def make(directory: str | None) -> Path:
-    """Make the example a Git and DVC project.
+    """Make a Git and DVC project from the example.
 
     Args:
-        directory: Where; None for a new temporary directory.
+        directory: Where to make it; None for a new temporary directory.
 
     Returns:
-        Its root.
+        The root of the project.
 
     Raises:
         BadArgumentError: The directory is not empty.
-        ProjectError: Git is missing or refuses.
+        ProjectError: Git is missing, or one of its commands fails.
     """
     root = Path(directory or tempfile.mkdtemp(prefix="dvc-ray-demo-")).absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -60,7 +60,8 @@ def make(directory: str | None) -> Path:
 def run(root: Path, sinks: Sequence[Sink]) -> RunResult:
     """Run the example.
 
-    Its commands say ``python``: this interpreter is put first in PATH, whether or not its environment is active.
+    The stages' commands call ``python``, so this interpreter is put first in PATH, also if its environment is not
+    active.
 
     Raises:
         DvcRayError: As `api.repro`.
@@ -74,5 +75,5 @@ def run(root: Path, sinks: Sequence[Sink]) -> RunResult:
 
 
 def metrics(root: Path) -> dict[str, float]:
-    """What the example has measured, by file and name."""
+    """Return the metrics of the example, by file and name."""
     return new_project.metrics(str(root))

@@ -1,4 +1,4 @@
-"""Names of the environment variables that cross to a worker, in one place.
+"""Names of the environment variables that are passed to workers.
 
 DVC's own names are those of ``dvc.env`` (3.67.1). They are written out here because a training worker must not
 import DVC only to read a variable.
@@ -21,22 +21,22 @@ RUN_ID: Final = "DVC_RAY_RUN_ID"
 STAGE_DIR: Final = "DVC_RAY_STAGE_DIR"
 """Working directory of the stage's command; `dvc_ray.data_path` resolves against it on nested workers."""
 ATTEMPT: Final = "DVC_RAY_ATTEMPT"
-"""Key under which the cluster knows what nested workers on other nodes need of a stage; unset on one machine."""
+"""Key in the cluster of what nested workers on other nodes need from a stage (`live.remote`); unset on one machine."""
 STORAGE: Final = "DVC_RAY_STORAGE"
-"""Prefix of the run for checkpoints and trial results: what `dvc_ray.storage_path` joins to."""
+"""The run's prefix for checkpoints and trial results, to which `dvc_ray.storage_path` joins names."""
 CODE_LIST: Final = "DVC_RAY_CODE_LIST"
-"""File naming the code of the project, a path a line relative to DVC_ROOT: what `dvc_ray.init` hands to workers."""
+"""File that lists the project's code, one path per line relative to DVC_ROOT, for `dvc_ray.init` to ship to workers."""
 
 CREDENTIALS_FILE: Final = "AWS_SHARED_CREDENTIALS_FILE"
-"""Where clients of S3 look for keys."""
+"""Names the file in which S3 clients look for keys."""
 OWN_CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", CREDENTIALS_FILE)
-"""Variables of a machine that has keys of its own."""
+"""If one of these is set, the machine has keys of its own."""
 
 CROSSING_PREFIXES: Final = ("DVC_", "DVCLIVE_")
 """Variables with these prefixes are handed from a stage's own driver to its nested workers."""
 TO_OTHER_MACHINES: Final = ("DVC_EXP_", "DVC_STUDIO_", "DVCLIVE_")
-"""Variables with these prefixes are handed from the head to stages on machines that share no disk with it: not those
-that name places on the head, such as DVC_SITE_CACHE_DIR."""
+"""Variables with these prefixes are handed from the head to stages on machines that share no disk with it. Variables
+that name paths on the head, such as DVC_SITE_CACHE_DIR, are not among them."""
 
 _GIT: Final = frozenset(
     {
@@ -53,9 +53,9 @@ _GIT: Final = frozenset(
         "GIT_WORK_TREE",
     }
 )
-"""Variables that name a repository (``git rev-parse --local-env-vars``, without those that are settings)."""
+"""Variables that point Git to a repository (``git rev-parse --local-env-vars``, without those that are settings)."""
 
 
 def without_git(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which Git finds a repository by where it is called."""
+    """Return an environment in which Git finds the repository from its working directory."""
     return {name: value for name, value in environ.items() if name not in _GIT}

@@ -1,4 +1,4 @@
-"""The environment of a stage's command: which variables it has, from where, and which of two wins. Pure."""
+"""The environment of a stage's command: the sources of its variables, and which of them wins. Pure."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ _OF_RAY: Final = ("RAY_", "SPT_NOENV", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where variables come from. Of two sources that set the same variable, the later one in this list wins.
+    """The sources of variables; if two set the same variable, the later one in this list wins.
 
-    The head merges `caller` to `run` into the task's environment, which is `head` on the worker.
+    The head merges `caller` to `run` into the environment of the task, which the worker passes as `head`.
     """
 
     store: Variables = field(default_factory=dict)
-    """The default remote's endpoint and region, for other clients than ours; where no disk is shared."""
+    """Endpoint and region of the default remote, for S3 clients other than ours; only where no disk is shared."""
     machine: Variables = field(default_factory=dict)
-    """The node's own: see `of_machine`; where no disk is shared."""
+    """The node's own variables (`of_machine`); only where no disk is shared."""
     caller: Variables = field(default_factory=dict)
-    """Those of whoever called dvc-ray: see `of_caller` and `crossing`."""
+    """Variables of the process that called dvc-ray (`of_caller`, `crossing`)."""
     managers: Variables = field(default_factory=dict)
-    """What tells managers of environments, and Python, where the user's project is; on a shared disk."""
+    """Variables that tell environment managers and Python where the user's project is; only on a shared disk."""
     declared: Variables = field(default_factory=dict)
-    """What the stage declares: ``env_vars`` of its ``runtime_env``, then ``env`` of ``meta.ray``."""
+    """Variables that the stage declares: ``env_vars`` of its ``runtime_env``, then ``env`` of ``meta.ray``."""
     run: Variables = field(default_factory=dict)
-    """The run's: DVC's own of an experiment, and where checkpoints go."""
+    """Variables of the run: those that DVC sets for an experiment, and where checkpoints go."""
     head: Variables = field(default_factory=dict)
     """The task's environment."""
     node: Variables = field(default_factory=dict)
-    """What is put right on a node: a file with keys of the remote, a SHELL that is there."""
+    """Corrections made on the node: a file with the keys of the remote, a SHELL that exists there."""
     python: Variables = field(default_factory=dict)
-    """Of the stage's own Python: see `of_python`."""
+    """Variables of the stage's own Python environment (`of_python`)."""
     ray: Variables = field(default_factory=dict)
-    """Those that Ray has set for what the stage asked for."""
+    """Variables that Ray has set for the resources of the stage."""
     cluster: Variables = field(default_factory=dict)
-    """With which the command's own Ray driver joins the cluster."""
+    """Variables with which a Ray driver that the command starts joins the cluster."""
     stage: Variables = field(default_factory=dict)
-    """DVC's and dvc-ray's own of the stage."""
+    """Variables that DVC and dvc-ray set for the stage."""
 
 
 def merge(sources: Sources) -> dict[str, str]:
-    """Make an environment of all sources."""
+    """Merge all sources into one environment."""
     found: dict[str, str] = {}
     for source in fields(sources):
         found.update(getattr(sources, source.name))
@@ -56,21 +56,21 @@ def merge(sources: Sources) -> dict[str, str]:
 
 
 def of_caller(environ: Variables) -> dict[str, str]:
-    """What a command on a shared disk gets of the caller's: all but Git's, as its workspace is in no repository."""
+    """Select the caller's variables for a command on a shared disk: all but those that name the caller's repository."""
     return env.without_git(environ)
 
 
 def crossing(environ: Variables, secrets: Collection[str]) -> dict[str, str]:
-    """What a command on another machine gets of the caller's: its shell, DVC's own, and secrets by name."""
+    """Select the caller's variables for a command on another machine: the shell, DVC's own, and the named secrets."""
     shell = {"SHELL": environ["SHELL"]} if environ.get("SHELL") else {}
     own = {name: text for name, text in environ.items() if name.startswith(env.TO_OTHER_MACHINES)}
     return {**shell, **own, **{name: environ[name] for name in secrets if name in environ}}
 
 
 def of_machine(environ: Variables) -> dict[str, str]:
-    """A node's own variables without what Ray has added.
+    """Select the node's own variables, without those that Ray has added.
 
-    Ray sets OMP_NUM_THREADS to the CPUs that the stage asks for, and CUDA_VISIBLE_DEVICES: that is as it should be.
+    OMP_NUM_THREADS, which Ray sets to the CPUs that the stage asks for, and CUDA_VISIBLE_DEVICES are kept on purpose.
     """
     return {name: text for name, text in environ.items() if not name.startswith("RAY_")}
 
@@ -88,15 +88,15 @@ class Python:
 
 
 def of_python(python: Python, head_prefix: str, so_far: Variables) -> dict[str, str]:
-    """Put the Python of the stage's own environment first, if its ``runtime_env`` has made one.
+    """Put the Python of the stage's own environment first in PATH, if its ``runtime_env`` has made one.
 
-    Ray begins a worker in a conda environment by ``conda activate`` (``ray._private.runtime_env.conda``, 2.60): then
-    also conda's variables are given, and those that packages of the environment need.
+    Ray starts a worker of a conda environment with ``conda activate`` (``ray._private.runtime_env.conda``, 2.60). The
+    command then gets conda's variables, too, and those that packages of the environment need.
 
     Args:
-        python: That of the worker.
-        head_prefix: ``sys.prefix`` of the driver: the same means that the stage has no environment of its own.
-        so_far: The command's environment without this.
+        python: The worker's Python.
+        head_prefix: ``sys.prefix`` of the driver; if the worker's is the same, the stage has no environment of its own.
+        so_far: The command's environment before these variables are added.
     """
     if python.prefix == head_prefix:
         return {}

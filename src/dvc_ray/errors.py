@@ -5,22 +5,22 @@
      ├─ ConfigError            251  a setting: meta.ray, ray.toml
      ├─ NotAProjectError       253  no DVC project here
      ├─ ProjectError           255  dvc.yaml, targets, graph: what DVC itself rejects
-     ├─ UnsupportedError       255  a feature that dvc-ray does not run yet, refused by name
+     ├─ UnsupportedError       255  a feature that dvc-ray does not support yet; the message names it
      ├─ MissingDependencyError 255  a package is not installed, or too new for DVC
      ├─ ClusterError           255  Ray cannot be started or reached
-     │   └─ RayDiedError       255  Ray has died under a run
+     │   └─ RayDiedError       255  Ray died during a run
      ├─ StorageError           255  a remote refuses, or cannot be used
-     │   ├─ DeniedError        255  it does not let these credentials do that
-     │   ├─ UnreachableError   255  it cannot be reached, now or from there
-     │   ├─ ObjectMissingError 255  an object is not in it
-     │   └─ CorruptObjectError 255  an object is not what its name says
+     │   ├─ DeniedError        255  the credentials lack a permission
+     │   ├─ UnreachableError   255  it cannot be reached, now or from that machine
+     │   ├─ ObjectMissingError 255  it lacks an object
+     │   └─ CorruptObjectError 255  the content of an object does not match its name
      ├─ StageFailedError       255  a stage's command or its result failed
      ├─ RunInterruptedError    252  Ctrl-C, or `dvc-ray job stop`
      └─ LiveError              255  wrong use of the functions for training code
 
 The codes are DVC's own (``dvc.cli``, 3.67.1). Arguments are kept as given and formatted in ``__str__``: an exception
-that formats in ``__init__`` does not survive pickling, and these cross processes. But for URLs: what is said of one is
-said without its password, wherever the error ends up.
+that formats in ``__init__`` does not survive pickling, and these cross processes. Only passwords in URLs are removed
+at once, so that none is shown wherever the error ends up.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 
 IN_CAUSE: Final = "in the `__cause__` of this error"
-"""Where users of the library see more, in a hint; the command line says how it is shown there."""
+"""Part of a hint: where users of the library find more. The command line replaces it with what to run instead."""
 
 
 class DvcRayError(Exception):
@@ -83,7 +83,7 @@ class DvcRayError(Exception):
 
 
 class BadArgumentError(DvcRayError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code = 254
 
@@ -105,7 +105,7 @@ class ProjectError(DvcRayError):
 
 
 class UnsupportedError(DvcRayError):
-    """The project uses something that dvc-ray does not run yet."""
+    """The project uses a feature that dvc-ray does not support yet."""
 
 
 class MissingDependencyError(DvcRayError):
@@ -117,7 +117,7 @@ class ClusterError(DvcRayError):
 
 
 class RayDiedError(ClusterError):
-    """Ray has died under a run: its parts in this process are not to be used any more, not even to end it."""
+    """Ray died during a run: this process must not call Ray any more, not even to shut it down."""
 
 
 class StorageError(DvcRayError):
@@ -125,7 +125,7 @@ class StorageError(DvcRayError):
 
 
 class DeniedError(StorageError):
-    """A remote does not let these credentials do something."""
+    """The credentials for a remote lack a permission."""
 
 
 class UnreachableError(StorageError):
@@ -137,15 +137,15 @@ class ObjectMissingError(StorageError):
 
 
 class CorruptObjectError(StorageError):
-    """An object of a remote is not what its name says."""
+    """The content of an object in a remote does not match its name."""
 
 
 class StageFailedError(DvcRayError):
-    """One or more stages failed; the message was already shown with each of them."""
+    """One or more stages failed; the message of each has been shown already."""
 
 
 class RunInterruptedError(DvcRayError):
-    """The user, or another one of the cluster, stopped the run."""
+    """The user, or another user of the cluster, stopped the run."""
 
     exit_code = 252
 

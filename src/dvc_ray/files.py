@@ -1,6 +1,7 @@
-"""Files of a disk: what tells whether one has changed, writing one whole, listing those below a folder.
+"""Files on disk: stamps that tell whether one has changed, atomic writes, listing the files below a folder.
 
-Not for what a hostile project may have put in the way: `workspace.gate` opens folder by folder, below handles.
+Not safe where a hostile project may have planted links: there, `workspace.gate` opens paths folder by folder, from
+directory handles.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 Version = tuple[int, int]
-"""Modification time (ns) and size: all that a copy has in common with the file it was made of."""
+"""Modification time (ns) and size: all that a copy has in common with its original."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one state of a file from another; equal: nobody has written to it or put another in its place.
+    """Identifies one state of a file; equal stamps mean that the file was neither written to nor replaced.
 
-    Modification time, size and inode always, as DVC and Git compare them: a file rewritten within one tick of the
-    file system's clock has mostly another size, one that was replaced another inode. They miss whoever writes as many
-    bytes and sets the time back (``touch -r``); the change time does not. The device is left out: that of a network
-    disk may be another one when it is mounted again.
+    A stamp always has modification time, size and inode, which DVC and Git compare as well: a file rewritten within one
+    tick of the file system's clock mostly has another size, a replaced file another inode. They miss a write of the
+    same number of bytes after which the time is set back (``touch -r``); the change time catches it. The device is left
+    out: a network disk may get another one when it is mounted again.
 
-    Stamps are compared only with those that were made with the same arguments.
+    Compare only stamps that were made with the same arguments.
     """
 
     mtime_ns: int
@@ -38,13 +39,13 @@ class Stamp:
 
     @classmethod
     def of(cls, found: os.stat_result, *, mode: bool = False, ctime: bool = False) -> Stamp:
-        """Stamp a file that has been looked at.
+        """Make a stamp from a stat result.
 
         Args:
-            found: What the system said of it.
-            mode: Whether another mode is a change, and a link in place of a file.
-            ctime: Whether whatever happens to it is a change: no command can set this time back, but a second name
-                for the file or a rename changes it, too.
+            found: The stat result.
+            mode: Whether another mode, or a link in place of a file, counts as a change.
+            ctime: Whether the change time counts: no command can set it back, but a new hard link or a rename
+                changes it, too.
         """
         return cls(
             found.st_mtime_ns,
@@ -56,11 +57,11 @@ class Stamp:
 
     @classmethod
     def at(cls, path: str, *, follow: bool = True, mode: bool = False) -> Stamp | None:
-        """Stamp what is at a path; None where nothing is, or nothing that can be looked at.
+        """Stamp what is at a path; None if nothing is there, or nothing that can be examined.
 
         Args:
             path: The path.
-            follow: Whether what a link leads to is stamped rather than the link.
+            follow: Whether to stamp the target of a link rather than the link.
             mode: As for `of`.
         """
         with contextlib.suppress(OSError):
@@ -69,27 +70,26 @@ class Stamp:
 
     @property
     def version(self) -> Version:
-        """What a copy that keeps the time has, too: for comparing across trees, machines and values in JSON."""
+        """The part that a copy which keeps the time shares: for comparisons across trees and machines, and in JSON."""
         return self.mtime_ns, self.size
 
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Make a file that takes the place of another, or of none, when the block ends: nobody sees half of it.
+    """Create or replace a file in one step when the block ends, so that nobody sees half of it.
 
-    A link at the path is replaced, not followed. If the block raises, the old file is as it was, whatever was missing:
-    room on the disk, too. The new one survives a process that is killed then, not the loss of power: it is not forced
-    to the disk, which nothing here needs, as all can be made again.
+    A link at the path is replaced, not followed. If the block raises, for example because the disk is full, the old
+    file is unchanged. The new file survives if the process is killed afterwards, but not a loss of power: it is not
+    synced to the disk, as all that is written this way can be made again.
 
     Args:
         path: The file; its folder exists.
 
     Yields:
-        A path in the same folder, of a file that does not exist and is to be made by the block. Its name begins with a
-        dot and ends in ``.tmp``.
+        A path in the same folder, at which the block creates the file. Its name begins with a dot and ends in ``.tmp``.
 
     Raises:
-        OSError: It cannot be put there.
+        OSError: The file cannot be put in place.
     """
     temporary = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}.tmp")
     try:
@@ -107,32 +107,32 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, *, like: os.stat_res
     Args:
         path: The file; its folder exists.
         data: Its content.
-        like: Of the file whose owner and mode it is to have, the owner as far as that can be; None: those of any
+        like: Stat result of a file whose mode, and where possible owner, the file gets; None: owner and mode of any
             new file, by the umask.
 
     Raises:
-        OSError: It cannot be written; what was there is there.
+        OSError: The file cannot be written; the old one is unchanged.
     """
     with replacing(os.fspath(path)) as temporary:
         with open(temporary, "xb") as file:
             file.write(data)
         if like is not None:
-            with contextlib.suppress(OSError):  # not root, or one that knows no such user
+            with contextlib.suppress(OSError):  # not root, or a root that does not know this user
                 os.chown(temporary, like.st_uid, like.st_gid)
-            os.chmod(temporary, stat.S_IMODE(like.st_mode))  # after the owner, whose change takes set-user-ID away
+            os.chmod(temporary, stat.S_IMODE(like.st_mode))  # after chown, which clears set-user-ID
 
 
 def walk_files(root: str, path: str = "", *, skip: Collection[str] = (), empty: bool = False) -> Iterator[str]:
-    """The files and links below a folder, relative to the root: folder by folder, each before those in it, by name.
+    """List the files and links below a folder, relative to the root: folder by folder from the top, sorted by name.
 
-    Links to folders are files here: they are not followed. A folder that cannot be read has nothing in it, and one
-    that goes meanwhile.
+    Links to folders count as files: they are not followed. A folder that cannot be read, or that disappears meanwhile,
+    counts as empty.
 
     Args:
         root: What the paths are relative to.
         path: The folder to begin in, relative to the root; empty: the root.
-        skip: Names of folders, and of links to some, that are left out with all that is in them.
-        empty: Whether folders that have nothing in them, but for what is skipped, are named, too.
+        skip: Names of folders, and of links to folders, to leave out with all their content.
+        empty: Whether to list folders as well that are empty or hold only skipped ones.
     """
     for folder, names, files in os.walk(os.path.join(root, path)):
         part = os.path.relpath(folder, root)

@@ -1,4 +1,4 @@
-"""Runs on a cluster, of whoever and from wherever: to see them, and to stop one."""
+"""Lists and stops the runs on a cluster, whoever started them and from wherever."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from dvc_ray.values.run import ActiveRun, RunRequest, RunSettings
 __all__ = ["list_runs", "stop_run"]
 
 _PATIENCE: Final = 30.0
-"""Seconds beyond the grace of its commands in which a run must have ended that was asked to stop."""
+"""Seconds, after the grace of its commands, within which a run that was asked to stop must end."""
 _LOOK_EVERY: Final = 0.5
-"""Seconds between looks whether it has."""
+"""Seconds between checks whether it has ended."""
 
 
 def list_runs(address: str | None = None) -> tuple[ActiveRun, ...]:
     """Find all runs of dvc-ray on a cluster, the oldest first.
 
     Args:
-        address: Of the cluster; None: as the settings or ``RAY_ADDRESS`` say.
+        address: Address of the cluster; None: the one of the settings or ``RAY_ADDRESS``.
 
     Raises:
-        BadArgumentError: Nothing says which cluster.
-        ClusterError: It cannot be joined.
+        BadArgumentError: No cluster is named.
+        ClusterError: The cluster cannot be joined.
     """
     with _joined(_settings(address)):
         return tuple(registry.active())
@@ -49,16 +49,16 @@ def stop_run(
     """Stop a run as Ctrl-C stops it where it was started, and wait until it has ended.
 
     Args:
-        run_id: Its id.
-        address: Of the cluster; None: as the settings or ``RAY_ADDRESS`` say.
+        run_id: The id of the run.
+        address: Address of the cluster; None: the one of the settings or ``RAY_ADDRESS``.
         confirm: Asked before a run of another owner is stopped.
-        tell: Told what goes on.
+        tell: Called with messages about the progress.
 
     Returns:
-        Whether it was stopped: not if ``confirm`` said no.
+        Whether it was stopped: False if ``confirm`` said no.
 
     Raises:
-        BadArgumentError: There is no such run, or nothing says which cluster.
+        BadArgumentError: There is no such run, or no cluster is named.
         ClusterError: The cluster cannot be joined, or the run's driver does not react.
     """
     options = _settings(address)
@@ -110,4 +110,4 @@ def _await_end(run: ActiveRun) -> None:
                 f"It stops as soon as it sees the request. To stop it at once, end the dvc-ray process on {run.host}.",
             )
         time.sleep(_LOOK_EVERY)
-    registry.forget(run.run_id)  # it may have ended by itself before it saw the wish
+    registry.forget(run.run_id)  # it may have ended by itself before it saw the request

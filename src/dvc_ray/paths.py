@@ -1,18 +1,18 @@
 """Every local path of a run, in one place.
 
-<project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data, a preference for the next run
-<project>/.dvc/tmp/ray/told-of-<what>  said once a project: what goes to a cluster, what stays in the remote
+<project>/.dvc/tmp/ray/locations.json  which nodes of a cluster have which data; the next run prefers them
+<project>/.dvc/tmp/ray/told-of-<what>  marks a notice as shown: what goes to a cluster, what stays in the remote
 <project>/.dvc/tmp/ray/runs/<run id>/
-    driver.json            owned by the driver: tells a live run from a dead one
-    events.jsonl           what has happened, but for what commands printed
+    driver.json            locked by the driver: tells a live run from a dead one
+    events.jsonl           all events except the output of commands
     logs/<stage>.<attempt>.log
     kept/                  files that a stage wrote where the user had others
     work/<n>/              stage workspaces; gone when the run ends
-    work/<n>.result        what became of the attempt in it, until the driver has taken it
-    work/<n>.copies        what was copied into it
-    work/git/<n>           what their .git is made of: a copy of the state of a repository
-    work/idle/<n>          workspaces whose attempt is over, for others to be made of
-    storage/               what `dvc_ray.storage_path` gives on one machine
+    work/<n>.result        result of the attempt in it, until the driver has taken it
+    work/<n>.copies        which files were copied into it
+    work/git/<n>           copies of a repository's state, from which the .git of workspaces are made
+    work/idle/<n>          workspaces of finished attempts, for others to reuse
+    storage/               where `dvc_ray.storage_path` leads on one machine
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from urllib.parse import quote
 from dvc_ray.files import walk_files
 
 RESULT: Final = ".result"
-"""Ending of the file beside a workspace in which the worker writes its result down."""
+"""Suffix of the file beside a workspace to which the worker writes its result."""
 IN_USE: Final = ".in-use"
-"""File in a run's folder on a node, locked by who works there."""
+"""File in a run's folder on a node, locked by the processes that work there."""
 NODE_DIR: Final = "DVC_RAY_NODE_DIR"
-"""Variable in a node's environment: where it keeps what is ours."""
+"""Environment variable of a node that names the folder for dvc-ray's files."""
 INTERNAL: Final = frozenset({".dvc", ".git"})
-"""Folders of DVC's and Git's own, at any depth."""
+"""Names of DVC's and Git's own folders, at any depth."""
 _DVCS_OWN: Final = frozenset({"cache", "config.local", "ray.local.toml", "tmp"})
 _NAME_LIMIT: Final = 150
 KEEP_RUNS: Final = 20
-"""Runs whose logs are kept, here and, of each owner, in a remote."""
+"""Number of runs whose logs are kept on this disk and, for each owner, in a remote."""
 
 
 def runs_dir(dvc_dir: str) -> Path:
@@ -52,27 +52,27 @@ def runs_dir(dvc_dir: str) -> Path:
 
 
 def project_root(start: Path) -> Path | None:
-    """The innermost DVC project that a folder is in; None outside of one.
+    """Find the root of the innermost DVC project around a folder; None outside of one.
 
-    As ``Repo.find_root`` (3.67.1), but for mount points: there it looks no further.
+    As ``Repo.find_root`` (3.67.1), except that DVC does not look beyond mount points.
     """
     return next((folder for folder in (start, *start.parents) if (folder / ".dvc").is_dir()), None)
 
 
 def locations(dvc_dir: str) -> Path:
-    """File that remembers which nodes of a cluster have which data of a project."""
+    """File that records which nodes of a cluster have which data of a project."""
     return Path(dvc_dir, "tmp", "ray", "locations.json")
 
 
 def told(dvc_dir: str, what: str) -> Path:
-    """File that says that the user of a project has been told something that is said once."""
+    """File that marks a notice as shown, for notices that are shown once per project."""
     return Path(dvc_dir, "tmp", "ray", f"told-of-{what}")
 
 
 def node_folder(environ: Mapping[str, str]) -> Path:
-    """Where a node that shares no disk with the head keeps what is ours.
+    """Folder for dvc-ray's files on a node that shares no disk with the head.
 
-    What NODE_DIR says, else the user's cache folder.
+    NODE_DIR names it; by default it is in the user's cache folder.
     """
     if chosen := environ.get(NODE_DIR):
         return Path(chosen)
@@ -87,12 +87,12 @@ class RunPaths:
 
     @property
     def driver(self) -> Path:
-        """Who drives the run."""
+        """File that the driver of the run keeps locked."""
         return self.root / "driver.json"
 
     @property
     def events(self) -> Path:
-        """What has happened in the run."""
+        """The events of the run."""
         return self.root / "events.jsonl"
 
     @property
@@ -107,7 +107,7 @@ class RunPaths:
 
     @property
     def git(self) -> Path:
-        """What the workspaces' ``.git`` are made of."""
+        """Copies of repository state, from which the workspaces' ``.git`` are made."""
         return self.work / "git"
 
     def workspace(self, number: int) -> Path:
@@ -119,17 +119,17 @@ class RunPaths:
         return self.root / "logs" / f"{_file_name(address)}.{attempt}.log"
 
     def kept(self, address: str, attempt: int) -> Path:
-        """What an attempt wrote where the user has something else."""
+        """Files that an attempt wrote where the user has others."""
         return self.root / "kept" / f"{_file_name(address)}.{attempt}"
 
     @property
     def kept_of_experiment(self) -> str:
-        """What an experiment wrote where the user has something else."""
+        """Files that an experiment wrote where the user has others."""
         return str(self.root / "kept" / "experiment")
 
 
 def _file_name(address: str) -> str:
-    """A stage's address as a file name: within the 255 bytes of one, with room for an ending."""
+    """Make a file name from a stage's address, within the limit of 255 bytes and with room for a suffix."""
     name = quote(re.sub(r"^dvc\.yaml:", "", address), safe="@+=,. ")
     if len(name) <= _NAME_LIMIT:
         return name
@@ -137,12 +137,12 @@ def _file_name(address: str) -> str:
 
 
 def key_name(address: str) -> str:
-    """A stage's address as a part of an object's key: some stores do not take ``..``, others not ``%``."""
+    """Make a part of an object's key from a stage's address: some stores reject ``..``, others ``%``."""
     return _file_name(address).replace("%", "=")
 
 
 def is_under(path: str, tops: Collection[str]) -> bool:
-    """Whether a path is one of some others or lies under one of them."""
+    """Whether a path is one of `tops` or lies under one of them."""
     while path:
         if path in tops:
             return True
@@ -151,9 +151,9 @@ def is_under(path: str, tops: Collection[str]) -> bool:
 
 
 def is_dvcs_own(path: str) -> bool:
-    """Whether a path is of what DVC keeps for itself: the user's own settings, which may hold keys, temporary files.
+    """Whether a path is private to DVC: the user's local settings, which may hold keys, or a temporary file.
 
-    As ``.dvc/.gitignore`` of ``dvc init`` has it (3.67.1), but for the cache.
+    These are the entries of the ``.dvc/.gitignore`` that ``dvc init`` writes (3.67.1), except the cache.
 
     Args:
         path: Relative to a tree, in normal form.
@@ -163,14 +163,14 @@ def is_dvcs_own(path: str) -> bool:
 
 
 def files_under(tree: str, path: str, skip: Collection[str] = INTERNAL) -> Iterator[str]:
-    """The files and links under a path, or itself; of folders without any, the folders.
+    """List the files, links and empty folders under a folder; a file or link is listed itself.
 
-    Of a ``.dvc``, no more than what Git may track: not the user's settings, nothing temporary, not the cache.
+    In a ``.dvc``, only what Git may track is listed: no local settings, no temporary files, no cache.
 
     Args:
         tree: What the path is relative to.
         path: A file or folder.
-        skip: Names of folders that are left out.
+        skip: Names of folders to leave out.
     """
     full = os.path.join(tree, path)
     if not os.path.isdir(full) or os.path.islink(full):
@@ -179,7 +179,7 @@ def files_under(tree: str, path: str, skip: Collection[str] = INTERNAL) -> Itera
     top = os.path.relpath(full, tree)
     if skip and os.path.basename(top) == ".dvc":
         names: set[str] = set()
-        with contextlib.suppress(OSError):  # as for a folder further down
+        with contextlib.suppress(OSError):  # unreadable: counts as empty, as in `walk_files`
             names.update(os.listdir(full))
         for name in sorted(names - {*skip} - _DVCS_OWN):
             yield from files_under(tree, os.path.join(top, name), skip)
@@ -189,7 +189,7 @@ def files_under(tree: str, path: str, skip: Collection[str] = INTERNAL) -> Itera
 
 
 def with_folders(paths: Iterable[str]) -> set[str]:
-    """Some paths and all folders that they lie in, but the root: all of which each is under, as `is_under`."""
+    """Return the paths and all folders above them except the root: all that each is under (`is_under`)."""
     found: set[str] = set()
     for path in paths:
         top = path
@@ -200,15 +200,15 @@ def with_folders(paths: Iterable[str]) -> set[str]:
 
 
 def outside(paths: tuple[str, ...], tops: Iterable[str]) -> tuple[str, ...]:
-    """Those of some paths that are not under any of some others, as `is_under`; of thousands, few are looked at.
+    """Return the paths that are not under any of `tops` (`is_under`); only a few of thousands are compared.
 
     Args:
-        paths: Sorted.
-        tops: The others.
+        paths: The paths, sorted.
+        tops: The paths to leave out, with all below them.
     """
     spans = []
     for top in set(tops):
-        for first, beyond in ((top, top + "\0"), (top + "/", top + "0")):  # a zero comes next after a slash
+        for first, beyond in ((top, top + "\0"), (top + "/", top + "0")):  # "0" is the character after "/"
             begin = bisect.bisect_left(paths, first)
             spans.append((begin, bisect.bisect_left(paths, beyond, begin)))
     left: list[str] = []
@@ -233,7 +233,7 @@ def remove(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory and all in it, also where a command has left folders that nobody may write to.
+    """Remove a directory and all in it, even if a command has left read-only folders there.
 
     Raises:
         OSError: Something cannot be removed.
@@ -244,12 +244,12 @@ def remove_tree(path: str) -> None:
         open_up(path)
         for folder, names, _ in os.walk(path):
             for name in names:
-                open_up(os.path.join(folder, name))  # before it is looked into
+                open_up(os.path.join(folder, name))  # before os.walk reads it
         shutil.rmtree(path)
 
 
 def open_up(folder: str) -> int | None:
-    """Let its owner write to a folder; the mode it had, None if there was nothing to do."""
+    """Give the owner of a folder full access; return its former mode, None if nothing had to change."""
     mode = stat.S_IMODE(os.lstat(folder).st_mode)
     if os.path.islink(folder) or mode & stat.S_IRWXU == stat.S_IRWXU:
         return None
@@ -258,7 +258,7 @@ def open_up(folder: str) -> int | None:
 
 
 def remove_workspace(path: str) -> None:
-    """Remove a workspace, its name first: nobody is to take one that is half gone for what a command has left.
+    """Rename a workspace, then remove it, so that nobody takes a half-removed one for the work of a command.
 
     Raises:
         OSError: Something cannot be removed.

@@ -9,23 +9,23 @@ from typing import Any, Final
 from dvc_ray.values.stage import Action, Plan, StageSettings, StageSpec, Status, Step, Unseen
 
 _NAMED: Final = 5
-"""Paths that are named; of more, how many there are."""
+"""Paths that a message names; the others are only counted."""
 
 
 def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> Plan:
     """Make the plan of a run.
 
     Args:
-        specs: The stages in DVC's order: upstream before what depends on it.
-        statuses: Status by address, each as if nothing upstream ran.
+        specs: The stages in DVC's order: upstream stages first.
+        statuses: Status by address, each as if no upstream stage ran.
         force: Run stages that have not changed, as ``dvc repro --force``.
 
     Returns:
-        The plan. A stage that is unchanged itself but has something upstream that runs is MAYBE: whether it runs is
-        known when its deps are.
+        The plan. An unchanged stage with an upstream stage that runs is MAYBE: whether it runs is known when its deps
+        are.
     """
     steps: dict[str, Step] = {}
-    last = 0  # wave of those before
+    last = 0  # highest wave so far
     for spec in specs:
         status = statuses[spec.address]
         before = [steps[name] for name in (*spec.upstream, *spec.after) if name in steps]
@@ -45,7 +45,7 @@ def make(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: b
 
 
 def first_to_move(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *, force: bool = False) -> int:
-    """Place of the first stage that a plan does not skip; how many there are if it skips all."""
+    """Return the index of the first stage that a plan does not skip; the number of stages if it skips all."""
     place = -1
     for place, spec in enumerate(specs):
         if _action(statuses[spec.address], moving=False, force=force) is not Action.SKIP:
@@ -54,7 +54,7 @@ def first_to_move(specs: Iterable[StageSpec], statuses: Mapping[str, Status], *,
 
 
 def with_runtime_env(specs: Iterable[StageSpec], common: Mapping[str, Any]) -> tuple[StageSpec, ...]:
-    """Give stages a runtime_env; what their own says, wins, variable by variable in ``env_vars``."""
+    """Give stages a common runtime_env; a stage's own keys win, in ``env_vars`` variable by variable."""
     if not common:
         return tuple(specs)
     return tuple(replace(spec, settings=_with_runtime_env(spec.settings, common)) for spec in specs)
@@ -69,7 +69,7 @@ def _with_runtime_env(settings: StageSettings, common: Mapping[str, Any]) -> Sta
 
 
 def waves(plan: Plan) -> list[list[Step]]:
-    """Group the steps that may run by wave: those of one wave can run at the same time."""
+    """Group the steps that may run by wave: the steps of a wave can run at the same time."""
     grouped: dict[int, list[Step]] = {}
     for step in plan.steps:
         if step.action is not Action.SKIP:
@@ -78,7 +78,7 @@ def waves(plan: Plan) -> list[list[Step]]:
 
 
 def say_unseen(unseen: Sequence[Unseen]) -> str:
-    """Name what commands may miss on machines that share no disk with the head, and what ships or makes it there.
+    """Say what commands may miss on machines that share no disk with the head, and how to get it there.
 
     Args:
         unseen: Not empty.
@@ -108,7 +108,7 @@ def _include(path: str) -> str:
 
 
 def say_untracked(paths: Sequence[str]) -> str:
-    """Say that files which Git does not track go to other machines; empty if none do."""
+    """Say which files that Git does not track go to other machines; empty if there are none."""
     if not paths:
         return ""
     return (

@@ -1,6 +1,6 @@
-"""Which process drives what: told by a lock that the kernel takes back when the process ends, however it ends.
+"""Files that a process owns by a lock, which the kernel releases when the process ends, however it ends.
 
-A pid would not do: two containers on one project have pids of their own, and a pid is used again.
+A pid would not do: two containers that share a project have pids of their own, and pids are reused.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 Write = Callable[[Mapping[str, Any]], None]
-"""Writes down more about an owned file."""
+"""Replaces the facts in an owned file."""
 
 
 @contextlib.contextmanager
 def owned(path: Path, facts: Mapping[str, Any] | None = None) -> Iterator[Write]:
-    """Own a file for as long as the block runs; it is gone afterwards.
+    """Own a file for as long as the block runs, then remove it.
 
     Args:
         path: The file; it appears complete and locked.
-        facts: What it says besides the pid of this process, as JSON.
+        facts: What the file says, as JSON, besides the pid of this process.
 
     Yields:
-        What replaces the facts.
+        A function that replaces the facts.
     """
-    # Not `atomic_write`: what is locked is this open file, which is to be the one that others see.
+    # Not `atomic_write`: the lock is on this open file, which must be the one that others see.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -48,7 +48,7 @@ def owned(path: Path, facts: Mapping[str, Any] | None = None) -> Iterator[Write]
 
 
 def is_owned(path: Path) -> bool:
-    """Whether the process that owns a file still lives."""
+    """Whether the process that owns a file is still alive."""
     with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -58,7 +58,7 @@ def is_owned(path: Path) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what an owned file says; empty if there is none, or half of one."""
+    """Read the facts in an owned file; empty if the file is missing or incomplete."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whether an attempt that did not succeed is tried again, when, and with what: pure decisions."""
+"""Whether an attempt that did not succeed is retried, when, and with which resources: pure decisions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dvc_ray.values.stage import StageSettings, StageState
 from dvc_ray.values.task import Lost, StageResult
 
 _HEALING: Final = 3.0
-"""Seconds for a network to heal before the second attempt of a stage; before the third, twice as many."""
+"""Seconds that a network gets to recover before a stage's second attempt; before the third, twice as many."""
 LOST_BUDGET: Final = 3
 """Workers a stage may lose; a dead worker is not the command's fault and does not use up `retries`."""
 _OUT_OF_MEMORY: Final = 137
-"""What a worker ended by Ray's memory monitor counts as: as if the kernel had killed the command."""
+"""Exit code for a worker that Ray's memory monitor has ended: as if the kernel had killed the command."""
 _SIGNALS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tries:
-    """What a stage has used up so far."""
+    """Failed attempts and lost workers of a stage so far."""
 
     failed: int = 0
     lost: int = 0
@@ -30,11 +30,11 @@ def again(end: StageResult | Lost, tries: Tries, settings: StageSettings) -> flo
 
     Args:
         end: How the attempt ended; `tries` does not count it yet.
-        tries: Attempts that ended badly before.
+        tries: Earlier attempts that did not succeed.
         settings: The stage's settings.
 
     Returns:
-        Seconds to wait before it; None: there is none.
+        Seconds to wait before the next attempt; None: there is none.
     """
     if _is_the_nodes_fault(end):
         delay = _HEALING * (tries.lost + 1) if isinstance(end, StageResult) else 0.0
@@ -45,19 +45,19 @@ def again(end: StageResult | Lost, tries: Tries, settings: StageSettings) -> flo
 
 
 def count(end: StageResult | Lost, tries: Tries) -> Tries:
-    """Add an attempt that ended badly."""
+    """Count an attempt that did not succeed."""
     if _is_the_nodes_fault(end):
         return replace(tries, lost=tries.lost + 1)
     return replace(tries, failed=tries.failed + 1)
 
 
 def _is_the_nodes_fault(end: StageResult | Lost) -> bool:
-    """Not where it ran out of memory, nor where the same runtime_env would mostly fail again."""
+    """Whether the node is to blame: not if memory ran out, nor if a runtime_env failed, which mostly fails again."""
     return not (end.out_of_memory or end.no_environment) if isinstance(end, Lost) else end.unreachable
 
 
 def grown(settings: StageSettings, tries: Tries) -> StageSettings:
-    """What the next attempt asks for; a worker that was lost makes it no larger."""
+    """Return the settings of the next attempt; a lost worker does not increase its resources."""
     number = tries.failed + 1
 
     def times(name: str) -> int:
@@ -72,12 +72,12 @@ def grown(settings: StageSettings, tries: Tries) -> StageSettings:
 
 
 def largest(settings: StageSettings) -> StageSettings:
-    """What the last attempt that `retries` allows asks for."""
+    """Return the settings of the last attempt that `retries` allows."""
     return grown(settings, Tries(failed=settings.retries.max))
 
 
 def _counts(end: StageResult | Lost, settings: StageSettings) -> bool:
-    """Whether `retries` is about such an end."""
+    """Whether `retries` covers an attempt that ended like this."""
     wanted = settings.retries.exit_codes
     if isinstance(end, Lost):
         return wanted is None or (end.out_of_memory and _OUT_OF_MEMORY in map(_as_shell, wanted))
@@ -85,11 +85,11 @@ def _counts(end: StageResult | Lost, settings: StageSettings) -> bool:
         return False
     if end.timed_out:
         return settings.retries.timeout
-    if not end.exit_code:  # the command ran well, its result is refused: the same would come of it again, or worse
+    if not end.exit_code:  # the command succeeded but its result was refused: a retry would end the same way, or worse
         return False
     return wanted is None or _as_shell(end.exit_code) in map(_as_shell, wanted)
 
 
 def _as_shell(code: int) -> int:
-    """An exit code as a shell tells it: a command may be the shell itself, or run under one that reports the signal."""
+    """Return an exit code as a shell reports it, 137 for -9: a command may be the shell itself, or run under one."""
     return _SIGNALS - code if code < 0 else code

@@ -1,4 +1,4 @@
-"""What a call of a verb begins with: its settings, and the machines that its stages run on."""
+"""How a call of a verb begins: with its settings, and with the machines that its stages run on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dvc_ray.values.report import Notice
 from dvc_ray.values.run import RunRequest, RunSettings
 from dvc_ray.values.stage import Plan
 
-if TYPE_CHECKING:  # most calls find that nothing is to do, and need none of it
+if TYPE_CHECKING:  # most calls find nothing to do, and need none of these
     from dvc_ray.executors.base import Executor
     from dvc_ray.values.surroundings import Surroundings
 
@@ -30,20 +30,20 @@ class Call:
     """A call of a verb, opened."""
 
     dvc_dir: str
-    """Of the user's project: where the run's directory is."""
+    """The ``.dvc`` of the user's project, in which the run's directory is."""
     options: RunSettings
     listen: Stream
     executor: Executor | None
-    """None: on a Ray of this machine that is yet to be started."""
+    """None: a local Ray, which has not been started yet."""
     mode: DataMode
     environ: Mapping[str, str] = field(repr=False)
-    """Of whoever calls."""
+    """The environment of the caller."""
     in_workspace: bool
-    """Whether stages write to the user's workspace; else they are an experiment's."""
+    """Whether stages write to the user's workspace; False for an experiment."""
     dry: bool
     """Whether nothing will run."""
     before_ray: Surroundings | None
-    """What commands get beside the environment, if that had to be asked early."""
+    """What commands get from the caller beside the environment, if it had to be read early."""
 
     @property
     def surroundings(self) -> Surroundings:
@@ -51,11 +51,11 @@ class Call:
         return self.before_ray or _surroundings()
 
     def plan(self, project: Project, works: Sequence[Path] = ()) -> tuple[Plan, tuple[str, ...]]:
-        """Plan a run; what runs that were killed had finished is taken over first.
+        """Plan a run, after taking over the stages that killed runs had finished.
 
         Args:
             project: The user's project, or an experiment's copy of it.
-            works: Folders of workspaces of dead runs.
+            works: Workspace folders of dead runs.
 
         Returns:
             The plan, and the stages that were taken over.
@@ -97,15 +97,15 @@ def opened(
     in_workspace: bool = True,
     dry: bool = False,
 ) -> Iterator[Call]:
-    """Open a call: settings are resolved, a cluster is joined and its machines compared. A local Ray is not started.
+    """Open a call: resolve the settings, join the cluster and compare its machines; a local Ray is not started.
 
     Args:
         project: The user's project.
         request: Which stages, and how; None: all defaults.
-        sinks: Called with all that happens.
+        sinks: Called with each event.
         executor: Where attempts run; None: Ray.
         in_workspace: Whether stages write to the user's workspace.
-        dry: Nothing will run.
+        dry: Whether nothing will run.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -114,7 +114,7 @@ def opened(
     listen, environ = Stream(sinks), dict(os.environ)
     with contextlib.ExitStack() as stack:
         options = resolve(request or RunRequest(), project.dvc_dir)
-        # Where Ray is, or DVC sets an experiment up, that changes before a run is opened.
+        # Joining Ray and setting up an experiment change these before the run is opened.
         early = not dry and (executor is not None or options.address is not None or not in_workspace)
         before_ray = _surroundings() if early else None
         executor = _joined(executor, options, listen, stack, project.dvc_dir)
@@ -141,7 +141,7 @@ def _joined(
     stack: contextlib.ExitStack,
     dvc_dir: str,
 ) -> Executor | None:
-    """Join a cluster before anything is decided: whether it shares the disk decides how."""
+    """Join the cluster first: whether it shares the disk decides how the call goes on."""
     if executor is not None or options.address is None:
         return executor
     from dvc_ray.executors.ray import RayExecutor

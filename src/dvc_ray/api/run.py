@@ -1,4 +1,4 @@
-"""A run: its directory, its driver, and what is to be told and removed at its end."""
+"""A run: its directory, its driver, and the notices and the clean-up at its end."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from dvc_ray.values.stage import Action, Plan, Step
 
 
 class Run:
-    """A run that is open: to be driven, then settled.
+    """An open run, to be driven and then settled.
 
     Args:
-        call: What has asked for it.
+        call: The call that opened it.
         context: What its driver needs.
     """
 
@@ -38,7 +38,7 @@ class Run:
         self._retained: Callable[[], str] = str
 
     def drive(self) -> RunResult:
-        """Tell what is going to happen, and drive the plan to its end.
+        """Announce the plan and drive it to its end.
 
         Raises:
             DvcRayError: The run cannot go on.
@@ -50,7 +50,7 @@ class Run:
         try:
             with self._context.executor.cluster.announced(self._active()):
                 result = Driver(self._context).run()
-        except RunInterruptedError:  # as Ctrl-C
+        except RunInterruptedError:  # as for Ctrl-C
             raise
         except Exception:
             project.finish(ok=False)
@@ -62,8 +62,8 @@ class Run:
         return result
 
     def settle(self, result: RunResult) -> None:
-        """Remove workers' own notes of results: what is to happen with these has happened."""
-        if result.ok or self._call.in_workspace:  # of an experiment that failed nothing else is left
+        """Clear the result store, as nothing needs its results any more."""
+        if result.ok or self._call.in_workspace:  # of a failed experiment, these results are all that is left
             with contextlib.suppress(StorageError):  # the next run removes them
                 self._context.kept.clear()
         self._say_once("retention", self._retained())
@@ -77,7 +77,7 @@ class Run:
             call.listen(_pushed_anyway(pushed))
 
     def _say_once(self, what: str, text: str) -> None:
-        """Tell what is told once a project; nothing if there is nothing to tell."""
+        """Show a notice that is shown once per project, if there is one."""
         known = told(self._call.dvc_dir, what)
         if text and not known.exists():
             self._call.say(text)
@@ -105,16 +105,16 @@ def opened(
     confirm: Callable[[str], bool],
     run_environ: Mapping[str, str] | None = None,
 ) -> Iterator[Run]:
-    """Open a run: a directory of its own, a file of its events, and Ray if there is no executor yet.
+    """Open a run: make its directory and its event file, and a Ray executor if there is no executor yet.
 
-    When it is closed, a Ray of its own is stopped, which takes more than a second.
+    When the run is closed, a local Ray that it started is stopped, which takes more than a second.
 
     Args:
-        call: What has asked for it.
+        call: The call that asks for the run.
         project: The user's project, or an experiment's copy of it.
-        chosen: What to run.
+        chosen: The plan.
         confirm: Asked before each stage that runs.
-        run_environ: What the run adds to the environment of commands.
+        run_environ: Variables that the run adds to the environment of commands.
 
     Raises:
         ProjectError: Another run is under way in this project.
@@ -160,7 +160,7 @@ def on_this_machine(options: RunSettings) -> Executor:
 
 
 def to_add(changed: Sequence[str]) -> str:
-    """Say which files the user is to add to Git; empty: none."""
+    """Say which files the user should add to Git; empty if there are none."""
     return "To track the changes with git, run:\n\n\tgit add " + " ".join(changed) if changed else ""
 
 
@@ -169,7 +169,7 @@ def _moving(chosen: Plan) -> list[Step]:
 
 
 def _mask(call: Call, chosen: Plan) -> Mask:
-    """A mask of the secrets that commands of a run may get."""
+    """Make a mask of the secrets that commands of the run may get."""
     found: list[Mapping[str, object]] = [call.environ]
     for settings in (step.spec.settings for step in chosen.steps):
         found += [dict(settings.env), (settings.runtime_env or {}).get("env_vars") or {}]

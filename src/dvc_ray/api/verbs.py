@@ -30,22 +30,22 @@ def repro(
 ) -> RunResult:
     """Reproduce stages of the DVC project around the working directory.
 
-    What it leaves is what ``dvc repro`` leaves. If nothing is to do, Ray is not started.
+    It leaves what ``dvc repro`` would leave. If there is nothing to do, Ray is not started.
 
     Args:
-        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
-        sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
-        confirm: Asked before each stage that runs; a stage that may not has failed.
-        executor: Where attempts run; default: Ray. Not public: what an executor is may change.
+        request: Which stages, and how; default: those of ./dvc.yaml and their dependencies, as the settings say.
+        sinks: Called with each event, in order and in this thread. A sink that raises is not called again.
+        confirm: Asked before each stage that runs; a stage that is declined counts as failed.
+        executor: Where attempts run; default: Ray. Not public: the interface may change.
 
     Returns:
-        What became of each stage. A failed stage is in there, not raised.
+        The result of each stage. A failed stage is reported there, not raised.
 
     Raises:
         DvcRayError: One of its subclasses, before anything has run or because the run cannot go on.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped.
         ReaderGoneError: A sink has raised it; what ran has been stopped.
-        RunInterruptedError: Somebody else on the cluster has stopped it, by `dvc_ray.jobs.stop_run`.
+        RunInterruptedError: Somebody on the cluster has stopped the run with `dvc_ray.jobs.stop_run`.
     """
     with Project.open() as project, calls.opened(project, request, sinks, executor) as call:
         reap(project.dvc_dir)
@@ -57,7 +57,7 @@ def repro(
             call.say(to_add(project.finish(ok=True)))
         if chosen.nothing_to_do:
             return _nothing_done(call, chosen)
-        # Not needed to find that nothing is to do, which is what most calls find: 20 ms.
+        # Loading it takes 20 ms, which most calls save, as they find nothing to do.
         from dvc_ray.api import run as runs
 
         with runs.opened(call, project, chosen, confirm=confirm) as run:
@@ -78,16 +78,16 @@ def exp_run(
 
     Args:
         experiment: What to try, and how to save it.
-        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
-        sinks: Called with all that happens, in order and in this thread. One that raises is called no more.
-        confirm: Asked before each stage that runs; a stage that may not has failed.
-        executor: Where attempts run; default: Ray. Not public: what an executor is may change.
+        request: Which stages, and how; default: those of ./dvc.yaml and their dependencies, as the settings say.
+        sinks: Called with each event, in order and in this thread. A sink that raises is not called again.
+        confirm: Asked before each stage that runs; a stage that is declined counts as failed.
+        executor: Where attempts run; default: Ray. Not public: the interface may change.
 
     Returns:
-        What became of each stage, and of the experiment: None if a stage failed.
+        The result of each stage, and the saved experiment: None if a stage failed.
 
     Raises:
-        DvcRayError: As `repro`; and if the name is taken or the params do not fit.
+        DvcRayError: As `repro`; also if the name is taken or the params do not fit.
         KeyboardInterrupt: Ctrl-C; what ran has been stopped, the workspace is as it was.
         ReaderGoneError: A sink has raised it; as for Ctrl-C.
     """
@@ -113,10 +113,10 @@ def exp_run(
 
 
 def plan(request: RunRequest | None = None, experiment: Experiment | None = None) -> Plan:
-    """Say what `repro` would do and why, or `exp_run` with an experiment; nothing runs, and nothing is saved.
+    """Say what `repro`, or `exp_run` if an experiment is given, would do and why; nothing runs, and nothing is saved.
 
     Args:
-        request: Which stages, and how; default: those of ./dvc.yaml and what they depend on, as the settings say.
+        request: Which stages, and how; default: those of ./dvc.yaml and their dependencies, as the settings say.
         experiment: What to try; None: the workspace as it is.
 
     Raises:

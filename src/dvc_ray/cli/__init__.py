@@ -23,7 +23,7 @@ from dvc_ray.redact import public
 __all__ = ["main", "run"]
 
 _OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF}
-"""Errors of the system that concern output where they name no file."""
+"""System errors that are about the output if they name no file."""
 _IN_PLACE = "Fix that, or move away what is in its place; with -v it is said where this comes from."
 _UNEXPECTED = "Run it again with -v to see where this comes from."
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.open_all()
     try:
         make_parser().parse_args(argv, namespace=arguments)
-        # These end like Ctrl-C, and so does a terminal that is closed: commands are stopped, nothing is left behind.
+        # These signals, the second from a closed terminal, act like Ctrl-C: commands are stopped, nothing is left over.
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, _interrupt)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(arguments)
     except RayDiedError as error:
         code = _end(error, arguments)
-        # Ray's threads in this process would end it with a segmentation fault when Python takes it down (2.60.0).
+        # Ray's threads would end this process with a segmentation fault while Python shuts down (2.60.0).
         sys.stdout.flush()
         os._exit(code)
     except DvcRayError as error:
@@ -71,7 +71,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _end_otherwise(error: Exception, arguments: Arguments) -> int:
-    """Say what ended the command that is no error of ours; the exit code."""
+    """Report an error that is not dvc-ray's own; return the exit code."""
     if not isinstance(error, OSError):
         what = f"unexpected error: {error or type(error).__name__}"
         return _end(DvcRayError(what, _UNEXPECTED), arguments, cause=error)
@@ -91,7 +91,7 @@ def _check_directory() -> None:
 
 
 def _of_system(error: OSError) -> str:
-    """What an error of the system is about: the file, or where the output goes."""
+    """Describe a system error: with its file, or as one of the output."""
     why = error.strerror or str(error)
     if error.filename is not None:
         return f"{why}: {os.fsdecode(error.filename)!r}"
@@ -103,7 +103,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _end(error: DvcRayError, arguments: Arguments, cause: Exception | None = None) -> int:
-    """Say what ended the command, on a terminal that may be gone; the exit code."""
+    """Report the error that ended the command, on a terminal that may be gone; return the exit code."""
     from dvc_ray.cli.output import plain
 
     hint = error.hint.replace(IN_CAUSE, f"with `{arguments.prog} -v`")

@@ -15,14 +15,14 @@ _NOT_HERE: Final = {
     "--queue": "Queue it with DVC: dvc exp run --queue …",
     "--run-all": "Run the queue with DVC: dvc exp run --run-all",
 }
-"""Flags of ``dvc exp run`` that this version refuses by name, with what serves instead."""
+"""Flags of ``dvc exp run`` that this version refuses by name, with what to use instead."""
 
 
 class Arguments(argparse.Namespace):
     """A parsed command line."""
 
     command: tuple[str, str]
-    """Module of the command and its function; `run` imports it, as that module imports this one."""
+    """Module and function of the command; `run` imports the module, as that imports this one."""
     prog: str = "dvc-ray"
     """The command as it is called: ``dvc-ray exp run``."""
     verbose: bool = False
@@ -79,7 +79,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Refused(argparse.Action):
-    """A flag that DVC has and this version has not."""
+    """A flag that DVC has and this version does not."""
 
     def __call__(self, _parser: object, _namespace: object, _values: object, option: str | None = None) -> None:
         name = next(flag for flag in self.option_strings if flag.startswith("--"))
@@ -214,7 +214,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_setting(group: argparse._ActionsContainer, setting: Setting, text: str) -> None:
-    """Add the flag of a setting; left out it is None, and other sources say."""
+    """Add the flag of a setting; if it is left out, its value is None and other sources decide."""
 
     def read(value: str) -> object:
         try:

@@ -1,4 +1,4 @@
-"""The standard streams, where they are not as a program expects them."""
+"""Repairs standard streams that are closed, or that cannot encode what is printed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TextIO
 
 
 def open_all() -> None:
-    """Make what is printed harmless: to a stream that the caller has closed, or that cannot encode it.
+    """Make printing safe if the caller has closed a stream, or if a stream cannot encode the text.
 
-    The next file that is opened would have the number of a closed one, and be written to by whoever prints.
+    The next file that is opened would get the descriptor of a closed stream, so that printed text would go into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -26,9 +26,9 @@ def open_all() -> None:
 
 
 def flush_nowhere(stream: TextIO) -> None:
-    """Python flushes at exit: give a stream that takes no more somewhere to flush to.
+    """Redirect a stream that takes no more output to the null device, as Python flushes it at exit.
 
     Raises:
-        OSError: It is no file of the system.
+        OSError: The stream has no file descriptor.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

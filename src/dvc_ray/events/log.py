@@ -1,6 +1,6 @@
 """The events of a run, kept in its directory: ``events.jsonl``, one object of `dvc_ray.values.wire` a line.
 
-What commands print is not in it: that is in their logs, which the events name.
+The output of commands is not in it, but in their logs, which the events name.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from dvc_ray.values.report import Notice, Output, Record, RunError, RunResult, S
 from dvc_ray.values.stage import StageState
 
 LIMIT: Final = 16 << 20
-"""Bytes that the file may have."""
+"""Largest size of the file in bytes."""
 _FOR_STATES: Final = 1 << 20
-"""Bytes at its end that only the states of stages and the end of the run may use."""
+"""Bytes at the end of the file that only the states of stages and the end of the run may use."""
 _FOR_THE_END: Final = 64 << 10
-"""Bytes of those, at the end, that only the end of the run may use."""
+"""The last of those bytes, which only the end of the run may use."""
 _FOR_THE_MARK: Final = 256
-"""Bytes of those for the line that says that events are missing."""
+"""The last of these, for the line that says that events are missing."""
 _FAILED_SHOWN: Final = 50
-"""Failed stages that an end names which has no room for the states of all."""
+"""Failed stages that the end of a run names if there is no room for the states of all stages."""
 _FREE_TEXT: Final = frozenset(
     {"cmd", "error", "hint", "reason", "reasons", "tail", "text", "waiting_for", "what", "why"}
 )
@@ -37,15 +37,15 @@ _FREE_TEXT: Final = frozenset(
 
 
 class EventLog:
-    """A `Sink` that keeps events in a file, each written at once: a reader sees whole lines, but for the last one.
+    """A `Sink` that writes each event to a file at once: a reader sees whole lines, except perhaps for the last one.
 
     Args:
-        path: The file; there must be none.
+        path: The file, which must not exist.
         mask: Values that must not be in it.
-        limit: Bytes that it may have.
+        limit: Its largest size in bytes.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be made.
     """
 
     def __init__(self, path: Path, mask: Mask, limit: int = LIMIT) -> None:
@@ -54,7 +54,7 @@ class EventLog:
         self._limit = limit
         self._size = 0
         self._closed = limit
-        """Events that must leave this many bytes free, or more, are not kept any more: one of them did not fit."""
+        """Events that must leave at least this many bytes free are not kept any more: one of them did not fit."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
 
     def __call__(self, record: Record) -> None:
@@ -87,7 +87,7 @@ class EventLog:
 
     def _write(self, line: bytes) -> None:
         written = os.write(self._file, line)
-        if written < len(line):  # no half line for the next one to be appended to
+        if written < len(line):  # leave no partial line, to which the next one would be appended
             os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         self._size += written
@@ -95,9 +95,9 @@ class EventLog:
 
 @contextlib.contextmanager
 def keep(stream: Stream, path: Path, mask: Mask) -> Iterator[None]:
-    """Keep the events of a run in a file until the block ends; an error that ends it is the last of them.
+    """Keep the events of a run in a file until the block ends; an error that ends the block is the last event.
 
-    Where the file cannot be made, the run goes on without it.
+    If the file cannot be made, the run goes on without it.
     """
     try:
         log = EventLog(path, mask)
@@ -110,18 +110,18 @@ def keep(stream: Stream, path: Path, mask: Mask) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            stream(_as_event(error), only=log)  # the command line prints it to whoever else may see it
+            stream(_as_event(error), only=log)  # other readers get it from the command line
             raise
         finally:
             stream.remove(log)
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Read the events of a run, of one that is still running up to its last whole line; unknown ones are skipped.
+    """Read the events of a run, up to the last whole line if it is still running; unknown events are skipped.
 
     Raises:
         OSError: There is no such file.
-        ValueError: It holds something else.
+        ValueError: The file holds something else.
     """
     with path.open("rb") as file:
         for line in file:
@@ -130,20 +130,20 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def _reserved(record: Record) -> int:
-    """Bytes at the end of the file that an event must leave free, for those that matter more."""
+    """Return how many bytes at the end of the file an event must leave free for more important ones."""
     if isinstance(record.event, (RunResult, Saved, RunError)):
         return _FOR_THE_MARK
     return _FOR_THE_END if isinstance(record.event, StageReport) else _FOR_STATES
 
 
 def _failed(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What an end cannot do without: which stages failed."""
+    """Reduce the stages of an end event to the essential: which of them failed."""
     failed = [stage for stage in stages if stage["state"] == StageState.FAILED.value]
     return [{"stage": stage["stage"], "state": stage["state"]} for stage in failed[:_FAILED_SHOWN]]
 
 
 def _masked(value: Any, mask: Mask, *, free: bool = False) -> Any:
-    """Fields with secrets masked in those whose text is not ours; others are words and names that readers rely on."""
+    """Mask secrets in fields whose text is not ours; the other fields are words and names that readers rely on."""
     if isinstance(value, dict):
         return {name: _masked(inner, mask, free=name in _FREE_TEXT) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -152,7 +152,7 @@ def _masked(value: Any, mask: Mask, *, free: bool = False) -> Any:
 
 
 def _as_event(error: BaseException) -> RunError:
-    """What has ended a run, as the command line says it."""
+    """Make an event from the error that has ended a run, with the text of the command line."""
     if isinstance(error, KeyboardInterrupt):
         error = RunInterruptedError("interrupted by the user")
     code = getattr(error, "exit_code", DvcRayError.exit_code)

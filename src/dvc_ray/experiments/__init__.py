@@ -1,1 +1,1 @@
-"""An experiment: run apart from the workspace, saved as a commit, then applied if nobody has worked there."""
+"""An experiment: run outside of the workspace, saved as a commit, then applied if the workspace has not changed."""

@@ -1,4 +1,4 @@
-"""A second tree beside the user's: given what the user's has, and its results brought back."""
+"""An experiment's tree beside the user's: filled with the user's files, its results brought back to the user's tree."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dvc_ray.workspace.moving import move
 
 
 class TreeMirror:
-    """The user's tree and one that an experiment runs in.
+    """The user's tree and the tree that an experiment runs in.
 
     Args:
         home: Root of the user's tree.
-        tree: Root of the other; Git has checked out there what it tracks.
-        refuse: Told what is not brought into the user's tree because it would land elsewhere, or in what is Git's or
-            DVC's.
+        tree: Root of the experiment's tree, in which Git has checked out the tracked files.
+        refuse: Called with each path that is not brought into the user's tree, because it leads out of the tree or
+            belongs to Git or DVC.
     """
 
     def __init__(self, home: str, tree: str, refuse: Callable[[str], None]) -> None:
@@ -29,17 +29,17 @@ class TreeMirror:
         self._tree = tree
         self._refuse = refuse
         self._given: dict[str, Version] = {}
-        """Files that Git does not track, as they were given."""
+        """Untracked files that the experiment's tree was given, with their versions."""
         self._lent: dict[str, Version] = {}
-        """Files of the inputs, as they were linked."""
+        """Files of the inputs in `linked`, with their versions."""
         self.linked: tuple[str, ...] = ()
         """Inputs that both trees share; relative paths."""
 
     def fill(self, code: Iterable[str], inputs: Iterable[str]) -> None:
-        """Give it what Git does not track: files of the snapshot are copied, inputs are linked.
+        """Give the experiment's tree what Git does not track: files of the snapshot are copied, inputs are linked.
 
         Args:
-            code: Files that Git does not ignore, submodules' too.
+            code: Files that Git does not ignore, including those of submodules.
             inputs: Outs, deps and includes; files or directories, submodules too.
         """
         put = Putter(self._home, self._tree)
@@ -55,10 +55,10 @@ class TreeMirror:
                 self._link(path, put)
 
     def _link(self, path: str, put: Putter) -> None:
-        """Link what Git has not checked out of an input: all of it, mostly; or what lies in it and is not tracked."""
+        """Link the files of an input that Git has not checked out: mostly all, otherwise the untracked ones."""
         for file in map(os.path.normpath, files_under(self._home, path)):
             if os.path.basename(file) == ".git" or _exists(self._tree, file):
-                continue  # a submodule's leads nowhere in the other tree
+                continue  # the .git of a submodule leads nowhere in the other tree
             put(file, link_from=0)
             given = self._lent if is_under(path, set(self.linked)) else self._given
             given[file] = self._short(self._tree, file)
@@ -74,7 +74,7 @@ class TreeMirror:
         return False
 
     def sync(self, paths: Iterable[str]) -> None:
-        """Make files of the user's tree what they are in the other: content, mode, or absence."""
+        """Make files of the user's tree equal to the experiment's: content, mode, or absence."""
         for path in paths:
             source = os.path.join(self._tree, path)
             if os.path.isdir(source) and not os.path.islink(source):
@@ -88,16 +88,16 @@ class TreeMirror:
                     move(source, target)
 
     def bring(self, paths: Iterable[str], outs: Iterable[str], kept: str) -> tuple[str, ...]:
-        """Take files that Git does not track where the experiment has made, changed or removed them.
+        """Bring untracked files that the experiment has made, changed or removed into the user's tree.
 
         Args:
-            paths: What there is of them now, relative; directories do not count.
-            outs: Brought by `move`, or left.
-            kept: Directory for files that were made where the user has others, which were not given: as a stage of
-                ``repro`` must not replace them (`ResultInstaller`).
+            paths: The untracked files of the experiment's tree, relative; directories do not count.
+            outs: Outs, which `move` brings or which stay.
+            kept: Directory for files in whose place the user has others that the experiment was not given: those are
+                not replaced, as a stage of ``repro`` must not replace them (`ResultInstaller`).
 
         Returns:
-            Those that were put there; relative paths.
+            The files that were put into `kept`; relative paths.
         """
         tops = set(outs)
         taken = tops | set(self.linked)
@@ -118,15 +118,15 @@ class TreeMirror:
         return tuple(aside)
 
     def _is_others(self, path: str, target: str) -> bool:
-        """Whether what is in the place of a file is not what the experiment was given, and not what it has made."""
+        """Whether the user has a file in this place that the experiment was neither given nor has made."""
         if not os.path.lexists(target) or "__pycache__" in path or _same(os.path.join(self._tree, path), target):
             return False
-        if path in self._lent:  # the user's own, which somebody may have changed meanwhile
+        if path in self._lent:  # the user's file, which somebody may have changed meanwhile
             return stamp(target).version != self._lent[path]
         return path not in self._given
 
     def move(self, paths: Iterable[str]) -> None:
-        """Move outs into the user's tree: what DVC knows of them holds while their inodes are the same."""
+        """Move outs into the user's tree; they keep their inodes, so that DVC's records of them stay valid."""
         for path in paths:
             source, home = os.path.join(self._tree, path), os.path.join(self._home, path)
             if os.path.lexists(source) and os.path.realpath(source) != os.path.realpath(home):
@@ -134,7 +134,7 @@ class TreeMirror:
                     move(source, target)
 
     def drop(self, paths: Iterable[str]) -> None:
-        """Remove outs of the user's tree whose new version is not in the other but in a remote: they are stale."""
+        """Remove stale outs from the user's tree: the new version is in a remote, not in the experiment's tree."""
         for path in paths:
             if not _exists(self._tree, path):
                 with contextlib.suppress(FileNotFoundError), self._told(path), beneath(self._home, path) as target:
@@ -160,7 +160,7 @@ class TreeMirror:
 
 
 def stamps_of(root: str, paths: Iterable[str]) -> tuple[tuple[str, Version], ...]:
-    """Stamp files and directories of a tree, in all depth: changes when somebody writes there.
+    """Stamp files and directories of a tree, recursively; the stamps change when somebody writes there.
 
     Args:
         root: The tree.
@@ -174,7 +174,7 @@ def stamps_of(root: str, paths: Iterable[str]) -> tuple[tuple[str, Version], ...
 
 
 def _take_mode(source: str, target: str) -> None:
-    """Give a file the mode of the one it replaces; executable as Git has checked it out."""
+    """Give a file the mode of the one it replaces, except the executable bits, which are as Git has checked it out."""
     if not os.path.isfile(target) or os.path.islink(source) or os.path.islink(target):
         return
     mode = stat.S_IMODE(os.stat(target).st_mode) & ~0o111

@@ -1,4 +1,4 @@
-"""An experiment: run apart from the workspace, saved as a commit, then applied if nobody has worked there."""
+"""An experiment: run outside of the workspace, saved as a commit, then applied if the workspace has not changed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from dvc_ray.values.stage import Plan, StageState
 
 Tell = Callable[[Notice], None]
 _FROM_FILES: Final = {"pip", "uv", "conda"}
-"""Parts of a runtime_env that may name a file of requirements."""
+"""Keys of a runtime_env that may name a requirements file."""
 _RAN: Final = {StageState.DONE, StageState.CACHED}
 _WAITING: Final = Notice(text="Waiting for another DVC command in this project to end.")
 
 
 class ExperimentRun:
-    """An experiment on its way; what `begin` yields.
+    """An experiment under way; what `begin` yields.
 
     Args:
-        lab: Where it runs.
-        twin: Keeps the files of its directory and those of the workspace together; None: ``--temp``.
-        seen: What the workspace was when DVC stashed it.
-        tell: Told what the user should know.
+        lab: The directory that it runs in.
+        twin: Brings files from the workspace to its directory and back; None: ``--temp``.
+        seen: State of the workspace when DVC stashed it.
+        tell: Called with notices for the user.
     """
 
     def __init__(self, lab: ExperimentDir, twin: TreeMirror | None, seen: object, tell: Tell) -> None:
@@ -53,11 +53,11 @@ class ExperimentRun:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """What the commands of an experiment find in their environment."""
+        """Variables for the commands of an experiment."""
         return self._lab.environ
 
     def fill(self) -> None:
-        """Give the experiment the data, and all the files that a run in the workspace would see."""
+        """Give the experiment its data, and all other files that a run in the workspace would see."""
         home = self._lab.home
         if self._twin is not None:
             self._outs = self._lab.project.outs()
@@ -68,15 +68,15 @@ class ExperimentRun:
         self._lab.checkout()
 
     def save(self, result: RunResult, chosen: Plan, taken: Sequence[str]) -> Saved:
-        """Commit the experiment; bring it into the workspace unless that has changed meanwhile.
+        """Commit the experiment, and apply it to the workspace unless that has changed meanwhile.
 
         Args:
-            result: What became of its stages.
+            result: The results of its stages.
             chosen: Its plan.
-            taken: Those that had run before, in an experiment that did not end.
+            taken: Stages that had run before, in an experiment that did not end.
 
         Raises:
-            ProjectError: It cannot be committed.
+            ProjectError: The experiment cannot be committed.
         """
         states = {report.address: report.state for report in result.reports}
         fine = [address for address, state in states.items() if state.is_success]
@@ -89,7 +89,7 @@ class ExperimentRun:
         return Saved(name=self._lab.name, rev=rev, applied=not why, why=why, temporary=self._twin is None)
 
     def _bring(self, fine: list[str], ran: list[str], run_id: str) -> str:
-        """Bring its results into the workspace; why not, if not."""
+        """Apply the results to the workspace; return the reason if they cannot be applied."""
         home = self._lab.home
         if self._twin is None:
             return "--temp"
@@ -105,16 +105,16 @@ class ExperimentRun:
         return ""
 
     def _others_wrote(self, twin: TreeMirror) -> bool:
-        """Whether data in the workspace has changed, but for what a stage has written to its own dep.
+        """Whether data in the workspace has changed, except by stages that wrote to their own deps.
 
-        That is one file in both trees, by a hard link; ``dvc exp run`` would have left it changed, too.
+        Such a dep is the same file in both trees, by a hard link; ``dvc exp run`` would have left it changed, too.
         """
         before, now = dict(self._stamps), dict(stamps_of(self._lab.home.tree, self._outs))
         changed = {path for path in {*before, *now} if before.get(path) != now.get(path)}
         return not all(twin.shares(path) for path in changed)
 
     def _push(self) -> None:
-        """Push it, if the project is set up so; it is saved in any case."""
+        """Push the experiment, if the project is configured for that; it is saved in any case."""
         if remote := self._lab.push_to():
             self._tell(Notice(text=f"Pushing experiment to '{remote}'."))
             try:
@@ -126,9 +126,9 @@ class ExperimentRun:
                 )
 
     def _lost(self) -> tuple[str, ...]:
-        """Files that the experiment made and nobody declares, which go with its directory (``--temp``).
+        """List the undeclared files that the experiment made, which are removed with its directory (``--temp``).
 
-        Not what DVC writes there itself and leaves out of the commit.
+        Files that DVC itself writes there, and leaves out of the commit, do not count.
         """
         if self._twin is not None:
             return ()
@@ -136,10 +136,10 @@ class ExperimentRun:
         return tuple(path for path in self._lab.untracked() if path not in own)
 
     def _apply(self, twin: TreeMirror, fine: list[str], ran: list[str], kept: str) -> None:
-        """Leave the workspace as ``dvc exp run`` does, which runs there."""
+        """Leave the workspace as ``dvc exp run`` would, which runs in it."""
         outs = self._lab.project.outs(fine)
         new = {*self._lab.project.outs(ran), *(path for path in outs if twin.misses(path))}
-        # First: what the others move away would look removed.
+        # First, because what the other steps move away would look removed.
         for path in twin.bring(self._lab.leftovers(), self._outs, kept):
             text = (
                 f"the experiment wrote '{path}', which Git ignores and no out declares; yours is left as it was,"
@@ -147,7 +147,7 @@ class ExperimentRun:
             )
             self._tell(Notice(text=text, level="warning"))
         twin.drop(sorted(self._lab.project.outs(ran)))
-        twin.sync(path for path in self._lab.rewritten() if not is_under(path, new))  # of these, `move` takes the whole
+        twin.sync(path for path in self._lab.rewritten() if not is_under(path, new))  # `move` takes those as a whole
         twin.move(sorted(new))
         self._lab.hand_over(sorted(new))
 
@@ -158,9 +158,9 @@ def _refused(path: str) -> Notice:
 
 
 def environment(chosen: Plan) -> str:
-    """A digest of what `runtime_env` gave the stages of a plan, as a line of a commit's message; empty if nothing.
+    """Return a digest of the `runtime_env` of all stages as a line of a commit message; empty if no stage has one.
 
-    Files that it names (requirements.txt) count with what they say now.
+    Files that a `runtime_env` names (requirements.txt) count with their present content.
     """
     found = {step.spec.address: step.spec.settings.runtime_env for step in chosen.steps}
     told = {address: _with_files(each) for address, each in found.items() if each}
@@ -174,7 +174,7 @@ def _with_files(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def look(home: Project) -> object:
-    """Say what the workspace is, but for what Git ignores: changes when somebody works there."""
+    """Return the state of the workspace without ignored files; it differs when somebody has worked there."""
     state, untracked = home.worktree()
     return state, stamps_of(home.tree, untracked)
 
@@ -183,11 +183,11 @@ def look(home: Project) -> object:
 def begin(
     home: Project, experiment: Experiment, selection: Selection, *, force: bool, tell: Tell = lambda _notice: None
 ) -> Iterator[ExperimentRun]:
-    """Set an experiment up in a directory of its own, in which the process then works.
+    """Set up an experiment in a directory of its own, which becomes the working directory of this process.
 
     Raises:
-        DvcRayError: It cannot be; see `dvc_ray.repo.experiments.directory.open_experiment`.
-        ProjectError: A run works in the workspace, which DVC has to stash and to restore.
+        DvcRayError: It cannot be set up; see `dvc_ray.repo.experiments.directory.open_experiment`.
+        ProjectError: Another run is working in the workspace, which DVC has to stash and restore.
     """
     seen: list[object] = []
     tree = home.tree
@@ -203,6 +203,6 @@ def begin(
         twin = None if experiment.temp else TreeMirror(*trees, refuse=lambda path: tell(_refused(path)))
         try:
             yield ExperimentRun(lab, twin, seen[0], tell)
-        except DvcRayError as error:  # where the user's files are, not where the experiment's were
+        except DvcRayError as error:  # name the user's files, not the experiment's
             texts = (text.replace(lab.tree, tree) for text in (error.what, error.hint))
             raise type(error)(*texts) from error.__cause__ or error

@@ -24,7 +24,7 @@ NOT_CODE: Final = frozenset({".git", ".dvc", ".hg", ".svn", "__pycache__"})
 GUESSED_NOT_CODE: Final = frozenset(
     {".venv", "venv", "node_modules", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".cache"}
 )
-# Ray would read these and leave out files that are tracked although they match.
+# Ray would apply these, and leave out tracked files that match.
 NOT_SHIPPED: Final = frozenset({".gitignore"})
 MIB: Final = 1024 * 1024
 
@@ -32,9 +32,9 @@ MIB: Final = 1024 * 1024
 def code_files(root: Path) -> list[str]:
     """List the project's code, as paths relative to its root.
 
-    Under dvc-ray that is the snapshot's list; elsewhere all that Git tracks or would track (`git ls-files
-    -co`); without Git, every file up to 1 MiB outside of DVC's and the usual cache directories and of virtual
-    environments: there is no way to tell data from code then but by size. What is called like a secret is no code
+    Under dvc-ray, these are the files of the snapshot; elsewhere, all that Git tracks or would track (`git ls-files
+    -co`). Without Git, these are all files up to 1 MiB, as only the size tells code from data then, except in DVC's
+    directories, the usual cache directories and virtual environments. A file that is named like a secret is not code
     unless Git tracks it.
     """
     listed = os.environ.get(env.CODE_LIST)
@@ -80,10 +80,10 @@ def _guessed_files(root: Path) -> Iterator[str]:
 
 
 def check_size(root: Path, files: Sequence[str], limit: int) -> None:
-    """Refuse code that Ray would not take, before anything is copied.
+    """Refuse code that is too large for Ray, before anything is copied.
 
     Raises:
-        LiveError: The files are larger than the limit together; the largest of them are named.
+        LiveError: The files together exceed the limit; the largest of them are named.
     """
     sizes = {name: (root / name).stat().st_size for name in files}
     total = sum(sizes.values())
@@ -99,7 +99,7 @@ def check_size(root: Path, files: Sequence[str], limit: int) -> None:
 
 
 def stage_code(root: Path, files: Iterable[str], target: Path) -> None:
-    """Copy files into an empty directory: by hard link where the file system can."""
+    """Copy files into an empty directory, by hard links where the file system allows them."""
     for name in files:
         source, copy = (root / name).resolve(), target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +116,8 @@ def import_dirs(root: Path, files: Sequence[str]) -> list[str]:
 
     The root itself is not among them: Ray puts it on the path of its workers.
 
-    The script's own directory is one (``python src/train.py``), the working directory of a stage with
-    ``wdir`` another. A virtual environment inside the project is none, as it holds no code of the project.
+    One of them is the script's own directory (``python src/train.py``), another the working directory of a stage
+    with ``wdir``. A virtual environment inside the project does not count, as it holds no code of the project.
     """
     top = root.resolve()
     found: list[str] = []

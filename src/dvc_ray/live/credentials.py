@@ -1,4 +1,4 @@
-"""Keys of the remote for other clients than ours, such as Ray's own storage, on a node that has none of its own."""
+"""Keys of the remote for S3 clients other than ours, such as Ray's own storage, on a node without keys of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def give(text: str, path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Write a file of credentials that only its owner may read.
 
     Args:
-        text: Its content; nothing is done if it is empty.
-        path: Where.
-        environ: The environment it is for; with keys of its own, or in the user's own file, nothing is done.
+        text: Content of the file; if it is empty, nothing is done.
+        path: Path of the file.
+        environ: The environment that needs the keys; if it has keys, or the user's own file has, nothing is done.
 
     Returns:
-        Variables that lead to it.
+        Variables that name the file.
     """
     own = any(environ.get(name) for name in env.OWN_CREDENTIALS) or Path("~/.aws/credentials").expanduser().exists()
     if not text or own:

@@ -12,18 +12,18 @@ from dvc_ray.live import remote, session
 def data_path(path: str | os.PathLike[str]) -> str:
     """Find a declared dependency or output of the stage on this node.
 
-    On a worker that runs on another node than the stage, it is brought there first, once: a dep from the remote,
-    through the node's cache; anything else from the stage's node, as it is when it is asked for first.
+    On a worker on another node than the stage, the data is copied to that node first, once: a dep from the remote,
+    through the node's cache; anything else from the stage's node, as it is there at the first call.
 
     Args:
         path: As in dvc.yaml: relative to the stage's directory.
 
     Returns:
-        An absolute path; nested workers have another working directory, there the relative path leads
+        An absolute path, because nested workers have another working directory, in which the relative path leads
         nowhere.
 
     Raises:
-        LiveError: There is no such file or directory, or it cannot be brought.
+        LiveError: There is no such file or directory, or it cannot be copied to this node.
     """
     wanted = Path(os.path.normpath(session.stage_dir() / path))
     if not wanted.exists():

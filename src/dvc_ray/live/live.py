@@ -14,7 +14,7 @@ from dvc_ray.live.noop import NoopLive
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What a real DVCLive is made of, later and perhaps in another process."""
+    """Arguments of a real DVCLive, which is made later and perhaps in another process."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -24,7 +24,7 @@ class _Recipe:
 
 @dataclass(frozen=True)
 class _Role:
-    """Who this process is among those that train; a worker that Tune uses again changes its role."""
+    """The role of this process in the training; it changes when Tune reuses a worker for another trial."""
 
     name: str
     logs: bool
@@ -32,25 +32,25 @@ class _Role:
 
 
 class Live:
-    """DVCLive on one process, silent on the others; to be used as ``dvclive.Live`` is.
+    """DVCLive in one process, silent in the others; used like ``dvclive.Live``.
 
     * A worker of Ray Train logs if its world rank is 0.
-    * A trial of Ray Tune (a function) logs if it is the first of its search; of the others nothing is
-      written, as all would write the same files. A Live made in a trial and handed to Ray Train inside it
-      follows its trial.
+    * A trial of Ray Tune (a function) logs if it is the first of its search; the others write nothing, as
+      all would write the same files. A Live that is made in a trial and handed to Ray Train inside it logs
+      if that trial does.
     * Any other process logs: the stage's own program, or a plain Ray task.
 
-    Nothing is written, and DVCLive not imported, before the first use. Until then it may be made in the
-    program that starts the training and travel in ``train_loop_config``. Relative paths, ``dir`` and
-    ``dvcyaml`` too, are those of the stage's directory on every process.
+    Before the first use, nothing is written and DVCLive is not imported, so a Live may be made in the
+    program that starts the training and travel in ``train_loop_config``. In every process, relative paths,
+    also ``dir`` and ``dvcyaml``, are relative to the stage's directory.
 
     Args:
         *args: As for ``dvclive.Live``.
         **kwargs: As for ``dvclive.Live``.
 
     Raises:
-        LiveError: On first use, where the stage's directory is not known or not on this node; on pickling,
-            once used.
+        LiveError: On first use, if the stage's directory is not known or not on this node; on pickling,
+            after the first use.
     """
 
     _recipe: _Recipe
@@ -64,7 +64,7 @@ class Live:
         object.__setattr__(self, "_opened", None)
 
     def _live(self) -> Any:
-        """Open what this process is to use; again when Tune gives the process another trial."""
+        """Return the DVCLive of this process, opened on first use and again when Tune gives it another trial."""
         role = _role()
         if self._opened is None or self._opened[0] != role:
             object.__setattr__(self, "_opened", (role, _open(self._recipe, role)))
@@ -72,13 +72,13 @@ class Live:
         return self._opened[1]
 
     def __getattr__(self, name: str) -> Any:
-        """Everything that DVCLive has."""
+        """Forward all names to DVCLive."""
         if name.startswith("__"):
-            raise AttributeError(name)  # protocols that copy and pickle look for
+            raise AttributeError(name)  # methods that copy and pickle look for
         return getattr(self._live(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set ``step`` and ``summary`` where they are read."""
+        """Forward assignments, to ``step`` and ``summary``, to DVCLive."""
         setattr(self._live(), name, value)
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class Live:
         self._live().__exit__(*error)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as a recipe: the files are opened where it arrives."""
+        """Pickle the recipe only: the files are opened in the process that unpickles it."""
         role = _role()
         is_writing = self._opened is not None and not isinstance(self._opened[1], NoopLive)
         if is_writing and not role.is_trial:

@@ -11,7 +11,7 @@ def _nothing(*_args: Any, **_kwargs: Any) -> None:
 
 
 class NoopLive:
-    """Keeps step and summary as DVCLive does, so that code which asks for them decides alike everywhere."""
+    """Keeps step and summary as DVCLive does, so that code which reads them decides the same in all processes."""
 
     def __init__(self, dir: str | os.PathLike[str] = "dvclive", **_kwargs: Any) -> None:  # noqa: A002
         self.dir = os.fspath(dir)

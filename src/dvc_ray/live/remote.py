@@ -1,7 +1,7 @@
-"""A stage's own workers on other nodes than the stage: its data brought to them, their files brought to it.
+"""A stage's own workers on other nodes: copies the stage's data to them, and their files back to the stage.
 
-The node of the stage has its workspace; other nodes have a copy of the parts that are asked for there. What is in a
-remote comes from there, through the node's cache; what only the stage has, from its node, through Ray.
+The stage's node has its workspace; other nodes get a copy of the parts that are requested there. Data that is in a
+remote comes from the remote, through the node's cache; all else comes from the stage's node, through Ray.
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ from dvc_ray.ray_api import kv
 from dvc_ray.ray_api.names import NODE_ID
 
 LARGEST: Final = 2 << 30
-"""Bytes that go from the stage's node to another by Ray, in memory."""
+"""Most bytes that Ray copies from one node of a stage to another, in memory."""
 _PREFIX: Final = "dvc-ray/attempts/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What other nodes must know of a stage that runs; kept in the cluster for as long as it does.
+    """What other nodes must know of a running stage; kept in the cluster for as long as it runs.
 
-    It may hold secrets, so it is no part of a runtime_env, which Ray's dashboard shows.
+    It may hold secrets, so it is not in a runtime_env, which Ray's dashboard shows.
     """
 
     node: str
     """Ray's id of the stage's node."""
     run_id: str
     name: str
-    """Of the attempt; new in its run."""
+    """Name of the attempt, unique in its run."""
     project: str
     """The DVC project, relative to the tree."""
     fetcher: str
-    """Name of the module that brings what is in a remote, when it is run as a program.
+    """Name of the module that fetches deps from a remote when it is run as a program.
 
-    A process of its own, so that DVC and a client of S3 stay out of the training; and a name, as it is above this room.
+    A process of its own keeps DVC and an S3 client out of the training. By name, as this room must not import it.
     """
     deps: tuple[tuple[str, str, str], ...] = ()
     """Path relative to the tree, MD5 and remote of each dep that is in a remote."""
     remotes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    """Name, URL and options of each."""
+    """Name, URL and options of each remote."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """For the environment of its workers."""
+    """Variables for the environment of the stage's workers."""
     keys: str = field(default="", repr=False)
-    """Of the remote, as a file of credentials."""
+    """Keys of the remote, as the text of a credentials file."""
 
     def write(self) -> str:
-        """Put it into the cluster; its key, for `read`."""
+        """Store the attempt in the cluster; return the key for `read`."""
         key = key_of(self.run_id, self.name)
         kv.put(key, json.dumps(dataclasses.asdict(self), default=str))
         return key
 
     @classmethod
     def read(cls, key: str) -> Self | None:
-        """Find it; None: the stage has ended, or the cluster is another one."""
+        """Read an attempt from the cluster; None: the stage has ended, or this is another cluster."""
         found = kv.get(key)
         if found is None:
             return None
@@ -81,17 +81,17 @@ class Attempt:
 
 
 def key_of(run_id: str, name: str) -> str:
-    """Where the cluster has an attempt."""
+    """Return the key of an attempt in the cluster."""
     return f"{_PREFIX}{run_id}/{name}"
 
 
 def forget(key: str) -> None:
-    """Take an attempt out of the cluster."""
+    """Remove an attempt from the cluster."""
     kv.delete(key)
 
 
 def take_variables() -> None:
-    """Set what the stage's workers need and no dashboard may show. Ray calls it first in each of its processes."""
+    """Set variables of the stage that no dashboard may show; Ray calls this first in each of the stage's workers."""
     key = os.environ.get(env.ATTEMPT)
     if key and (attempt := Attempt.read(key)) is not None:
         for name, text in attempt.variables.items():
@@ -107,10 +107,10 @@ def is_away() -> bool:
 
 
 def data_path(path: str | os.PathLike[str]) -> str:
-    """Bring a path of the stage to this node, once; see `dvc_ray.data_path`.
+    """Copy a path of the stage to this node, once; see `dvc_ray.data_path`.
 
     Raises:
-        LiveError: It is nowhere, or cannot be brought.
+        LiveError: The path does not exist, or cannot be copied.
     """
     place = Place.here("data")
     inside = place.inside(os.path.normpath(session.stage_dir() / path))
@@ -136,14 +136,14 @@ class Place:
 
     attempt: Attempt
     root: Path
-    """Stands for the root of the stage's tree."""
+    """Corresponds to the root of the stage's tree."""
 
     @classmethod
     def here(cls, name: str) -> Self:
-        """The folder for one use; made if it is not there, and kept for as long as this process is.
+        """Return the folder for one purpose, which is made if it is missing, and kept while this process lives.
 
         Raises:
-            LiveError: The stage is not known to the cluster.
+            LiveError: The cluster does not know the stage.
         """
         key = os.environ[env.ATTEMPT]
         attempt = Attempt.read(key)
@@ -165,10 +165,10 @@ class Place:
         return os.path.normpath(os.path.join(root, os.path.relpath(".", self.attempt.project)))
 
     def inside(self, path: str) -> str:
-        """A path of the stage's node relative to its tree.
+        """Make a path of the stage's node relative to the stage's tree.
 
         Raises:
-            LiveError: It is outside of it.
+            LiveError: The path is outside of the tree.
         """
         relative = os.path.relpath(path, self.tree)
         if relative.startswith(".."):
@@ -177,16 +177,16 @@ class Place:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other workers of the node from bringing the same."""
+        """Keep other workers of this node from copying the same files meanwhile."""
         with self.root.with_name(f"{self.root.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def bring(self, inside: str) -> None:
-        """Bring a dep from its remote.
+        """Fetch a dep from its remote.
 
         Raises:
-            LiveError: That cannot be done.
+            LiveError: The dep cannot be fetched.
         """
         wanted = [dep for dep in self.attempt.deps if is_under(inside, {dep[0]})]
         asked = {"root": str(self.root), "deps": wanted, "remotes": self.attempt.remotes}
@@ -208,17 +208,17 @@ class Place:
             )
 
     def take(self, insides: Sequence[str]) -> None:
-        """Bring what there is of some paths from the stage's node.
+        """Copy paths from the stage's node, as far as they exist there.
 
         Raises:
-            LiveError: The node is gone, or it is too much.
+            LiveError: The node is gone, or the files are too large.
         """
         data = _on(self.attempt.node, pack, self.tree, list(insides))
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             archive.extractall(self.root, filter="tar")
 
     def give(self, insides: Sequence[str], deleted: Sequence[str]) -> None:
-        """Bring files of this folder to the stage's node, and remove others there.
+        """Copy files of this folder to the stage's node, and remove deleted ones there.
 
         Raises:
             LiveError: The node is gone.
@@ -227,13 +227,13 @@ class Place:
 
 
 def pack(root: str, insides: Iterable[str]) -> bytes:
-    """Take files and folders up, as an archive; what does not exist is left out.
+    """Pack files and folders into an archive; what does not exist is left out.
 
-    Not `node.bundles`, which keeps links, leaves secrets out and may put what is large into a remote: this goes
-    through Ray from node to node of one stage, and links become what they lead to, as that may be on one of them only.
+    Not by `node.bundles`, which keeps links, leaves secrets out and may put large files into a remote. This archive
+    goes through Ray between the nodes of one stage, and has the targets of links, which may exist on one node only.
 
     Raises:
-        LiveError: It is too much for memory.
+        LiveError: The files are too large for memory.
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", dereference=True) as archive:
@@ -250,7 +250,7 @@ def pack(root: str, insides: Iterable[str]) -> bytes:
 
 
 def unpack(root: str, data: bytes, deleted: Iterable[str]) -> None:
-    """Write the files of an archive, each in one step, and remove others."""
+    """Write the files of an archive, each in one step, and remove deleted ones."""
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive.getmembers():
             target = Path(root, member.name)
@@ -269,7 +269,7 @@ def _on(node: str, function: Any, *arguments: Any) -> Any:
     """Call a function on a node.
 
     Raises:
-        LiveError: It raised one, or the node is gone.
+        LiveError: The function raised one, or the node is gone.
     """
     import ray
 
@@ -286,7 +286,7 @@ def _on(node: str, function: Any, *arguments: Any) -> Any:
 
 @functools.cache
 def _keep(run: Path) -> Any:
-    """Hold the mark of a run's folder: without it, another run's stage clears the folder away after an hour."""
+    """Lock the mark of a run's folder: otherwise a stage of another run removes the folder after an hour."""
     mark = (run / IN_USE).open("w")
     fcntl.flock(mark, fcntl.LOCK_SH)
     return mark

@@ -1,7 +1,7 @@
-"""DVCLive on another node than the stage: it writes here, and what it has written is brought to the stage's node.
+"""DVCLive on another node than the stage: it writes here, and its files are copied to the stage's node.
 
-After each step, as long as that is not more than once a second, and at the end, before it returns; quicker steps
-follow within a second. So the stage has what was logged up to a checkpoint when that is reported.
+They are copied after each step, or within a second if a copy was made less than a second ago, and at the end, before
+`end` returns. So the stage has what was logged up to a checkpoint when that is reported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EVERY: Final = 1.0
 
 
 class Mirror:
-    """A folder of this node whose changes are brought to the stage's.
+    """A folder of this node whose changes are copied to the stage's node.
 
     Args:
         live_dir: DVCLive's directory, relative to the stage's.
@@ -38,13 +38,13 @@ class Mirror:
         project = self._place.inside(os.environ[env.DVC_ROOT])
         self.stage_dir = str(self._place.root / cwd)
         Path(self.stage_dir).mkdir(parents=True, exist_ok=True)
-        # What it may read: its own files if it resumes, the pipeline's that it rewrites, DVC's configuration.
+        # DVCLive may read its own files, if it resumes, the dvc.yaml that it rewrites, and DVC's configuration.
         read = (os.path.join(cwd, live_dir), os.path.join(cwd, "dvc.yaml"), os.path.join(project, ".dvc/config.local"))
         self._place.take([os.path.normpath(path) for path in read])
         self._known = self._look()
 
     def changed(self) -> None:
-        """Bring changes, now or soon."""
+        """Copy changes, now or within a second."""
         if time.monotonic() >= self._due:
             self.flush()
         elif self._timer is None:
@@ -53,7 +53,7 @@ class Mirror:
             self._timer.start()
 
     def flush(self) -> None:
-        """Bring all changes.
+        """Copy all changes.
 
         Raises:
             LiveError: The stage's node does not answer.
@@ -74,7 +74,7 @@ class Mirror:
         root = str(self._place.root)
         paths = [path for path in walk_files(root, skip={".dvc"}) if not os.path.isdir(os.path.join(root, path))]
         stamps = {path: Stamp.at(os.path.join(root, path)) for path in paths}
-        return {path: stamp for path, stamp in stamps.items() if stamp is not None}  # else it has just gone
+        return {path: stamp for path, stamp in stamps.items() if stamp is not None}  # None: the file has just gone
 
 
 class AwayLive(StageLive):
@@ -90,7 +90,7 @@ class AwayLive(StageLive):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         folder = os.fspath(args[0] if args else kwargs.pop("dir", "dvclive"))
-        if os.path.isabs(folder):  # of the stage's node; here it stands for the same place
+        if os.path.isabs(folder):  # a path on the stage's node: use the corresponding one here
             folder = os.path.relpath(folder, session.stage_dir())
         self._mirror = Mirror(folder)
         super().__init__(self._mirror.stage_dir, folder, *args[1:], **kwargs)
@@ -101,7 +101,7 @@ class AwayLive(StageLive):
         self._mirror.changed()
 
     def end(self) -> None:
-        """Write the last files, and bring them home."""
+        """Write the last files, and copy them to the stage's node."""
         super().end()
         if not self._inside_with:
             self._mirror.flush()

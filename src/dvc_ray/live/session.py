@@ -20,12 +20,12 @@ from dvc_ray.ray_api import workers
 
 
 def stage_dir() -> Path:
-    """Directory that paths in the stage's dvc.yaml entry are relative to; on a worker, its driver's."""
+    """Return the directory that paths in the stage's dvc.yaml entry are relative to; on a worker, its driver's."""
     return Path(os.environ.get(env.STAGE_DIR) or Path.cwd())
 
 
 def known_stage_dir() -> str | None:
-    """The stage's directory, or None on a nested worker that was never told of it."""
+    """Return the stage's directory, or None on a nested worker that was never told of it."""
     if not os.environ.get(env.STAGE_DIR) and in_ray_worker():
         return None
     return str(stage_dir())
@@ -37,7 +37,7 @@ def in_ray_worker() -> bool:
 
 
 def project_root() -> Path | None:
-    """Root of the DVC project whose code this is, or None outside of one.
+    """Return the root of the DVC project whose code this is, or None outside of one.
 
     ``DVC_ROOT`` alone cannot be trusted: in ``dvc exp run --temp`` it names the main repository, while the
     command runs in a copy of it.
@@ -48,7 +48,7 @@ def project_root() -> Path | None:
 
 
 def storage_path(name: str = "") -> str:
-    """Give the run's own prefix for checkpoints and results: for ``ray.train.RunConfig(storage_path=…)``.
+    """Return the run's own prefix for checkpoints and results, for ``ray.train.RunConfig(storage_path=…)``.
 
     Under dvc-ray it belongs to the run. Otherwise it is a fresh directory of this process below ``.dvc/tmp``,
     which Git and DVC ignore; it is the same for each call and on nested workers, and is not removed.

@@ -1,7 +1,7 @@
 """DVCLive that writes to the stage's directory although the process runs in another, as Ray's workers do.
 
-Ordinary writes use absolute paths. Only where DVCLive looks for the repository or hands paths to Git does it
-have to stand in the stage's directory: for the moment of its start and of its end.
+Ordinary writes use absolute paths. The process changes to the stage's directory only where DVCLive looks for
+the repository or hands paths to Git: briefly, at its start and at its end.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class StageLive(DvcLive):  # type: ignore[misc]
         return self._absolute(super().dvc_file)
 
     def log_artifact(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """Track a file; a relative path is one of this process, or else of the stage."""
+        """Track a file; a relative path is looked up in the working directory first, then in the stage's directory."""
         super().log_artifact(path if os.path.lexists(path) else self._absolute(path), *args, **kwargs)
 
     def cache(self, path: str | os.PathLike[str]) -> None:
@@ -71,11 +71,11 @@ class StageLive(DvcLive):  # type: ignore[misc]
             super().cache(os.path.relpath(absolute) if absolute.is_relative_to(Path.cwd()) else absolute)
 
     def end(self) -> None:
-        """Write the last files and let Git and DVC know of them."""
+        """Write the last files and register them with Git and DVC."""
         if self._inside_with:
             return
         if self._inside_dvc_exp and not _has_git(self._dvc_repo):
-            # In dvc-ray's workspace there is no Git to tell; the driver brings the files into the experiment.
+            # In dvc-ray's workspace, DVCLive has no Git; the driver brings the files into the experiment.
             self._inside_dvc_exp = False
         with self._at_home():
             super().end()

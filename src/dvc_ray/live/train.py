@@ -1,4 +1,4 @@
-"""Which process of Ray Train is this? Both generations of its API are asked; Ray is not imported to ask."""
+"""The rank of this process in Ray Train, from either generation of its API; Ray is not imported for that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dvc_ray.ray_api import sessions
 
 
 def world_rank() -> int | None:
-    """Rank of this process among the workers of a Ray Train run; None outside of one."""
+    """Return the rank of this process among the workers of a Ray Train run; None outside of one."""
     if "ray.train" not in sys.modules:
         return None  # a training worker has imported it before it runs the user's function
     session = sessions.session()

@@ -1,4 +1,4 @@
-"""``init`` hands code and variables out to Ray's workers, ``fetch`` brings a result's file home to an out."""
+"""``init`` hands code and variables to Ray's workers, ``fetch`` copies a file of a result to an out of the stage."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ ONLY_WHEN_STARTING: Final = (
 def init(**ray_init_kwargs: Any) -> Any:
     """Start or join Ray, with the stage's variables and the project's code handed to every worker.
 
-    Joins the cluster of ``RAY_ADDRESS`` (set by dvc-ray), else does as ``ray.init`` does: joins a cluster
-    that ``ray start`` started on this machine, or starts Ray in this process, without a dashboard. On workers
+    Joins the cluster of ``RAY_ADDRESS`` (set by dvc-ray). Without it, does as ``ray.init``: joins a cluster
+    that ``ray start`` started on this machine, or starts Ray in this process, without a dashboard. On workers,
     ``import src.train`` works as it does here, ``dvc_ray.data_path`` finds the stage's data, and
-    ``dvc_ray.Live`` and ``dvc_ray.storage_path`` write where the stage wants it. A second call does nothing,
-    nor does a call on a worker. Variables named like secrets (``DVC_STUDIO_TOKEN``) are not handed over that way,
-    which Ray's dashboard shows: on a cluster those that dvc-ray's setting ``secrets`` names reach the workers through
-    the cluster's own memory, by a ``worker_process_setup_hook``, if the caller has none.
+    ``dvc_ray.Live`` and ``dvc_ray.storage_path`` write where the stage expects it. A second call does nothing,
+    nor does a call on a worker. Variables named like secrets (``DVC_STUDIO_TOKEN``) are not handed over this way,
+    as Ray's dashboard would show them. On a cluster, those that dvc-ray's setting ``secrets`` names reach the workers
+    through the cluster's own memory, by a ``worker_process_setup_hook``, if the caller has set none.
 
     Args:
-        **ray_init_kwargs: As for ``ray.init``. A ``runtime_env`` is merged, the caller's entries win; with a
-            ``working_dir`` of the caller's, no code is added. Sizes of a local Ray (``num_cpus``, …) are left
-            out when ``RAY_ADDRESS`` is joined.
+        **ray_init_kwargs: As for ``ray.init``. A ``runtime_env`` is merged, and the caller's entries win; if it
+            has a ``working_dir``, no code is added. Sizes of a local Ray (``num_cpus``, …) are left out when
+            ``RAY_ADDRESS`` is joined.
 
     Returns:
         What ``ray.init`` returns.
@@ -75,10 +75,10 @@ def init(**ray_init_kwargs: Any) -> Any:
 
 @contextmanager
 def _runtime_env(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Merge what the caller gave with ours; the staged code lives until Ray has uploaded it."""
+    """Merge the caller's runtime_env with ours; the staged code is kept until Ray has uploaded it."""
     merged = {**given, "env_vars": {**_crossing_variables(), **given.get("env_vars", {})}}
     if env.ATTEMPT in os.environ:
-        # Other nodes: they may lack dvc-ray, and what they need beyond the variables is not for the dashboard.
+        # Other nodes may lack dvc-ray; and what they need beyond these variables, the dashboard must not show.
         merged["py_modules"] = [*given.get("py_modules", []), str(Path(__file__).parents[1])]
         merged.setdefault("worker_process_setup_hook", f"{remote.__name__}.{remote.take_variables.__name__}")
     root = session.project_root() or session.stage_dir()
@@ -87,7 +87,7 @@ def _runtime_env(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield merged
         return
     code.check_size(root, files, workers.package_limit())
-    # Relative: Python makes it absolute when a worker starts, in the unpacked code.
+    # Relative paths: Python makes them absolute when a worker starts in the unpacked code.
     paths = [given.get("env_vars", {}).get("PYTHONPATH", ""), *code.import_dirs(root, files)]
     merged["env_vars"]["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with tempfile.TemporaryDirectory(prefix="dvc-ray-code-") as folder:
@@ -111,16 +111,16 @@ def fetch(
     path: str | os.PathLike[str],
     dest: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Bring a file or directory of a result home to an output of the stage.
+    """Copy a file or directory of a result to an output of the stage.
 
     Args:
-        source: A result of Ray Train or Ray Tune (its checkpoint is meant), a checkpoint, or a directory or
+        source: A result of Ray Train or Ray Tune (its checkpoint is used), a checkpoint, or a directory or
             URL in storage.
         path: What to copy, relative to the checkpoint.
-        dest: Where to; the same relative path by default. Relative to the stage's directory.
+        dest: Target of the copy, relative to the stage's directory; by default the same relative path.
 
     Returns:
-        The absolute path of the copy. It appears at once, complete.
+        The absolute path of the copy, which appears complete and in one step.
 
     Raises:
         LiveError: The result has no checkpoint, or the checkpoint no such file.
@@ -152,7 +152,7 @@ def fetch(
 
 
 def _place(source: Any) -> tuple[pyarrow.fs.FileSystem, str]:
-    """Where a checkpoint lies. Ray's results are told by what they have: Train and Tune have several."""
+    """Return where a checkpoint lies; a result is known by its attribute, as Train and Tune have several classes."""
     if isinstance(source, str | os.PathLike):
         from pyarrow.fs import FileSystem, LocalFileSystem
 

@@ -1,9 +1,9 @@
-"""Which trial of Ray Tune logs with DVCLive: one of many, as they would all write the same files.
+"""Which trial of Ray Tune logs with DVCLive: one of many, as all would write the same files.
 
-The rule: the first trial. Tune numbers the trials of its own search in the order they are made
-(``1a2b3_00000``), so that the first is known without asking anybody, and stays the first when it is restarted
-on another worker. Trials of other search libraries have random ids; there the first that asks is written down
-in the cluster and stays it.
+The first trial logs. Tune numbers the trials of its own search in the order in which they are made
+(``1a2b3_00000``), so that the first is known by its number, and stays the first when it is restarted on another
+worker. Trials of other search libraries have random ids; there, the first trial that asks is recorded in the
+cluster and stays the first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NUMBERED: Final = re.compile(r".+_(?P<index>\d{5,})$")
 
 
 def trial_id() -> str | None:
-    """Id of the trial that this process runs now; None outside of a function trainable."""
+    """Return the id of the trial that this process runs now; None outside of a function trainable."""
     session = sessions.session()
     return session.trial if session is not None and session.rank is None else None
 
@@ -36,9 +36,9 @@ def _claim(trial: str) -> bool:
 
 @functools.cache
 def _claim_in(experiment: str, trial: str) -> bool:
-    """Be the first of the experiment to ask, or find that this trial already was.
+    """Whether this trial was the first of the experiment to ask; if none has asked before, it becomes the first.
 
-    Asked once: the answer stays, and `Live` asks whenever it is used, which would be two calls to the head each time.
+    The answer, which does not change, is cached: `Live` asks at each use, which would be two calls to the head.
     """
     key = f"dvc-ray/live/{experiment}"
     kv.put(key, trial, overwrite=False)

@@ -1,4 +1,4 @@
-"""What Ray's autoscaler is doing. The same that `ray status` shows, asked of the GCS."""
+"""What Ray's autoscaler is doing, as `ray status` shows it; the GCS is asked."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _TIMEOUT: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """What a cluster's autoscaler is at."""
+    """The state of a cluster's autoscaler."""
 
     impossible: tuple[Mapping[str, float], ...] = ()
-    """Resources that were asked for and that no node type has."""
+    """Requested resources that no node type has."""
     launching: int = 0
-    """Nodes that come."""
+    """Number of nodes that are being launched."""
     failed: str = ""
     """Why the last launch failed."""
 
 
 def look(address: str) -> Scaling | None:
-    """Ask.
+    """Ask the GCS for the state of the autoscaler.
 
     ``GcsClient.get_cluster_status`` of ``ray._raylet`` and ``ray.core.generated.autoscaler_pb2``, the same in 2.54.0
-    and 2.60.0. ``ray.autoscaler.v2.sdk.get_cluster_status`` leaves out what no node type has. Without it, a stage is
-    not said to wait for a node that comes, or for one that never will.
+    and 2.60.0. ``ray.autoscaler.v2.sdk.get_cluster_status`` leaves out resources that no node type has. Without it,
+    the user is not told that a stage waits for a node that is being launched, or for one that never will be.
 
     Args:
-        address: Of the GCS.
+        address: Address of the GCS.
 
     Returns:
-        None: there is no autoscaler, or it is one of the first kind, which does not tell.
+        The state; None: there is no autoscaler, or it is one of the first generation, which does not report it.
 
     Raises:
         Exception: Ray's own, of several kinds: the GCS does not answer.

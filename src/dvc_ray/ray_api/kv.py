@@ -1,8 +1,8 @@
 """The key-value store of the GCS: small values that every process of a cluster sees, kept as long as its head lives.
 
-``ray.experimental.internal_kv``, the same in 2.54.0 and 2.60.0. Ray has no public place for what one driver tells
-others. Without it, `dvc-ray job` sees no runs, workers of a stage on other nodes do not find the stage, and of Ray Tune
-trials with random ids more than one logs.
+``ray.experimental.internal_kv``, the same in 2.54.0 and 2.60.0. Ray has no public API by which one driver passes values
+to others. Without it, `dvc-ray job` sees no runs, workers of a stage on other nodes do not find the stage, and more
+than one of Ray Tune's trials with random ids logs.
 
 All functions need a process that has joined a Ray, and raise what Ray raises if the GCS does not answer.
 """
@@ -16,8 +16,8 @@ def put(key: str, value: str, *, overwrite: bool = True) -> None:
     Args:
         key: Its name in the cluster.
         value: What to write.
-        overwrite: Whether a value that is there is replaced; if not, it stays. The GCS decides, so that of several
-            writers one is first.
+        overwrite: Whether to replace an existing value. The GCS decides, so that exactly one of several writers is
+            first.
     """
     from ray.experimental.internal_kv import _internal_kv_put
 

@@ -1,4 +1,4 @@
-"""A local Ray as processes: its options, its time-outs, what is alive."""
+"""The processes of a local Ray: its start options, its time-outs, what is alive."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 _RAYLET_PATIENCE: Final = 150.0
-"""Seconds that a raylet which is alive may take to report."""
+"""Seconds that a living raylet may take to report."""
 _RAYLET_EVERY: Final = 0.1
-"""Seconds between questions whether it has."""
+"""Seconds between checks whether it has reported."""
 _BOUNDS: Final = {
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_gcs_server_port_wait_time_s": "150",
@@ -24,7 +24,7 @@ _BOUNDS: Final = {
     "RAY_raylet_start_wait_time_s": "150",
     "RAY_worker_register_timeout_seconds": "300",
 }
-"""Ray's settings for how long its parts wait for each other, for a machine that is busy.
+"""Ray's settings for how long its processes wait for each other, long enough for a busy machine.
 
 Read in 2.60.0; 2.54.0 has all but ``gcs_server_port_wait_time_s``, and ignores what it does not know.
 """
@@ -34,13 +34,13 @@ def start_options(directory: str, workers_at_once: int) -> dict[str, Any]:
     """Make the private arguments of ``ray.init`` for a local Ray.
 
     ``_temp_dir`` and ``_system_config``, the same in 2.54.0 and 2.60.0. Without the first, Ray's files lie where other
-    users may write, and what a killed driver leaves cannot be told by its directory. Without the second, commands are
+    users may write, and what a killed driver leaves cannot be recognized by its directory. Without the second, commands
     run with a niceness of 15, and the first stages start one after the other.
 
     Args:
-        directory: For all files of this Ray; the paths of its sockets, which are in it, may have 107 bytes.
-        workers_at_once: Workers that may start at the same time. Ray's own number is that of the cores, and each
-            worker mostly waits.
+        directory: Directory for all files of this Ray; the paths of its sockets in it may have at most 107 bytes.
+        workers_at_once: Workers that may start at the same time. Ray's default is the number of cores, but a worker
+            that starts mostly waits.
     """
     config = {"worker_niceness": 0, "worker_maximum_startup_concurrency": workers_at_once}
     return {"_temp_dir": directory, "_system_config": config}
@@ -59,10 +59,10 @@ def vital_processes() -> dict[str, subprocess.Popen[bytes]]:
 
 
 def forget() -> None:
-    """Keep Ray from shutting down at exit what is dead already: it would wait for it.
+    """Keep Ray from shutting down a dead local Ray at exit, for which it would wait.
 
-    That Ray registers the public ``ray.shutdown`` with `atexit` is its own affair (2.54.0 and 2.60.0). Without it, a
-    run whose Ray has died hangs when it ends.
+    Ray registers the public ``ray.shutdown`` with `atexit`, which it does not document (2.54.0 and 2.60.0). Without
+    this function, a run whose Ray has died hangs when it ends.
     """
     import ray
 
@@ -71,15 +71,15 @@ def forget() -> None:
 
 @contextlib.contextmanager
 def patience(leave: threading.Event) -> Iterator[None]:
-    """Give Ray more time to start on a machine that is busy, as long as what it starts is alive.
+    """Give Ray more time to start on a busy machine, as long as the processes that it starts are alive.
 
-    Its own bounds are settings, read from the environment by it and all that it starts, but for the half minute that
-    its raylet has to report: ``ray._private.node.Node.__init__`` asks ``ray._private.services.get_node`` (2.54.0 and
-    2.60.0), which is replaced for as long as the block runs. Without it, Ray does not start on a machine where several
-    start at a time.
+    Ray's time-outs are settings, which Ray and its processes read from the environment, except for the half minute
+    that its raylet has to report: ``ray._private.node.Node.__init__`` calls ``ray._private.services.get_node`` (2.54.0
+    and 2.60.0), which is replaced for as long as the block runs. Without it, Ray does not start on a machine where
+    several start at the same time.
 
     Args:
-        leave: Set when it need not start any more.
+        leave: Set when Ray need not start any more.
     """
     from ray._private import services
 
@@ -93,7 +93,7 @@ def patience(leave: threading.Event) -> Iterator[None]:
             try:
                 return original(gcs_address, node_id)
             except RuntimeError as error:
-                if not _is_alive("raylet"):  # of another class: Ray would go on asking
+                if not _is_alive("raylet"):  # after a RuntimeError, Ray would ask again
                     raise ChildProcessError("its raylet has ended") from error
                 if leave.is_set() or time.monotonic() > deadline:
                     raise
@@ -109,7 +109,7 @@ def patience(leave: threading.Event) -> Iterator[None]:
 
 
 def _is_alive(name: str) -> bool:
-    """Whether this process has a child of a name that has not ended."""
+    """Whether this process has a child of this name that has not ended."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Names that Ray gives what its nodes have, as it has no public constants for them (2.54.0 to 2.60.0)."""
+"""Names of labels and resources of Ray's nodes, for which Ray has no public constants (2.54.0 to 2.60.0)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Final
 NODE_ID: Final = "ray.io/node-id"
 """Label of every node, its value the node's id (``RAY_NODE_ID_KEY`` in ``ray._raylet``, not in 2.54.0).
 
-If it were called otherwise, a task that is bound to a node by it would wait for ever.
+If Ray used another name, a task that is bound to a node by it would wait for ever.
 """
 HEAD: Final = "node:__internal_head__"
 """Resource that only the head node has (``HEAD_NODE_RESOURCE_NAME`` in ``ray._common.constants``).
 
-If it were called otherwise, stages of a cluster would run on its head, too.
+If Ray used another name, stages of a cluster would run on its head, too.
 """
 ACCELERATOR: Final = "accelerator_type:"
-"""Before the name of an accelerator in the name of the resource that stands for it (``RESOURCE_CONSTRAINT_PREFIX`` in
+"""Prefix of an accelerator's name in the name of the resource that stands for it (``RESOURCE_CONSTRAINT_PREFIX`` in
 ``ray._common.utils``).
 
-If it were called otherwise, a local Ray would be said to lack each accelerator.
+If Ray used another name, a local Ray would be said to lack each accelerator.
 """
 
 

@@ -1,4 +1,4 @@
-"""Which worker of Ray Train, which trial of Ray Tune this process is; Ray is not imported to ask."""
+"""Which worker of Ray Train, which trial of Ray Tune this process is; Ray is not imported for that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Session:
     """A user's function that Ray Train (first generation) or Ray Tune runs in this process."""
 
     rank: int | None = None
-    """Among the workers of a training; None: a function trainable of Tune, which has no ranks."""
+    """Rank among the workers of a training; None: a function trainable of Tune, which has no ranks."""
     trial: str = ""
     """Id of Tune's trial, for a function trainable."""
     experiment: str = ""
@@ -21,12 +21,12 @@ class Session:
 def session() -> Session | None:
     """Find the session of this process; None outside of one.
 
-    ``ray.train._internal.session.get_session``, the same in 2.54.0 and 2.60.0. What is public
-    (``ray.train.get_context``, ``ray.tune.get_context``) warns the user outside of a session. Without it, each worker
+    ``ray.train._internal.session.get_session``, the same in 2.54.0 and 2.60.0. The public functions
+    (``ray.train.get_context``, ``ray.tune.get_context``) warn the user outside of a session. Without it, each worker
     of a training and each trial writes DVCLive's files.
     """
     if "ray.train._internal.session" not in sys.modules:
-        return None  # both import it before they run the user's function
+        return None  # Train and Tune import it before they run the user's function
     from ray.train._internal.session import get_session
 
     found = get_session()
@@ -41,8 +41,8 @@ def is_train_v2() -> bool:
     """Whether ``ray.train`` is its second generation in this process.
 
     ``ray.train.v2._internal.constants.is_v2_enabled``, the same in 2.54.0 and 2.60.0; the variable
-    ``RAY_TRAIN_V2_ENABLED`` decides, true by default. Without it, ``ray.train.get_context`` would have to be asked also
-    where it warns the user.
+    ``RAY_TRAIN_V2_ENABLED`` decides, true by default. Without it, ``ray.train.get_context`` would have to be called
+    even where it warns the user.
     """
     from ray.train.v2._internal.constants import is_v2_enabled
 

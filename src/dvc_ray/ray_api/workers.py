@@ -1,4 +1,4 @@
-"""What a process that Ray has started knows of itself, and what Ray uploads for it."""
+"""Facts about a process that Ray has started, and the limit of what Ray uploads for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def in_worker() -> bool:
 
 
 def raylet_pid() -> int | None:
-    """Process id of this node's raylet, in a process that it has started; None if that is not said.
+    """Return the process id of this node's raylet, in a process that the raylet has started; None if it is unknown.
 
     ``RAY_RAYLET_PID`` in its environment, the same in 2.54.0 and 2.60.0. Without it, a stage's command has the niceness
     and the OOM score of Ray's workers.
@@ -33,10 +33,10 @@ def raylet_pid() -> int | None:
 
 
 def temp_dir() -> str:
-    """Ray's temporary directory on this node: the only folder of the node that a container has, too.
+    """Return Ray's temporary directory on this node, the only folder of the node that a container sees as well.
 
     ``ray._private.worker.global_worker``, the same in 2.54.0 and 2.60.0; ``get_temp_dir`` of the public
-    runtime context is not there in 2.54.0. Without it, a stage that runs in an image has no cache of its node.
+    runtime context does not exist in 2.54.0. Without it, a stage that runs in an image cannot use its node's cache.
     """
     from ray._private import worker
 
@@ -44,10 +44,10 @@ def temp_dir() -> str:
 
 
 def package_limit() -> int:
-    """Largest ``working_dir`` that Ray uploads, in bytes.
+    """Return the size of the largest ``working_dir`` that Ray uploads, in bytes.
 
     ``GCS_STORAGE_MAX_SIZE`` of ``ray._private.runtime_env.packaging``, the same in 2.54.0 and 2.60.0; a variable of Ray
-    sets it. Without it, Ray's default is taken.
+    sets it. Without it, Ray's default is used.
     """
     try:
         from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE

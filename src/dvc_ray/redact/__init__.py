@@ -1,4 +1,4 @@
-"""What may be shown of a text, and what is called like a secret: one answer for all rooms."""
+"""Which parts of a text may be shown, and which names are those of secrets: one answer for all rooms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of secrets in what commands print, replaced before anybody else has it."""
+"""Masks the values of secrets in the output of commands, before anything else gets that output."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Final
 from urllib.parse import quote
 
 SHORTEST: Final = 4
-"""Characters of a value from which it is masked: a ``1`` or a ``no`` would blank out half of any output."""
+"""Characters of the shortest value that is masked: a ``1`` or a ``no`` would blank out half of any output."""
 _LINE: Final = 8
-"""The same, of a line of a value that has several: each is masked by itself, as programs print them one by one."""
+"""The same for a line of a value with several lines, which are masked one by one, as programs print them."""
 _STARS: Final = b"***"
 _HELD: Final = 1 << 16
-"""Bytes that may be held back: more of them only an output without end that consists of a secret."""
+"""Most bytes that are held back; only an endless output that consists of a secret has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What is to be masked.
+    """The values to mask.
 
     Args:
-        forms: What of each value may be printed, the longest first.
+        forms: The forms in which the values may be printed, the longest first.
     """
 
     forms: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, values: Iterable[str]) -> Mask:
-        """A mask of some values; of one that is too short, nothing is masked (`SHORTEST`)."""
+        """Make a mask of some values; values that are too short are not masked (`SHORTEST`)."""
         forms = {form.encode(errors="surrogateescape") for value in values for form in _forms(value)}
         return cls(tuple(sorted(forms, key=lambda form: (-len(form), form))))
 
@@ -45,7 +45,7 @@ class Mask:
         return _replaced(data, list(self._spans(data))).decode(errors="surrogateescape")
 
     def begin(self, data: bytes) -> int:
-        """Where the part of some data begins that may be a secret which goes on in the next."""
+        """Return where a possible secret begins that goes on after the end of the data."""
         hold = len(data)
         for form in self.forms:
             at = data.find(form[:1], max(0, len(data) - len(form) + 1))
@@ -55,7 +55,7 @@ class Mask:
         return hold
 
     def spans(self, data: bytes) -> list[tuple[int, int]]:
-        """Where secrets are in some data; those that overlap are one."""
+        """Return where secrets are in the data; overlapping ones are merged."""
         return list(self._spans(data))
 
     def _spans(self, data: bytes) -> Iterator[tuple[int, int]]:
@@ -72,10 +72,10 @@ class Mask:
 
 
 class Masked:
-    """Masks an output that comes in pieces: a secret may end in the next one.
+    """Masks an output that comes in pieces, also where a secret is spread over several of them.
 
     Args:
-        mask: What.
+        mask: The values to mask.
     """
 
     def __init__(self, mask: Mask) -> None:
@@ -83,25 +83,25 @@ class Masked:
         self._held = b""
 
     def take(self, data: bytes) -> bytes:
-        """What of the output may be shown by now."""
+        """Take a piece; return what of the output may be shown by now."""
         data = self._held + data
         spans = self._mask.spans(data)
         hold = self._mask.begin(data)
         while over := [begin for begin, end in spans if begin < hold < end]:
-            hold = over[0]  # one that is whole, and whose end may be the beginning of another
+            hold = over[0]  # a whole secret, whose end may be the beginning of another
         if len(data) - hold > _HELD:
             hold = len(data)
         self._held = data[hold:]
         return _replaced(data[:hold], [span for span in spans if span[1] <= hold])
 
     def end(self) -> bytes:
-        """What was held back."""
+        """Return what was held back."""
         data, self._held = self._held, b""
         return _replaced(data, self._mask.spans(data))
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A value as programs print it: as it is, in quotes, in JSON, in a URL; of several lines, each."""
+    """List the forms in which programs print a value, and each of its lines: as it is, in quotes, in JSON, in a URL."""
     value = value.strip("\r\n")
     lines = [line.strip() for line in value.splitlines()] if len(value.splitlines()) > 1 else []
     for text in (value if len(value) >= SHORTEST else "", *(line for line in lines if len(line) >= _LINE)):

@@ -1,4 +1,4 @@
-"""What is called like a secret: settings, variables, files."""
+"""Which settings, variables and files are named like secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMES: Final = re.compile(
     re.IGNORECASE,
 )
 _PLACES: Final = re.compile(r"^(ask_|exclude_)|(path|_file)$", re.IGNORECASE)
-"""Named after a secret, but a yes or no, or the place of a file."""
+"""Names that contain a secret's, but stand for a yes or no, or for the path of a file."""
 _FILES: Final = (
     ".env",
     ".env.*",
@@ -45,18 +45,18 @@ _FILES: Final = (
     "*.kubeconfig",
 )
 _EXAMPLES: Final = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.py", "*.pyi", "*.ipynb", "*.md")
-"""Not the secret, but what tells of it: an example to copy, the public half of a key, code."""
+"""Files with such names that hold no secret: an example to copy, the public half of a key, code."""
 _FOLDERS: Final = frozenset({".aws", ".ssh", ".gnupg", ".kube", ".azure", ".docker"})
-"""Where programs keep keys in a home directory."""
+"""Folders of a home directory in which programs keep keys."""
 
 
 def named(key: str) -> bool:
-    """Whether a setting or a variable is called like a secret, as the ``user.password`` that some write down."""
+    """Whether a setting or a variable is named like a secret, such as the ``user.password`` that some set."""
     return _NAMES.search(key) is not None and _PLACES.search(key) is None
 
 
 def named_file(path: str) -> bool:
-    """Whether a file is called like those that hold secrets.
+    """Whether a file is named like those that hold secrets.
 
     Args:
         path: Relative to a tree, with slashes.

@@ -1,4 +1,4 @@
-"""Texts without the passwords, keys and signatures that stand in their URLs."""
+"""Removes passwords, keys and signatures from the URLs in a text."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from typing import Final
 
 _FLAGS: Final = re.IGNORECASE | re.ASCII
 _WHO: Final = re.compile(
-    # Who is asked ends at the last @ before the path. Where what follows the colon is no port, it is the beginning of
-    # a password with a sign that should have been written as %2F, %3F or %23: Git cannot use such a URL, but keeps it.
+    # The user part ends at the last @ before the path. If the text after the colon is not a port, it begins a password
+    # with a character that should have been written as %2F, %3F or %23: Git cannot use such a URL, but keeps it.
     r"([a-z][a-z0-9+.-]*://)([^/?#\s]*@|[^/:\[\s]+:(?!\d*(?:[/?#\s'\"]|$))\S*@)",
     _FLAGS,
 )
 _ALONE: Final = ("http://", "https://", "ftp://", "ftps://", "s3://", "webdav://", "webdavs://")
-"""Where a name without a password may be a token or a key."""
+"""Schemes in which a user name without a password may be a token or a key."""
 _QUERY: Final = re.compile(
     r"([?&;#](?:[\w.%+-]*(?:token|secret|passw|passphrase|credential|signature|auth|key)[\w.%+-]*|sig|pwd?|code)=)"
     r"[^&;#\s'\"<>)\]}]+",
     _FLAGS,
 )
-"""A parameter of a URL's query; also where a client names it without its host: ``Max retries … with url: /x?sig=…``."""
+"""A parameter of a URL's query, also of a URL printed without its host: ``Max retries … with url: /x?sig=…``."""
 _PAIR: Final = re.compile(
     r"(\b(?:AccountKey|SharedAccessKey|SharedAccessSignature|Signature)=|\bAuthorization['\"]?[:=] ?['\"]?\w+ )"
     r"[^;,\s'\"]+",
     _FLAGS,
 )
-"""Of a connection string of Azure, and of a header."""
+"""A key in a connection string of Azure, or the value of a header."""
 _HIDDEN: Final = r"\1***"
 
 
 def public(text: str) -> str:
-    """Take passwords out of the URLs in a text; the name too where it may be one: not of ``ssh://git@host``."""
+    """Remove passwords from the URLs in a text, and user names that may be tokens: not that of ``ssh://git@host``."""
     if "=" in text or "Authorization" in text:
         text = _PAIR.sub(_HIDDEN, _QUERY.sub(_HIDDEN, text))
     return _WHO.sub(_without, text) if "://" in text else text
 
 
 def bare(text: bytes) -> bytes:
-    """As `public`, of a text in any encoding that contains ASCII."""
+    """As `public`, for a text in any encoding that contains ASCII."""
     return public(text.decode("latin-1")).encode("latin-1")
 
 

@@ -1,11 +1,10 @@
-"""The only room that calls DVC. Its internals are used here and nowhere else.
+"""The only room that calls DVC; DVC's internals are used here and nowhere else.
 
-On the head, `Project` is the project that a run reads and writes, and its `stages` say of each selected stage what DVC
-says of it. On a worker, `run.worker_run` makes a stage workspace a DVC project of its own and runs DVC's real
-``Stage.run`` in it.
+On the head, `Project` is the project that a run reads and writes, and its `stages` ask DVC about each selected stage.
+On a worker, `run.worker_run` makes a stage workspace a DVC project of its own and runs DVC's real ``Stage.run`` in it.
 
-What only a worker (`run.worker_run`, `run.cache_damage`), an experiment (`experiments`) or the demo
-(`dvc.new_project`) needs is imported from its module: a run that finds nothing to do should not pay for it.
+Names that only a worker (`run.worker_run`, `run.cache_damage`), an experiment (`experiments`) or the demo
+(`dvc.new_project`) needs are imported from their modules: a run that finds nothing to do should not pay for them.
 """
 
 from dvc_ray.repo.dvc.failures import refused_by_dvc

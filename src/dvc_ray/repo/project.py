@@ -1,4 +1,4 @@
-"""A DVC project as a run needs it. On the head; its only writer."""
+"""A DVC project as a run needs it, on the head; the only writer to the project."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Project:
 
     Args:
         repo: A ``dvc.repo.Repo``.
-        copy: What an experiment's copy of a project is of; None: this is the user's own.
+        copy: What the project is a copy of, for an experiment; None if it is the user's own.
     """
 
     def __init__(self, repo: Any, copy: tasks.Copy | None = None) -> None:
@@ -51,7 +51,7 @@ class Project:
         self._record = Record(repo, [])
         self._untracked = Untracked(repo)
         self._deps: set[str] | None = None
-        """What stages of the project depend on, relative to `tree`; None: not asked yet."""
+        """Deps of all stages of the project, relative to `tree`; None if not asked for yet."""
         self._one_by_one = False
         self._take_data(DataOnDisk(self._parts()))
         self.git_added: set[str] = set()
@@ -60,7 +60,7 @@ class Project:
     def _take_data(self, data: ProjectData) -> None:
         self._data = data
         self.stages = Stages(self._repo, self.tree, self._stages, data, self._record, one_by_one=self._one_by_one)
-        """Those of the last `select`; none before."""
+        """The stages of the last `select`; none before."""
 
     def _parts(self) -> Parts:
         return Parts(
@@ -87,9 +87,9 @@ class Project:
         """Open the project that a directory belongs to.
 
         Raises:
-            NotAProjectError: It belongs to none.
+            NotAProjectError: The directory belongs to no project.
             ConfigError: DVC's configuration is wrong.
-            ProjectError: A file of Git's or DVC's is none that can be read to its end.
+            ProjectError: A file of Git or DVC cannot be read to its end.
         """
         with contextlib.ExitStack() as stack:
             with translate_errors():
@@ -108,27 +108,27 @@ class Project:
 
     @property
     def tree(self) -> str:
-        """Root of what a stage workspace mirrors."""
+        """Root of the tree that a stage workspace mirrors."""
         return snapshot.tree(self._repo)
 
     @contextlib.contextmanager
     def locked(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold DVC's repo lock, never while a command runs.
 
-        For milliseconds at a time; longer while data is pulled or the user is asked.
+        The lock is held for milliseconds at a time; longer while data is pulled or the user is asked.
 
         Args:
-            waiting: Called once if another DVC process holds it; then it is waited for. Without: that is an error,
-                after the three seconds that DVC itself waits.
+            waiting: Called once if another DVC process holds the lock, which is then waited for. If None, that is an
+                error, after the three seconds that DVC itself waits.
 
         Raises:
-            ProjectError: Another DVC process holds it.
+            ProjectError: Another DVC process holds the lock.
         """
         with locking.locked(self._repo, waiting):
             yield
 
     def worktree(self) -> tuple[str, tuple[str, ...]]:
-        """What is in Git's work tree, and its untracked files: see `dvc_ray.repo.git.worktree.worktree`.
+        """A hash of Git's work tree, and its untracked files: see `dvc_ray.repo.git.worktree.worktree`.
 
         Raises:
             ProjectError: Git cannot say.
@@ -139,20 +139,20 @@ class Project:
         """Files of the snapshot, relative to `tree`.
 
         Raises:
-            ProjectError: They cannot be listed.
+            ProjectError: The files cannot be listed.
         """
         return self.listing().code
 
     def listing(self) -> snapshot.Listing:
-        """What is in the tree; as it was when that was asked first.
+        """The content of the tree, as it was at the first call.
 
         Raises:
-            ProjectError: It cannot be listed.
+            ProjectError: The tree cannot be listed.
         """
         return self._undeclared.listing()
 
     def outs(self, addresses: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Outs of stages in the tree, relative to it; default: of all stages of the project."""
+        """Outs in the tree, relative to it, of the stages with these addresses or of all stages of the project."""
         with translate_errors():
             stages = self._repo.index.stages if addresses is None else [self._stages[name] for name in addresses]
         return stage_paths.inside(self.tree, (out.fs_path for stage in stages for out in stage.outs))
@@ -193,7 +193,7 @@ class Project:
         return tuple(choosing.spec(stage, graph, selection, order) for stage in found)
 
     def is_dep(self, path: str) -> bool:
-        """Whether a stage of the project depends on a path relative to `tree`, or on a folder that it is in."""
+        """Whether a stage of the project depends on a path relative to `tree`, or on a folder that the path is in."""
         if self._deps is None:
             with translate_errors():
                 paths = [dep.fs_path for stage in self._repo.index.stages for dep in stage.deps]
@@ -201,7 +201,7 @@ class Project:
         return "." in self._deps or is_under(path, self._deps)
 
     def concerns(self) -> dict[str, tuple[str, ...]]:
-        """What each selected stage reads and makes, declared, relative to `tree`; by address."""
+        """The declared paths that each selected stage reads and makes, relative to `tree`; by address."""
         with translate_errors():
             return {address: tuple(stage_paths.concerns(self.tree, stage)) for address, stage in self._stages.items()}
 
@@ -221,10 +221,10 @@ class Project:
         """Have the selected stages run on machines that share no disk with this one: see `DataInRemote`.
 
         Args:
-            options: Of the run.
+            options: Settings of the run.
             dry: Nothing will run.
-            tell: Told what the head pushes.
-            reach: Says who sees a folder of this machine; None: nobody.
+            tell: Called with a sentence about what the head pushes.
+            reach: Finds out which machines see a folder of this machine; None if no other machine does.
 
         Raises:
             DvcRayError: As `DataInRemote`.
@@ -238,14 +238,14 @@ class Project:
         return made
 
     def add_code(self, paths: Sequence[str]) -> None:
-        """Show files that a stage created to the stages after it, as one workspace would."""
+        """Give files that a stage created to the stages after it, as happens in one workspace."""
         self._undeclared.add(paths)
 
     def merge(self, merges: Sequence[Merge]) -> dict[str, dict[str, bool]]:
-        """Take finished stages into dvc.lock and .gitignore, and their hashes into DVC's memory; needs `locked`.
+        """Write finished stages to dvc.lock and .gitignore, and hashes to DVC's state database; needs `locked`.
 
         Returns:
-            By address, deps that are not what a stage was given, and whether dvc.lock names the new version.
+            By address, deps that differ from what the stage was given, and whether dvc.lock names the new version.
         """
         with translate_errors():
             edited = {}
@@ -261,7 +261,7 @@ class Project:
         return stage_paths.inside(self.tree, self._record.ignore_files())
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
-        """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.
+        """End a run: stage changed files if ``core.autostage``, or remove its .gitignore entries if it failed.
 
         Both as ``dvc repro`` does.
 

@@ -1,4 +1,4 @@
-"""What DVC says of the stages of a run, and does with one until its command would run."""
+"""Asks DVC about the stages of a run, and lets it process a stage up to the point where the command would run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Stages:
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
-        tree: Root of what a stage workspace mirrors.
+        tree: Root of the tree that a stage workspace mirrors.
         stages: The ``dvc.stage.Stage`` of each address, in plan order.
         data: Where their data is.
         record: Writes what the run leaves in the project.
-        one_by_one: The graph does not count: ``dvc repro --single-item``.
+        one_by_one: Whether the graph does not count, as with ``dvc repro --single-item``.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Stages:
         return self._order[address]
 
     def check_data(self, commands: Sequence[str], moving: Sequence[str]) -> None:
-        """See that what stages read is where all machines find it: see `ProjectData.check`.
+        """Check that the data that stages read is where all machines find it: see `ProjectData.check`.
 
         Args:
-            commands: Addresses of those that run a command.
-            moving: Of all that may run: what they make is not there yet.
+            commands: Addresses of the stages that run a command.
+            moving: Addresses of all stages that may run; their outs need not exist yet.
 
         Raises:
-            ProjectError: Some of it is nowhere.
-            StorageError: A remote cannot be asked.
+            ProjectError: Some data is nowhere.
+            StorageError: A remote cannot be queried.
         """
         with translate_errors():
             self._data.check(*([self._stages[address] for address in each] for each in (commands, moving)))
@@ -73,7 +73,7 @@ class Stages:
         stage = self._stages[address]
 
         def upstream() -> list[Any]:
-            # `dvc repro --single-item` knows of no graph.
+            # `dvc repro --single-item` uses no graph.
             alone = stage.frozen or self._one_by_one
             return [] if alone else list(self._repo.index.graph.successors(stage))
 
@@ -81,21 +81,21 @@ class Stages:
             return self._data.status(stage, allow_missing=allow_missing, upstream=upstream)
 
     def pull_run_cache(self) -> str:
-        """Bring the run cache of the default remote, as ``dvc repro --pull`` does first, where that is of use.
+        """Pull the run cache of the default remote, as ``dvc repro --pull`` does first, where that is of use.
 
         Needs `locked`.
 
         Returns:
-            Why that cannot be; empty if it can.
+            Why that failed; empty if it did not.
         """
         with translate_errors():
             return self._data.pull_run_cache()
 
     def pull(self, address: str) -> bool:
-        """Bring the data of a stage that is unchanged but for missing data (``Stage.reproduce``); needs `locked`.
+        """Pull the data of a stage that is unchanged except for missing data (``Stage.reproduce``); needs `locked`.
 
         Returns:
-            Whether it is complete now, so that it need not run.
+            Whether the stage is complete now, so that it need not run.
         """
         from dvc.exceptions import CheckoutError
 
@@ -117,10 +117,10 @@ class Stages:
         it removes first, stay until there is something to put in their place. Needs `locked`.
 
         Returns:
-            Whether the stage is finished; else a worker must run its command.
+            Whether the stage is finished; if not, a worker must run its command.
 
         Raises:
-            ProjectError: DVC rejects it: data is missing, an out is tracked by Git, …
+            ProjectError: DVC rejects the stage: data is missing, an out is tracked by Git, …
         """
         stage = self._stages[address]
         self._record.turn(self._order[address])
@@ -131,14 +131,14 @@ class Stages:
         return done
 
     def remove_outs(self, address: str) -> None:
-        """Remove the outs of a stage's last run where ``Stage.run`` does so first of all; needs `locked`."""
+        """Remove the outs of a stage's last run, if ``Stage.run`` would do so first of all; needs `locked`."""
         stage = self._stages[address]
         if choosing.kind_of(stage) is StageKind.COMMAND:
             with translate_errors():
                 stage.remove_outs(ignore_remove=False, force=False)
 
     def refusal(self, address: str) -> str:
-        """Why a stage would fail in the workspace as it is now, before its command; empty: nothing is known of that.
+        """Why a stage would fail before its command in the workspace as it is now; empty if no reason is known.
 
         Needs `locked`.
         """
@@ -150,7 +150,7 @@ class Stages:
                 checks.check_locks(self._repo)
                 checks.check_outs(self._repo, stage)
         except ProjectError as error:
-            return re.sub(r"\n +", " ", error.what)  # it stands in a line
+            return re.sub(r"\n +", " ", error.what)  # it is shown in one line
         return ""
 
     def restorable(self, address: str, options: RunSettings) -> bool:
@@ -164,7 +164,7 @@ class Stages:
             return self._data.restorable(stage, options)
 
     def task(self, address: str, request: tasks.Request) -> StageTask:
-        """Say all that a worker needs to run a stage in the workspace as it is now.
+        """Describe, for a worker, how to run a stage with the workspace as it is now.
 
         Raises:
             ProjectError: A dep or an include is missing.
@@ -172,7 +172,7 @@ class Stages:
         return self._data.task(self._stages[address], request)
 
     def unseen(self, addresses: Sequence[str]) -> tuple[Unseen, ...]:
-        """Name what is here and stages may want to have, on machines that do not have it.
+        """List files on the head that stages may want to read on machines that do not have these files.
 
         Raises:
             ProjectError: The tree cannot be listed.
@@ -186,7 +186,7 @@ class Stages:
         return self._data.unseen(given)
 
     def untracked_code(self) -> tuple[str, ...]:
-        """Code that goes to other machines though Git does not track it, relative to the tree.
+        """Code that is sent to other machines though Git does not track it, relative to the tree.
 
         Raises:
             ProjectError: The tree cannot be listed.
@@ -196,8 +196,8 @@ class Stages:
     def fits(self, task: StageTask, entry: Mapping[str, Any]) -> bool:
         """Whether the result of an earlier attempt is what running the stage now would give; needs `locked`.
 
-        That is so if the stage is defined as it was and its deps are what the attempt has read. One that would not
-        run needs no result.
+        A result fits if the stage has the same definition, and its deps are what the attempt has read. For a stage that
+        would not run, no result fits, because it needs none.
         """
         from dvc.stage.loader import StageLoader
 
@@ -212,15 +212,15 @@ class Stages:
             return self._data.are_as_noted(tried.deps)
 
     def forget_run(self, address: str, entry: Mapping[str, Any] | None, since: float) -> None:
-        """Take out of the run cache what an attempt has put there; needs `locked`.
+        """Remove from the run cache the entry that an attempt has put there; needs `locked`.
 
-        What has run on something that is not its dep any more would be found again for the wrong deps, if it writes to
-        them: DVC hashes deps after the command. What was in the run cache before stays.
+        If an attempt has run on a version that is not its dep any more, and its command writes to its deps, DVC would
+        find the result again for the wrong deps, because it hashes deps after the command. An older entry stays.
 
         Args:
             address: The stage.
-            entry: What it would have in dvc.lock; None: what it has now.
-            since: When the attempt was begun (`time.time`).
+            entry: The attempt's entry of dvc.lock; None for that of the stage as it is now.
+            since: When the attempt began (`time.time`).
         """
         stage = self._stages[address]
         if choosing.kind_of(stage) is StageKind.COMMAND:
@@ -228,15 +228,15 @@ class Stages:
                 run_cache.forget(self._repo, stage, entry, since)
 
     def is_in_lock(self, address: str) -> bool:
-        """Whether dvc.lock, as it is on disk, has a stage as it is here; of one without, its own file."""
+        """Whether dvc.lock on disk has a stage as it is here; always true for a stage without dvc.lock."""
         with translate_errors():
             return self._record.has(self._stages[address])
 
     def bring_outs(self, task: StageTask) -> str:
-        """Bring the cached outs of a merged attempt home, if that is wanted; without a lock, it may take long.
+        """Bring the cached outs of a merged attempt home, if the task says so; without a lock, as it may take long.
 
         Returns:
-            Why they could not all be brought; empty if they are there.
+            Why some could not be brought; empty if all are there.
         """
         with translate_errors():
             return self._data.bring_outs(self._stages[task.address], task)

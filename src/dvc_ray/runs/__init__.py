@@ -1,1 +1,1 @@
-"""What a run keeps: its directory, results that nobody has taken, logs in a remote."""
+"""What a run keeps: its directory, results that no driver has taken yet, logs in a remote."""

@@ -1,6 +1,6 @@
-"""What a run has done, kept in the project: its logs, and who drives it.
+"""The directories of runs in a project: what runs have done, their logs, and who drives them.
 
-A driver that was killed cannot clean up. The next run does it: `driver.json` is owned by a driver that lives.
+A driver that was killed cannot clean up, so the next run does: a driver that lives keeps its `driver.json` locked.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from dvc_ray.paths import KEEP_RUNS, RESULT, RunPaths, remove_workspace, runs_di
 from dvc_ray.processes import is_owned, owned, read
 
 _REMOTE: Final = f"remote{RESULT}"
-"""File among a run's workspaces: there may be results in the remote that nobody has taken."""
+"""File among a run's workspaces: if it exists, the remote may have results that no driver has taken."""
 _EXPERIMENT: Final = "experiment"
-"""What that file says if the run was one."""
+"""First line of that file if the run was an experiment."""
 
 
 @contextlib.contextmanager
 def open_run(dvc_dir: str, *, in_workspace: bool = True, owner: str = "") -> Iterator[tuple[str, RunPaths]]:
-    """Begin a run: an id, and a directory that is its own.
+    """Begin a run: give it an id and a directory of its own.
 
     Workspaces left by dead runs are removed first, this run's at the end; logs of the last runs are kept.
 
     Args:
         dvc_dir: The project's ``.dvc``.
         in_workspace: Whether the run writes to the user's workspace, as only one at a time may; an experiment does not.
-        owner: Whose run it is; part of its id, by which others on the same cluster and remote know it.
+        owner: Whose run it is; part of the id that others see on the same cluster and remote.
 
     Raises:
         ProjectError: Another run is under way in this project.
@@ -43,7 +43,7 @@ def open_run(dvc_dir: str, *, in_workspace: bool = True, owner: str = "") -> Ite
     paths = RunPaths(runs / run_id)
     runs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        with (runs.parent / "lock").open("w") as lock:  # two that begin at once would not see each other
+        with (runs.parent / "lock").open("w") as lock:  # two runs that begin at once would not see each other
             fcntl.flock(lock, fcntl.LOCK_EX)
             if in_workspace:
                 refuse_second(dvc_dir)
@@ -62,7 +62,7 @@ def left_in_remote(work: Path, *, in_workspace: bool = True) -> str:
     """Note that workers of a run may leave results in the remote; the next runs of its kind look for them there.
 
     Returns:
-        A key to sign them with, which nobody else has who may write to the remote.
+        A key to sign the results with; others who may write to the remote do not have it.
     """
     work.mkdir(parents=True, exist_ok=True)
     key = secrets.token_hex(32)
@@ -77,23 +77,23 @@ def _privately(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def results_in_remote(work: Path) -> Iterator[str | None]:
-    """Say whether there may be results of a dead run in the remote for us to take; no other process does meanwhile.
+    """Say whether the remote may have results of a dead run to take; no other process takes them meanwhile.
 
     Yields:
-        The key that they are signed with, or None.
+        The key that the results are signed with; None if there is nothing to take.
     """
     with contextlib.ExitStack() as stack:
         try:
             noted = stack.enter_context((work / _REMOTE).open(errors="replace"))
             fcntl.flock(noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # there are none, or another experiment that begins looks at them
+        except OSError:  # there is no such note, or an experiment that begins has locked it
             yield None
         else:
             yield "".join(noted.read().split("\n")[1:2])
 
 
 def nothing_in_remote(work: Path) -> None:
-    """Note that there is none any more."""
+    """Note that the remote has no results of a run any more."""
     (work / _REMOTE).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         work.rmdir()
@@ -103,7 +103,7 @@ def refuse_second(dvc_dir: str) -> None:
     """Refuse to go on while a run works in the user's workspace.
 
     Raises:
-        ProjectError: One does.
+        ProjectError: A run does.
     """
     if other := busy(dvc_dir):
         raise ProjectError(
@@ -121,11 +121,11 @@ def busy(dvc_dir: str) -> Path | None:
 
 
 def dead_work(dvc_dir: str, *, in_workspace: bool = True) -> tuple[Path, ...]:
-    """Directories with what is left of runs that are over.
+    """Return the workspace folders that dead runs have left.
 
     Args:
         dvc_dir: The project's ``.dvc``.
-        in_workspace: Of those that wrote to the user's workspace; else of experiments.
+        in_workspace: True for runs that wrote to the user's workspace, False for experiments.
     """
     runs = runs_dir(dvc_dir)
     dead = (run for run in sorted(runs.iterdir()) if not alive(run)) if runs.is_dir() else ()
@@ -146,8 +146,8 @@ def alive(run: Path) -> bool:
 def _is_in_workspace(run: Path) -> bool:
     if (run / "driver.json").exists():
         known = read(run / "driver.json")
-        return bool(known.get("in_workspace", known.get("alone", True)))  # as runs had it before
-    with contextlib.suppress(FileNotFoundError):  # another experiment may take the last of it now
+        return bool(known.get("in_workspace", known.get("alone", True)))  # "alone" in files of older versions
+    with contextlib.suppress(FileNotFoundError):  # another experiment may remove the file now
         return (run / "work" / _REMOTE).read_text(errors="replace").split("\n")[0] != _EXPERIMENT
     return True
 
@@ -155,8 +155,8 @@ def _is_in_workspace(run: Path) -> bool:
 def _clean(runs: Path, keep: Path) -> None:
     """Remove what dead runs left, and whole runs beyond the last `KEEP_RUNS`.
 
-    A workspace with a result that nobody has taken is kept: the next run of its stage does (`driver.takeover`). Of an
-    experiment, those in the remote are: it ran in a directory that is gone.
+    A workspace with a result that no driver has taken is kept: the next run of its stage takes it (`driver.takeover`).
+    Of an experiment, only results in the remote are kept, as the directory that it ran in is gone.
     """
     dead = [run for run in sorted(runs.iterdir()) if run != keep and not alive(run)]
     for run in dead:

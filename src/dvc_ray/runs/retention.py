@@ -1,6 +1,6 @@
-"""How long logs of runs stay in a remote: as long as those on disk, the last of each owner. On the head.
+"""Removes old logs from a remote, on the head: of each owner, as many runs keep their logs there as on disk.
 
-Checkpoints (``storage``) are the user's, and results that nobody has taken another run's: neither is looked at.
+Checkpoints (``storage``) belong to the user, and results that no driver has taken to other runs: both stay.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from dvc_ray.paths import KEEP_RUNS
 from dvc_ray.storage import FOLDER, Objects
 
 _RUN: Final = re.compile(r"(\d{8}-\d{6})-(?:(\w+)-)?[0-9a-f]{4}")
-"""When a run began, and its owner (`runs.directory.open_run`)."""
+"""Id of a run, with the time when it began and its owner (`runs.directory.open_run`)."""
 _WEEK: Final = 7 * 86400.0
-"""Seconds for which logs stay in any case: a run of another machine may still be alive."""
+"""Seconds for which logs stay in any case: a run on another machine may still be alive."""
 KEEP_DAYS: Final = 30
-"""Days after which a rule of the bucket is to have removed logs, where no run may remove anything."""
+"""Days after which a rule of the bucket should have removed logs, where no run may remove anything."""
 _MONTH: Final = KEEP_DAYS * 86400.0
-"""Seconds for which stays what was found as a result and is none."""
+"""Seconds for which an object stays that lay among results and is not one."""
 _AT_A_TIME: Final = 16
 _AT_MOST: Final = 100
-"""Runs that are looked at in one run."""
+"""Old runs whose logs are removed in one run."""
 
 
 def remove_old(store: Objects, living: Collection[str]) -> None:
     """Remove logs of old runs, and what was set aside long ago.
 
     Args:
-        store: Where.
+        store: The remote.
         living: Ids of runs of this project that are alive.
 
     Raises:
-        DeniedError: The store lets nobody of ours remove anything.
-        StorageError: It cannot be reached, or refuses otherwise.
+        DeniedError: The store does not let us remove anything.
+        StorageError: The store cannot be reached, or refuses otherwise.
     """
     now = time.time()
     old = [name for name in old_runs(store.folders(f"{FOLDER}/runs"), now) if name not in living]
@@ -49,10 +49,10 @@ def remove_old(store: Objects, living: Collection[str]) -> None:
 
 
 def old_runs(names: Iterable[str], now: float) -> list[str]:
-    """Of folders with runs, those whose logs go, the youngest first; what is called like no run of ours stays.
+    """Select the runs whose logs are removed, the youngest first; a folder that is not named like a run stays.
 
     Args:
-        names: Of the folders.
+        names: Names of the folders.
         now: Seconds since the epoch.
     """
     return sorted(_old(names, now), reverse=True)
@@ -68,7 +68,7 @@ def _old(names: Iterable[str], now: float) -> Iterator[str]:
 
 
 def _begun(name: str, now: float) -> float:
-    """When a run began, on whatever machine; of what is called like none, now."""
+    """Return when a run began, on whichever machine; the present time if the name has none."""
     try:
         return time.mktime(time.strptime(name[:15], "%Y%m%d-%H%M%S"))
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""Ray's label selectors: read before Ray is there, and compared with the labels of a node.
+"""Ray's label selectors: read before Ray is started, and compared with the labels of a node.
 
-The syntax is that of ``ray._private.label_utils`` (2.60.0), the meaning what a local Ray of that version did:
-``!`` matches a node without the label too, and a value within ``in(…)`` keeps a space before it, so that it never
-matches: spaces are taken out here. ``(a)`` without ``in`` passes Ray's check, but never matches: refused here.
+The syntax is that of ``ray._private.label_utils`` (2.60.0), the meaning was observed on a local Ray of that version:
+``!`` also matches a node without the label. Ray keeps a space before a value in ``in(…)``, so that the value never
+matches; spaces are removed here. ``(a)`` without ``in`` passes Ray's check, but never matches; it is refused here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def selector(value: object) -> tuple[tuple[str, str], ...]:
     """Read a label selector.
 
     Raises:
-        ValueError: It is no mapping.
-        RefusedError: A label or a value in it is not as Ray wants it.
+        ValueError: The value is not a mapping.
+        RefusedError: Ray would not accept a label or a choice in it.
     """
     if not isinstance(value, Mapping):
         raise ValueError(value)  # noqa: TRY004  all readers raise ValueError
@@ -33,7 +33,7 @@ def selector(value: object) -> tuple[tuple[str, str], ...]:
 
 
 def mismatch(wanted: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """Find the first label that a node must have and has not, or must not have and has; empty if there is none."""
+    """Find the first label that a node must have but lacks, or must not have but has; empty if there is none."""
     return next((key for key, choice in wanted.items() if not _matches(choice, labels.get(key))), "")
 
 
@@ -55,7 +55,7 @@ def _choice(key: object, value: object) -> str:
     if not match:
         raise RefusedError(f"'meta.ray.label_selector.{key}' cannot be {value!r}", _HINT)
     values = [match[2]] if match[2] else re.split(r"\s*,\s*", match[3])
-    # Ray 2.60 aborts the whole process for a node id that is none (accessor.cc: !node_id.IsNil()).
+    # Ray 2.60 aborts the whole process for an invalid node id (accessor.cc: !node_id.IsNil()).
     if key == NODE_ID and not match[1] and not all(re.fullmatch("[0-9a-f]{56}", item) for item in values):
         raise RefusedError(
             f"'meta.ray.label_selector.{key}' cannot be {value!r}: that is no id of a node",

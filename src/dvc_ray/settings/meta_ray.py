@@ -1,4 +1,4 @@
-"""``meta: {ray: {…}}`` of a stage: what may stand there, checked before anything runs."""
+"""``meta: {ray: {…}}`` of a stage: its keys and values, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _env_text(value: object) -> str:
 
 
 _OF_RAY: Final = {"CPU": "num_cpus: …", "GPU": "num_gpus: …", "memory": "memory: …", "object_store_memory": "memory: …"}
-"""Resources that Ray takes by names of their own (``ray._private.ray_option_utils``, 2.60)."""
+"""Resources for which Ray has options of their own (``ray._private.ray_option_utils``, 2.60)."""
 _COUNT: Final = "a number of at least 0, or one that grows: 2 * attempt"
 _READERS: Final[dict[str, Reader]] = {
     "num_cpus": Reader(_COUNT, growing(number)),

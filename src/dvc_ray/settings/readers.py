@@ -1,7 +1,7 @@
-"""Switches, numbers, sizes, durations and names, of a run and of a stage.
+"""Readers of switches, numbers, sizes, durations and names, for the settings of a run and of a stage.
 
-All functions raise ValueError for what they do not take; who calls them knows the key and says what is expected. Each
-number has a range: what is beyond it is a mistake, and would be one of arithmetic further down.
+All readers raise ValueError for a value that they do not take; the caller knows the key and says what is expected. Each
+number has a range: a value beyond it is a mistake, and would cause an arithmetic error further down.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ _UNITS: Final = {"": 1, "B": 1} | {
     for unit, factor in ((f"{letter}B", 1000), (f"{letter}iB", 1024), (letter, 1024))
 }
 _PART: Final = r"(\d+(?:\.\d+)?)\s*([smhd])"
-"""An amount and its unit, of a duration."""
+"""An amount and its unit in a duration."""
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST: Final = 10**9
-"""Of anything that is counted."""
+"""Largest number of anything that is counted."""
 _MOST_BYTES: Final = 1 << 60
 _MOST_SECONDS: Final = 10 * 365 * 86400
 _LONGEST: Final = 40
-"""Characters of an amount."""
+"""Most characters of an amount."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What values a key takes, in words that follow "must be", and the function that reads one."""
+    """The values that a key takes, in words that follow "must be", and the function that reads one."""
 
     takes: str
     read: Callable[[object], Any]
     may_hold_secrets: bool = False
-    """Then no error shows the value."""
+    """If so, no error shows the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Amount:
 
 
 def growing(reader: Callable[[object], float]) -> Callable[[object], Amount]:
-    """Let a reader take ``<value> * attempt`` too; that is all of the grammar, nothing is evaluated."""
+    """Let a reader take ``<value> * attempt`` as well; this is the whole grammar, nothing is evaluated."""
 
     def read(value: object) -> Amount:
         short = isinstance(value, str) and len(value) <= 2 * _LONGEST
@@ -54,7 +54,7 @@ def growing(reader: Callable[[object], float]) -> Callable[[object], Amount]:
         if not match:
             return Amount(reader(value), grows=False)
         plain = re.fullmatch(r"\s*(\d+(?:\.\d+)?)", match[1])
-        # YAML makes a text of the whole: the number in it is one for readers that take numbers only.
+        # To YAML, the whole is a text: the number in it is converted for readers that take only numbers.
         return Amount(reader(_figure(plain[1]) if plain else match[1]), grows=True)
 
     return read
@@ -63,7 +63,7 @@ def growing(reader: Callable[[object], float]) -> Callable[[object], Amount]:
 def boolean(value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise ValueError(value)  # noqa: TRY004  as all of them
+        raise ValueError(value)  # noqa: TRY004  as all readers
     return value
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def amounts(settings: StageSettings) -> dict[str, str]:
-    """What may grow with the attempt, by key of ``meta.ray``: ``4 CPU``, ``1 GPU``, ``2.0 GiB``; what is none, too."""
+    """List what may grow with the attempt, by key of ``meta.ray``: ``4 CPU``, ``1 GPU``, ``2.0 GiB``; zeros, too."""
     return {
         "num_cpus": f"{settings.num_cpus:g} CPU",
         "num_gpus": f"{settings.num_gpus:g} GPU",
@@ -18,12 +18,12 @@ def amounts(settings: StageSettings) -> dict[str, str]:
 
 
 def others(settings: StageSettings) -> list[str]:
-    """All else: ``2 disk``, ``accelerator A100``, ``region=eu``."""
+    """List all that does not grow: ``2 disk``, ``accelerator A100``, ``region=eu``."""
     accelerator = [f"accelerator {settings.accelerator_type}"] if settings.accelerator_type else []
     labels = (f"{label}={choice}" for label, choice in settings.label_selector)
     return [*(f"{amount:g} {name}" for name, amount in settings.resources), *accelerator, *labels]
 
 
 def gib(amount: float) -> str:
-    """Bytes: ``2.0 GiB``."""
+    """Return a number of bytes as text: ``2.0 GiB``."""
     return f"{amount / 2**30:.1f} GiB"

@@ -1,4 +1,4 @@
-"""The settings of a run: one table, of which files, variables, flags, their help and the reference page are made.
+"""The settings of a run: one table for the keys of files, variables, flags, their help and the reference page.
 
 `dvc_ray.values.run` has a field for each, in `RunRequest` and in `RunSettings`.
 """
@@ -21,34 +21,34 @@ class Setting:
     """One setting, wherever it is set."""
 
     name: str
-    """In files of settings and in Python."""
+    """Its name in settings files and in Python."""
     reader: Reader
-    """Of values as TOML and Python have them, and of the texts of variables and flags."""
+    """Reads values of TOML and Python, and the texts of variables and flags."""
     default: object
     default_text: str
-    """The default, for `--help` and the reference page."""
+    """The default in words, for `--help` and the reference page."""
     text: str
-    """What it is: one line, for `--help` and the reference page."""
+    """Its description in one line, for `--help` and the reference page."""
     flags: tuple[str, ...] = ()
-    """On the command line, the long one last; empty: it has none there."""
+    """Its flags on the command line, the long one last; empty: it has none."""
     metavar: str = ""
-    """What stands for its value in `--help`."""
+    """Placeholder of its value in `--help`."""
 
     @property
     def variable(self) -> str:
-        """The environment variable."""
+        """Its environment variable."""
         return f"DVC_RAY_{self.name.upper()}"
 
     @property
     def help(self) -> str:
-        """Of its flag."""
+        """The help of its flag."""
         return f"{self.text} (default: {self.default_text})"
 
     def read(self, value: object) -> object:
         """Read a value.
 
         Raises:
-            RefusedError: It has the wrong type or is out of range; ``what`` goes on where the setting was named.
+            RefusedError: It has the wrong type or is out of range; ``what`` follows the name of the setting.
         """
         try:
             return self.reader.read(value)
@@ -60,7 +60,7 @@ class Setting:
 
 
 def _text(value: object) -> str:
-    """A text, without what would disguise what is printed with it."""
+    """A text of printable characters: others could disguise what is printed with it."""
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError(value)
     return value
@@ -72,7 +72,7 @@ def _count(value: object) -> int:
 
 
 def _seconds(value: object) -> float:
-    """A duration, or none at all; in a variable, a number is a text."""
+    """A duration, or 0; in a variable, a number is a text."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         value = float(value)
     return 0.0 if value == 0 and not isinstance(value, bool) else duration(value)
@@ -180,4 +180,4 @@ _ROWS: Final = (
     ),
 )
 SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in _ROWS}
-"""By name, in the order of the reference page."""
+"""All settings by name, in the order of the reference page."""

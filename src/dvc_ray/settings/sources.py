@@ -19,16 +19,16 @@ from dvc_ray.values.run import RunFlags, RunRequest, RunSettings
 
 
 def resolve(request: RunRequest, dvc_dir: str | None, environ: Mapping[str, str] | None = None) -> RunSettings:
-    """Settle what a run goes by.
+    """Resolve the settings of a run.
 
     Args:
-        request: What it was asked for; wins.
+        request: The request, whose settings win.
         dvc_dir: The project's ``.dvc``; None: there is no project.
         environ: The environment; default ``os.environ``.
 
     Raises:
         BadArgumentError: A setting of the request has the wrong type or is out of range.
-        ConfigError: So has one of a variable or file, a file has an unknown one, or cannot be read.
+        ConfigError: The same for a setting of a variable or file; or a file has an unknown setting, or cannot be read.
         ClusterError: The address is one that dvc-ray cannot use.
     """
     environ = os.environ if environ is None else environ
@@ -44,7 +44,7 @@ def resolve(request: RunRequest, dvc_dir: str | None, environ: Mapping[str, str]
 
 
 def _files(dvc_dir: str | None, environ: Mapping[str, str]) -> list[Path]:
-    """Files of settings that are there; the later wins."""
+    """List the settings files that exist; a later one wins."""
     user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "dvc-ray" / "config.toml"
     projects = [Path(dvc_dir, name) for name in ("ray.toml", "ray.local.toml")] if dvc_dir else []
     return [path for path in (user, *projects) if _is_there(path)]
@@ -61,7 +61,7 @@ def _of_file(path: Path) -> dict[str, Any]:
 
 
 def _of_variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What variables say; an empty one says nothing."""
+    """Read the settings of variables; an empty variable is ignored."""
     return {
         name: _checked(name, environ[setting.variable], setting.variable)
         for name, setting in SETTINGS.items()
@@ -77,7 +77,7 @@ def _checked(name: str, value: object, where: str) -> object:
 
 
 def _of_request(request: RunRequest) -> dict[str, Any]:
-    """What the request says; as in a variable, an empty text says nothing."""
+    """Read the settings of the request; an empty text is ignored, as in a variable."""
     if isinstance(request.targets, str):
         raise BadArgumentError(
             f"'targets' must be a list of names, not {shown(request.targets)}", f"Write [{shown(request.targets)}]."
@@ -94,10 +94,10 @@ def _of_request(request: RunRequest) -> dict[str, Any]:
 
 
 def _address(given: Any) -> str | None:
-    """The cluster to join; None: a local Ray.
+    """Return the address of the cluster to join; None: a local Ray.
 
     Raises:
-        ClusterError: It is one that dvc-ray cannot use.
+        ClusterError: The address is one that dvc-ray cannot use.
     """
     if given and given.startswith("ray://"):
         raise ClusterError(
@@ -111,20 +111,20 @@ def _address(given: Any) -> str | None:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a user that the system has no name for
+    except (OSError, KeyError):  # the system has no name for the user
         return str(os.getuid())
 
 
 def _plain(name: str) -> str:
-    """A name as a part of ids, paths and keys."""
+    """Make a name fit to be a part of ids, paths and keys."""
     return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:20]
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is a file of settings; one that is `os.devnull` has none.
+    """Whether there is a settings file; a path that leads to `os.devnull` counts as none.
 
     Raises:
-        ConfigError: There is something else in its place.
+        ConfigError: There is something in its place that is not a file.
     """
     if not os.path.lexists(path) or os.path.realpath(path) == os.devnull:
         return False
@@ -138,6 +138,6 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read '{path}': {error}", "Fix or remove the file.") from None
-    except (RecursionError, ValueError) as error:  # an int of thousands of digits
+    except (RecursionError, ValueError) as error:  # ValueError: an int of thousands of digits
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f"cannot read '{path}': {why}", "Fix or remove the file.") from None

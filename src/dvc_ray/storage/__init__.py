@@ -1,8 +1,8 @@
-"""Object stores: what a DVC remote is to a machine that shares no disk with others.
+"""Object stores: how machines that share no disk use a DVC remote.
 
-`base` says what a store is; `layout` where DVC has things in it; `s3` is S3 by obstore; `transfer` moves many objects
-at a time; `words` explains failures, which `obstore_errors` and `fsspec_errors` read.
-Other kinds of remotes are stores by DVC's own file systems: `dvc_ray.repo.remote.remotes`.
+`base` is the interface of a store; `layout` is DVC's layout of a remote; `s3` is S3 through obstore; `transfer` moves
+many objects at a time; `messages` explains failures, which `obstore_errors` and `fsspec_errors` recognize.
+For other kinds of remotes, `dvc_ray.repo.remote.remotes` makes stores from DVC's own file systems.
 """
 
 from dvc_ray.storage.base import Objects

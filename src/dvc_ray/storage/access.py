@@ -1,7 +1,7 @@
-"""How a bucket is reached: by DVC's options, and what the machine's own configuration says.
+"""How a bucket is reached: by DVC's options and the machine's own configuration.
 
-obstore does not read ``~/.aws/config``, so boto3 does, and gives it credentials, region and endpoint as DVC would find
-them.
+obstore does not read ``~/.aws/config``, so boto3 reads it and gives obstore the credentials, region and endpoint that
+DVC would find.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dvc_ray.values.task import Remote
 
 
 def opened(remote: Remote, patience: Patience) -> Any:
-    """Open obstore's ``S3Store`` for a remote; of a server, only AWS is asked, for the region (`Place`).
+    """Open obstore's ``S3Store`` for a remote; the only request is to AWS, for the region (`Place`).
 
     Args:
-        remote: Where, and DVC's options.
+        remote: The remote, with DVC's options.
         patience: How long to wait.
 
     Raises:
@@ -55,10 +55,10 @@ def opened(remote: Remote, patience: Patience) -> Any:
 
 
 def client(remote: Remote, patience: Patience) -> Any:
-    """Open boto3's client for a remote in S3: for requests that obstore does not have.
+    """Open boto3's client for a remote in S3, for requests that obstore does not have.
 
     Args:
-        remote: Where, and DVC's options.
+        remote: The remote, with DVC's options.
         patience: How long to wait.
 
     Raises:
@@ -88,12 +88,12 @@ def client(remote: Remote, patience: Patience) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the machine's own configuration says: environment, ~/.aws, role."""
+    """What the machine's own configuration provides: environment, ~/.aws, role."""
 
     place: Place
     provider: Any
     certificates: bytes
-    """Of the authorities that are trusted beside the system's, which in an image may be none."""
+    """Certificates of trusted authorities beside the system's, of which an image may have none."""
 
     @classmethod
     def by(cls, remote: Remote, options: Mapping[str, Any], patience: Patience) -> _Found:
@@ -115,7 +115,7 @@ class _Found:
 
 @contextlib.contextmanager
 def _corrected(remote: Remote) -> Iterator[None]:
-    """Say whose options botocore makes nothing of."""
+    """Name the remote whose options botocore rejects."""
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -127,7 +127,7 @@ def _corrected(remote: Remote) -> Iterator[None]:
 
 
 def _core(options: Mapping[str, Any]) -> Any:
-    """The ``botocore.session.Session`` with the files and the profile that DVC's options name."""
+    """Make a ``botocore.session.Session`` with the files and the profile that DVC's options name."""
     import botocore.session
 
     core = botocore.session.Session(profile=options.get("profile"))
@@ -138,7 +138,7 @@ def _core(options: Mapping[str, Any]) -> Any:
 
 
 def _session(core: Any, options: Mapping[str, Any]) -> Any:
-    """The ``boto3.session.Session`` with the keys and the region that DVC's options name."""
+    """Make a ``boto3.session.Session`` with the keys and the region that DVC's options name."""
     import boto3
 
     return boto3.session.Session(
@@ -151,10 +151,10 @@ def _session(core: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
-    """What boto3 would trust (``botocore.endpoint``, ``botocore.httpsession``, 1.43).
+    """Read the certificates that boto3 would trust (``botocore.endpoint``, ``botocore.httpsession``, 1.43).
 
     Raises:
-        StorageError: It is not there.
+        StorageError: The file cannot be read.
     """
     from botocore.httpsession import get_cert_path
 
@@ -170,12 +170,12 @@ def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
 
 
 def _named(verify: object) -> str | None:
-    """The file with certificates that the option ``ssl_verify`` names."""
+    """Return the file with certificates that the option ``ssl_verify`` names, if it names one."""
     return verify if isinstance(verify, str) and verify.lower() not in {"true", "false"} else None
 
 
 def _provider(credentials: Any) -> Any:
-    """What obstore calls for credentials: those of a role end, and are made anew by botocore."""
+    """Make the function that obstore calls for credentials; botocore renews those of a role when they expire."""
     if credentials is None:
         return None
 
@@ -196,7 +196,7 @@ def _config(options: Mapping[str, Any], found: _Found) -> Any:
         "region": found.place.region,
         "endpoint": found.place.endpoint,
         "virtual_hosted_style_request": found.place.virtual,
-        "disable_bulk_delete": True,  # one at a time: who may not remove it, is told so by the status
+        "disable_bulk_delete": True,  # one request per object: its status tells if removing it is denied
     }
     if found.provider is None:
         config["skip_signature"] = True

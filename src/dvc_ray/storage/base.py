@@ -1,4 +1,4 @@
-"""What a store is."""
+"""The interface of a store."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Objects(Protocol):
-    """Objects under the URL of a remote, by key: the path relative to it.
+    """Objects under the URL of a remote, by key: the path relative to the URL.
 
-    Writing is atomic: an object is there whole, or not at all. All methods may be called from several threads.
+    Writing is atomic: an object exists whole, or not at all. All methods may be called from several threads.
     """
 
     @property
     def url(self) -> str:
-        """What the user knows the store by; no secret in it."""
+        """The URL by which the user knows the store, without secrets."""
 
     def put(self, key: str, path: str, size: int) -> None:
         """Store a file.
@@ -43,12 +43,12 @@ class Objects(Protocol):
         """Write an object into a file.
 
         Args:
-            key: Its key.
+            key: Key of the object.
             path: The file, which is made or emptied.
-            size: Bytes it has, if that is known.
+            size: Size of the object in bytes, if it is known.
 
         Yields:
-            What has been written, in order; each is valid until the next.
+            What has been written, in order; each piece is valid until the next.
 
         Raises:
             ObjectMissingError: There is none.
@@ -57,28 +57,28 @@ class Objects(Protocol):
         """
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object; None: there is none.
+        """Return the size of an object in bytes; None: there is no such object.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
         """
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Keys of the objects in a folder, those in its folders included.
+        """List the keys of the objects in a folder and in all folders below it.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
         """
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Names of the folders in a folder; none if there is no such folder.
+        """List the names of the folders in a folder; none if there is no such folder.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
         """
 
     def newest(self, prefix: str) -> str | None:
-        """Key of the object in a folder that was written last; None: there is none.
+        """Return the key of the object in a folder that was written last; None: the folder has no objects.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.

@@ -1,4 +1,4 @@
-"""Where a bucket is: endpoint, region, and how it stands in a URL, as botocore would find them."""
+"""Where a bucket is: its endpoint, its region, and its place in a URL, as botocore would find them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 from dvc_ray.storage.timeouts import Patience
 
 _AWS: Final = re.compile(r"s3(-fips|-accelerate)?(\.dualstack)?(\.[a-z]+(-[a-z0-9]+)+)?\.amazonaws\.com(\.cn)?")
-"""Hosts that botocore makes up itself; any other, such as an endpoint of a VPC, somebody has named."""
+"""Hosts that botocore derives itself; any other, such as an endpoint of a VPC, has been configured."""
 _ACCELERATED: Final = "https://s3-accelerate.amazonaws.com"
 _REGIONS: Final[dict[tuple[str, str], str]] = {}
-"""Of buckets that this process has asked for, by the region that is configured, and name."""
+"""Regions of buckets that this process has asked AWS for, by configured region and bucket name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a bucket is, in the words of obstore's ``S3Store``."""
+    """Where a bucket is, in the terms of obstore's ``S3Store``."""
 
     region: str
     endpoint: str
@@ -28,20 +28,20 @@ class Place:
 
     @classmethod
     def find(cls, session: Any, bucket: str, options: Mapping[str, Any], patience: Patience) -> Self:
-        """Look into the machine's configuration, and ask AWS for a bucket's region.
+        """Read the machine's configuration, and ask AWS for a bucket's region.
 
-        As s3fs and botocore do: a bucket of AWS is found whatever region is configured, and AWS's own variants of its
-        endpoint (dual stack, FIPS, China, acceleration) are as ``~/.aws/config`` says.
+        As with s3fs and botocore, a bucket of AWS is found whatever region is configured, and ``~/.aws/config`` chooses
+        AWS's variants of the endpoint (dual stack, FIPS, China, acceleration).
 
         Args:
             session: The ``boto3.session.Session``.
-            bucket: Its name.
-            options: DVC's, of the remote.
+            bucket: Name of the bucket.
+            options: DVC's options of the remote.
             patience: How long to wait for an answer.
 
         Raises:
             botocore.exceptions.BotoCoreError: The configuration makes no sense.
-            ValueError: The endpoint is no URL.
+            ValueError: The endpoint is not a URL.
         """
         region = session.region_name or "us-east-1"
         endpoint, style = _configured(session, options, region)
@@ -49,13 +49,13 @@ class Place:
         if aws and (real := _region_of(session, bucket, options, region, patience)) not in {"", region}:
             region = real
             endpoint, style = _configured(session, options, region)
-        # As botocore: a dot in the name would not fit the server's certificate.
+        # As botocore does: a host name with a dotted bucket name would not match the server's certificate.
         virtual = style == "virtual" or (aws and style != "path" and "." not in bucket)
         return cls(region, _with_bucket(endpoint, bucket) if virtual else endpoint, virtual)
 
 
 def _configured(session: Any, options: Mapping[str, Any], region: str) -> tuple[str, str]:
-    """Endpoint and addressing style: auto, path or virtual."""
+    """Return the endpoint and the addressing style: auto, path or virtual."""
     client = session.client(
         "s3",
         endpoint_url=options.get("endpointurl"),
@@ -69,7 +69,7 @@ def _configured(session: Any, options: Mapping[str, Any], region: str) -> tuple[
 
 
 def _region_of(session: Any, bucket: str, options: Mapping[str, Any], region: str, patience: Patience) -> str:
-    """Ask AWS, which tells anybody; empty if there is no answer, or no such bucket."""
+    """Ask AWS for the region, which it tells anybody; empty if there is no answer, or no such bucket."""
     import botocore
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -89,9 +89,9 @@ def _region_of(session: Any, bucket: str, options: Mapping[str, Any], region: st
     )
     try:
         answer = client.head_bucket(Bucket=bucket)
-    except ClientError as error:  # it is denied, and says where the bucket is
+    except ClientError as error:  # even if denied, the answer says where the bucket is
         answer = error.response
-    except BotoCoreError:  # whoever uses the store is told
+    except BotoCoreError:  # the first use of the store reports it
         return ""
     found = str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
     if found:
@@ -105,5 +105,5 @@ def _with_bucket(endpoint: str, bucket: str) -> str:
 
 
 def truth(value: object) -> bool:
-    """An option of DVC's that is a yes or no."""
+    """Read an option of DVC that is a yes or no."""
     return value if isinstance(value, bool) else str(value).lower() in {"true", "1", "yes", "on"}

@@ -1,8 +1,8 @@
-"""What errors of DVC's file systems say of the network: those of fsspec for S3, GCS, Azure, HTTP, SSH and others.
+"""Recognizes network errors of DVC's file systems, those of fsspec for S3, GCS, Azure, HTTP, SSH and others.
 
-Each lets through what its own client raises (aiohttp 3.14, botocore 1.43, asyncssh 2.24), of no common class: what
-they have in common is how the system's errors are called in their messages. `tests/test_storage_errors.py` has them
-say it.
+Each passes on the errors of its own client (aiohttp 3.14, botocore 1.43, asyncssh 2.24), which have no common class:
+what they have in common are the names of system errors in their messages. `tests/test_storage_errors.py` provokes
+them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from dvc_ray.storage.messages import Cause
 
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
-"""OpenSSL's, in whatever ``ssl.SSLError`` is wrapped."""
+"""OpenSSL's name of the error, whichever error wraps the ``ssl.SSLError``."""
 _NETWORK: Final = {
     "refused": Cause.REFUSED,
     "unreachable": Cause.NO_ROUTE,
@@ -22,14 +22,14 @@ _NETWORK: Final = {
     "could not connect": Cause.UNREACHABLE,  # botocore
     "connect call failed": Cause.UNREACHABLE,  # asyncio
 }
-"""The first that is said, counts; lower case."""
+"""Parts of messages in lower case; the first one that a message has decides."""
 
 
 def cause(text: str) -> Cause:
-    """Why a store has not been reached; ``Cause.OTHER`` if that is not the reason.
+    """Return why a store was not reached; ``Cause.OTHER`` if the error has another reason.
 
     Args:
-        text: Of the error, or the name of its class where it has none.
+        text: Text of the error, or the name of its class if it has no text.
     """
     if _UNTRUSTED in text:
         return Cause.UNTRUSTED

@@ -1,4 +1,4 @@
-"""Where DVC has things, in a cache as in a remote."""
+"""DVC's layout of objects, the same in a cache and in a remote."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ OBJECTS: Final = "files/md5"
 
 
 def object_key(md5: str) -> str:
-    """The key of an object, or its path in a cache (``dvc_objects.db.ObjectDB.oid_to_path``, 5.2).
+    """Return the key of an object, or its path in a cache (``dvc_objects.db.ObjectDB.oid_to_path``, 5.2).
 
     Args:
-        md5: Of its content; of a directory's list of files with the ending ``.dir``.
+        md5: MD5 of its content; for a directory, that of its list of files, with the suffix ``.dir``.
     """
     return f"{OBJECTS}/{md5[:2]}/{md5[2:]}"

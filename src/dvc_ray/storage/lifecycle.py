@@ -1,6 +1,6 @@
-"""Whether a bucket removes by itself what grows old in it: the lifecycle rules of S3.
+"""Whether a bucket removes old objects itself, by lifecycle rules of S3.
 
-As https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLifecycleConfiguration.html has them (2026-11).
+As in https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLifecycleConfiguration.html (2026-11).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from dvc_ray.storage.s3 import S3
 from dvc_ray.storage.timeouts import QUICK
 
 _NO_RULES: Final = "NoSuchLifecycleConfiguration"
-"""Code of the error of a bucket that has no rules."""
+"""Error code for a bucket that has no rules."""
 
 
 class RuleState(Enum):
-    """Whether a bucket has a rule that removes what is old."""
+    """Whether a bucket has a rule that removes old objects."""
 
     FOUND = "found"
     MISSING = "missing"
     UNREADABLE = "unreadable"
-    """It is denied to ask, the server does not know the question, or the store is of another kind than S3."""
+    """Access to the rules is denied, the server does not know the request, or the store is not S3."""
 
 
 def expires(store: Objects, prefix: str, days: int) -> RuleState:
@@ -36,9 +36,9 @@ def expires(store: Objects, prefix: str, days: int) -> RuleState:
     The credentials need ``s3:GetLifecycleConfiguration`` for that.
 
     Args:
-        store: A remote.
-        prefix: Of the objects' keys, relative to the remote.
-        days: At which age they must be gone.
+        store: The remote.
+        prefix: Prefix of the objects' keys, relative to the remote.
+        days: Age in days at which the objects must be gone.
     """
     if not isinstance(store, S3):
         return RuleState.UNREADABLE
@@ -50,7 +50,7 @@ def expires(store: Objects, prefix: str, days: int) -> RuleState:
     except ClientError as error:
         none = error.response.get("Error", {}).get("Code") == _NO_RULES
         return RuleState.MISSING if none else RuleState.UNREADABLE
-    except (BotoCoreError, OSError, StorageError):  # the second for certificates that are not there
+    except (BotoCoreError, OSError, StorageError):  # OSError: certificates that are missing
         return RuleState.UNREADABLE
     whole = "/".join(filter(None, [parts.path.strip("/"), prefix]))
     return RuleState.FOUND if covers(rules, whole, days, datetime.now(UTC)) else RuleState.MISSING
@@ -60,10 +60,10 @@ def covers(rules: Iterable[Mapping[str, Any]], prefix: str, days: int, now: date
     """Whether one of a bucket's rules removes all objects below a prefix at some age.
 
     Args:
-        rules: As boto3 has them.
-        prefix: Of the objects' keys, relative to the bucket.
-        days: The age.
-        now: When a rule that removes on a date is looked at.
+        rules: The rules, as boto3 returns them.
+        prefix: Prefix of the objects' keys, relative to the bucket.
+        days: The age in days.
+        now: The present time, for rules that remove on a date.
     """
     return any(
         rule.get("Status") == "Enabled"
@@ -74,15 +74,15 @@ def covers(rules: Iterable[Mapping[str, Any]], prefix: str, days: int, now: date
 
 
 def _removes(expiration: Mapping[str, Any], days: int, now: datetime) -> bool:
-    """Whether objects, not only their former versions, are removed; a date holds for all that comes after it, too."""
+    """Whether objects, not only old versions of them, are removed; a date also holds for objects written after it."""
     if date := expiration.get("Date"):
         return bool(date <= now + timedelta(days=days))
     return 0 < int(expiration.get("Days") or 0) <= days
 
 
 def _is_about(rule: Mapping[str, Any], prefix: str) -> bool:
-    """Whether a rule is about all objects below a prefix; by tags or sizes it is about some of them."""
+    """Whether a rule covers all objects below a prefix; a rule with tags or sizes covers only some of them."""
     conditions = dict(rule.get("Filter") or {})
     conditions |= conditions.pop("And", None) or {}
-    about = str(conditions.pop("Prefix", None) or rule.get("Prefix") or "")  # the latter of rules made before 2016
+    about = str(conditions.pop("Prefix", None) or rule.get("Prefix") or "")  # the latter in rules made before 2016
     return prefix.startswith(about) and not conditions

@@ -1,6 +1,6 @@
-"""Failures of a store in the user's words.
+"""Failures of a store, explained to the user.
 
-What has failed, a client's messages tell: `obstore_errors` and `fsspec_errors` read them, each those of one library.
+`obstore_errors` and `fsspec_errors` find the cause in the error messages of a client, each for one library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, Unreac
 
 
 class Cause(Enum):
-    """Why a store has not done what it was asked to; the values are how that is said."""
+    """Why a store has not done what it was asked to; the values are the texts for the user."""
 
     NO_BUCKET = "its bucket does not exist"
     WRONG_SECRET = "its server does not accept the secret key"  # noqa: S105  a text
@@ -34,7 +34,7 @@ class Cause(Enum):
 
     @property
     def may_heal(self) -> bool:
-        """Whether the same may work later or from another machine: the store was not reached, or is in trouble."""
+        """Whether the request may succeed later or from another machine: the store was not reached, or has failed."""
         return self in _MAY_HEAL
 
 
@@ -65,21 +65,21 @@ _NOT_REACHED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a client has said."""
+    """A failure as a client has reported it."""
 
     cause: Cause
     text: str
-    """All of it."""
+    """The whole text of the error."""
     code: str = ""
-    """The server's own name or number for it."""
+    """The server's own name or number for the error."""
 
 
 def explained(failure: Failure, url: str) -> StorageError:
-    """The error to raise for one of the store's.
+    """Make the error to raise for a failure of a store.
 
     Args:
-        failure: What the client said.
-        url: Of the store.
+        failure: The failure.
+        url: URL of the store.
     """
     where, cause = f"remote {url}, seen from {socket.gethostname()}", failure.cause
     if cause is Cause.MISSING:
@@ -93,6 +93,6 @@ def explained(failure: Failure, url: str) -> StorageError:
 
 
 def short(text: str) -> str:
-    """The first line of what a client said: the others are for its developers."""
+    """Return the first line of a client's error text: the others are for the client's developers."""
     first = text.strip().splitlines()[0] if text.strip() else "unknown error"
     return first if len(first) <= 300 else f"{first[:300]}…"

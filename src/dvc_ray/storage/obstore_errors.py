@@ -1,7 +1,7 @@
-"""What obstore's errors say, read in 0.12.1: beside a few classes of exceptions it tells causes in its messages only.
+"""Recognizes obstore's errors, as read in 0.12.1: there are few classes, so most causes are only in the text.
 
-They hold the server's answer (a code of S3 in XML), or what its client of HTTP (reqwest, rustls) says.
-`tests/test_storage_errors.py` has it say them.
+The text holds the server's answer (a code of S3 in XML), or the error of the HTTP client (reqwest, rustls).
+`tests/test_storage_errors.py` provokes them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _CODES: Final = {
     "RequestTimeTooSkewed": Cause.WRONG_CLOCK,
     "AccessDenied": Cause.DENIED,
 }
-"""Of S3, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+"""Codes of S3, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
 _STATUS: Final = re.compile(r"status(?: code:)? ([1-5]\d\d) ")
-"""Of an answer that is an error; the number alone may be that of a port. Of HEAD there is nothing else."""
+"""Status of an error answer; a number alone may be that of a port. Answers to HEAD have nothing else."""
 _OURS: Final = "retry_timeout"
-"""One of our settings, which is said with each error, and is no time-out."""
+"""One of our settings, which obstore names in each error; it does not mean that a time-out was reached."""
 _TROUBLE: Final = frozenset({"500", "502", "503", "504"})
-"""What a server or a proxy says that may do better later."""
+"""Statuses of a server or a proxy that may succeed later."""
 _UNTRUSTED: Final = "InvalidCertificate("
 _NETWORK: Final = {
     "dns error": Cause.NO_HOST,
@@ -36,16 +36,16 @@ _NETWORK: Final = {
     "timeout": Cause.SILENT,
     "error sending request": Cause.UNREACHABLE,
 }
-"""The first that is said, counts; lower case."""
+"""Parts of messages in lower case; the first one that a message has decides."""
 _NO_PART: Final = ("416 Range Not Satisfiable", "non-partial response")
-"""Said of a part of an empty object: it has none; some servers send what there is, as the whole."""
+"""Errors for a part of an empty object, which has no parts; some servers send the whole object instead."""
 
 
 def failure(error: BaseException) -> Failure:
-    """Why a request has failed.
+    """Return why a request has failed.
 
     Args:
-        error: obstore's, ``FileNotFoundError``, or ``ValueError`` for a key that it does not take.
+        error: An error of obstore, ``FileNotFoundError``, or ``ValueError`` for a key that obstore does not take.
     """
     text = str(error)
     code = next(iter(_CODE.findall(text)), "")
@@ -62,13 +62,13 @@ def failure(error: BaseException) -> Failure:
 
 
 def _answered(status: str, text: str) -> Failure:
-    """Why, of an answer without a code that is known: then its status says it, and nothing in its text does."""
+    """Find the cause of an answer without a known code: only its status counts, not its text."""
     if status == "403":
         return Failure(Cause.DENIED, text, status)
     return Failure(Cause.FAILED, text, status) if status in _TROUBLE else Failure(Cause.OTHER, text)
 
 
 def has_no_part(error: BaseException) -> bool:
-    """Whether a part of an object was asked for that has none, because it is empty."""
+    """Whether the error is that a part of an empty object, which has none, was requested."""
     text = str(error)
     return any(mark in text for mark in _NO_PART)

@@ -1,4 +1,4 @@
-"""Whether a store works, found out before work is spent."""
+"""Tests whether a store works, before any work is spent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dvc_ray.errors import DeniedError, ObjectMissingError, StorageError, Unreac
 from dvc_ray.storage.base import Objects
 
 FOLDER: Final = ".dvc-ray"
-"""Folder of a remote with dvc-ray's own objects; DVC's are under `files/` and `runs/`."""
+"""Folder of dvc-ray's own objects in a remote; DVC's are under `files/` and `runs/`."""
 
 _Found = TypeVar("_Found")
 WITHIN: Final = 20.0
-"""Seconds in which a store must answer. Clients of some try again for minutes (gcsfs, adlfs), or wait (s3fs)."""
+"""Seconds in which a store must answer. Some clients retry for minutes (gcsfs, adlfs), or wait (s3fs)."""
 
 
 def probe(store: Objects, *, write: bool = True, within: float = WITHIN) -> None:
@@ -26,11 +26,11 @@ def probe(store: Objects, *, write: bool = True, within: float = WITHIN) -> None
 
     Args:
         store: The store.
-        write: False: only ask for one.
-        within: Seconds that all of it may take.
+        write: False: only ask whether an object exists.
+        within: Seconds that the whole probe may take.
 
     Raises:
-        StorageError: One of these fails, or takes longer.
+        StorageError: One of these fails, or the probe takes longer.
     """
     try:
         bounded(lambda: _probe(store, write=write), within)
@@ -42,11 +42,11 @@ def probe(store: Objects, *, write: bool = True, within: float = WITHIN) -> None
 
 
 def bounded(act: Callable[[], _Found], within: float) -> _Found:
-    """Call what may never return.
+    """Call a function that may never return.
 
     Raises:
-        TimeoutError: It does not, in these seconds.
-        Exception: What it raises.
+        TimeoutError: It does not return within these seconds.
+        Exception: What the function raises.
     """
     end: Future[_Found] = Future()
 
@@ -56,7 +56,7 @@ def bounded(act: Callable[[], _Found], within: float) -> _Found:
         except BaseException as error:  # noqa: BLE001  raised below, in the caller's thread
             end.set_exception(error)
 
-    threading.Thread(target=run, name="dvc-ray-probe", daemon=True).start()  # whoever waits for ever, waits alone
+    threading.Thread(target=run, name="dvc-ray-probe", daemon=True).start()  # if it hangs, only this thread does
     return end.result(within)
 
 
@@ -67,13 +67,13 @@ def _probe(store: Objects, *, write: bool) -> None:
     key, data = f"{FOLDER}/probe/{uuid.uuid4().hex}", b"dvc-ray"
     try:
         store.write(key, data)
-    except ObjectMissingError as error:  # gcsfs says so
+    except ObjectMissingError as error:  # gcsfs, for a bucket that is missing
         raise StorageError(
             f"remote {store.url}, seen from {socket.gethostname()}: its bucket does not exist",
             "Make the bucket, or correct the URL: dvc remote modify NAME url URL",
         ) from error
     found = b"".join(store.chunks(key))
-    with contextlib.suppress(DeniedError):  # DVC needs no such right; what stays is a matter of `runs.retention`
+    with contextlib.suppress(DeniedError):  # DVC does not need this permission; the object then stays
         store.delete(key)
     if found != data:
         raise StorageError(

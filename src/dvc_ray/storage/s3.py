@@ -1,6 +1,6 @@
-"""S3 by obstore.
+"""S3 through obstore.
 
-Its synchronous API in threads: the asynchronous one aborts the process at exit now and then (obstore 0.12.1).
+Its synchronous API is used in threads: the asynchronous one sometimes aborts the process at exit (obstore 0.12.1).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dvc_ray.storage.timeouts import PATIENT, Patience
 from dvc_ray.values.task import Remote
 
 PART: Final = 8 << 20
-"""Bytes of a part; larger objects are sent in parts."""
+"""Bytes of a part that is sent; larger objects are sent in parts."""
 _READ: Final = 16 << 20
-"""Bytes of a part that is read; larger ones are read in parts."""
+"""Bytes of a part that is read; larger objects are read in parts."""
 _PARTS_AT_A_TIME: Final = 6
 _PIECE: Final = 256 << 10
-"""Bytes that come, are written and are checked at a time: while they are in the processor's cache."""
+"""Bytes that are received, written and checked at a time, while they are in the processor's cache."""
 _HONOURED: Final = frozenset(
     {
         "access_key_id",
@@ -57,7 +57,7 @@ _HONOURED: Final = frozenset(
         "worktree",
     }
 )
-"""DVC's options of an S3 remote that are honoured here (``dvc.config_schema``, 3.67.1); any other: not our case."""
+"""DVC's options of an S3 remote that are honoured here (``dvc.config_schema``, 3.67.1); with others, `can` is False."""
 
 
 def can(remote: Remote) -> bool:
@@ -74,15 +74,15 @@ _KEYS: Final = {
 
 
 def variables(remote: Remote) -> dict[str, str]:
-    """Environment variables that say to any client of S3, such as Ray's own storage, where a remote is."""
+    """Return environment variables that tell any S3 client, such as Ray's own storage, where a remote is."""
     options = dict(remote.options) if remote.url.startswith("s3://") else {}
     return {name: str(options[option]) for name, option in _VARIABLES.items() if options.get(option)}
 
 
 def credentials(remote: Remote) -> str:
-    """The keys in a remote's options, as a file of credentials for any client of S3; empty if there are none.
+    """Return the keys in a remote's options as a credentials file for any S3 client; empty if there are none.
 
-    Not as variables: Ray Tune hands those to its workers by a runtime_env, which Ray's dashboard shows (2.60).
+    Variables are not used: Ray Tune hands them to its workers in a runtime_env, which Ray's dashboard shows (2.60).
     """
     options = dict(remote.options) if remote.url.startswith("s3://") else {}
     lines = [f"{name} = {options[option]}" for name, option in _KEYS.items() if options.get(option)]
@@ -93,7 +93,7 @@ class S3:
     """An `Objects` in an S3 bucket.
 
     Args:
-        remote: Where, and DVC's options.
+        remote: The remote, with DVC's options.
         patience: How long to wait.
 
     Raises:
@@ -107,12 +107,12 @@ class S3:
 
     @property
     def remote(self) -> Remote:
-        """Where, and DVC's options."""
+        """The remote, with DVC's options."""
         return self._remote
 
     @property
     def url(self) -> str:
-        """What the user knows the store by."""
+        """The URL by which the user knows the store."""
         return public(self._remote.url)
 
     def put(self, key: str, path: str, size: int) -> None:
@@ -141,7 +141,7 @@ class S3:
             yield from (memoryview(piece) for piece in obstore.get(self._store, key).stream(min_chunk_size=_PIECE))
 
     def bring(self, key: str, path: str, size: int | None = None) -> Iterator[memoryview]:
-        """Write an object into a file, parts of a large one beside each other; yields what is there, in order."""
+        """Write an object into a file, a large one in parallel parts; yields what has been written, in order."""
         with open(path, "wb") as file, self._explained():
             if size is not None and size > _READ:
                 yield from self._in_parts(key, path, size)
@@ -155,7 +155,7 @@ class S3:
                 yield memoryview(piece)
 
     def _first(self, key: str) -> Any:
-        """The first part of an object, and how large the whole is; were that asked for, the server would begin it."""
+        """Get the first part of an object, with the size of the whole; requesting the whole would start to send it."""
         import obstore
         from obstore.exceptions import GenericError
 
@@ -167,7 +167,7 @@ class S3:
             return obstore.get(self._store, key)
 
     def _in_parts(self, key: str, path: str, size: int, first: Any = None) -> Iterator[memoryview]:
-        """Parts that others have taken, are read again while the kernel has them in memory; the rest as they come."""
+        """Get parts in order: those that threads have fetched are read from the file, still in memory; others here."""
         starts = iter(range(0 if first is None else _READ, size, _READ))
         flying: deque[tuple[int, int, Future[None]]] = deque()
         given_up = threading.Event()
@@ -179,7 +179,7 @@ class S3:
                 flying.append((start, end, self._parts.submit(self._part, key, path, start, end, given_up)))
 
         try:
-            with open(path, "r+b", buffering=0) as file:  # what it had read ahead would not be there yet
+            with open(path, "r+b", buffering=0) as file:  # a buffer would read ahead what is not written yet
                 fill()
                 if first is not None:
                     yield from _written(first, file)
@@ -200,7 +200,7 @@ class S3:
                 part.cancel()
 
     def _part(self, key: str, path: str, start: int, end: int, given_up: threading.Event) -> None:
-        """Write a part into its place, by a file object of its own: whoever gives up, closes theirs."""
+        """Write a part to its place, with a file object of its own, as the caller closes its own if it gives up."""
         with open(path, "r+b", buffering=0) as file:
             file.seek(start)
             for _ in _written(self._range(key, start, end), file):
@@ -213,7 +213,7 @@ class S3:
         return obstore.get(self._store, key, options={"range": (start, end)})
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object; None: there is none."""
+        """Return the size of an object in bytes; None: there is no such object."""
         import obstore
 
         with self._explained():
@@ -223,7 +223,7 @@ class S3:
                 return None
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Keys of the objects in a folder."""
+        """List the keys of the objects in a folder."""
         import obstore
 
         with self._explained():
@@ -231,7 +231,7 @@ class S3:
                 yield from (item["path"] for item in page)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Names of the folders in a folder."""
+        """List the names of the folders in a folder."""
         import obstore
 
         with self._explained():
@@ -239,7 +239,7 @@ class S3:
         yield from (path.rstrip("/").rpartition("/")[2] for path in found)
 
     def newest(self, prefix: str) -> str | None:
-        """Key of the object in a folder that was written last; None: there is none."""
+        """Return the key of the object in a folder that was written last; None: the folder has no objects."""
         import obstore
 
         with self._explained():
@@ -259,21 +259,21 @@ class S3:
 
         try:
             yield
-        except (BaseError, FileNotFoundError, ValueError) as error:  # the last for a key that it does not take
+        except (BaseError, FileNotFoundError, ValueError) as error:  # ValueError: a key that obstore does not take
             raise explained(obstore_errors.failure(error), self.url) from error
 
 
 def _written(found: Any, file: FileIO) -> Iterator[memoryview]:
-    """What comes, written in pieces as they come: in one it would be put together by a copy."""
+    """Write what arrives piece by piece, and yield the pieces: to join them would cost a copy."""
     for piece in found.stream(min_chunk_size=_PIECE):
         rest = memoryview(piece)
-        while rest:  # on a disk that is nearly full not all of it is written
+        while rest:  # on a nearly full disk, a write may be partial
             rest = rest[file.write(rest) :]
         yield memoryview(piece)
 
 
 def _part(size: int) -> int:
-    """Bytes of a part: S3 takes 10,000 of them."""
+    """Return the bytes of a part, as S3 takes at most 10,000 parts."""
     return max(PART, -(-size // 9_000))
 
 

@@ -1,7 +1,7 @@
-"""Whether other machines see a folder of this one (NFS, Lustre, EFS): one writes a file there, the others answer to it.
+"""Whether other machines see a folder of this one (NFS, Lustre, EFS): one writes a mark there, the others answer it.
 
-The file, whose name nobody can guess, stays for as long as a run lasts: whoever finds it sees the same folder, also a
-machine that has come later.
+The mark, a file whose name nobody can guess, stays for as long as a run lasts: a machine that finds it sees the same
+folder, also a machine that joins later.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Who sees a folder."""
+    """Which machines see a folder."""
 
     mark: str = ""
-    """By which it is known; empty: none was made."""
+    """The mark in the folder; empty: none was made."""
     lacking: Mapping[str, str] = field(default_factory=dict)
-    """Names of machines that do not, and why not."""
+    """Machines that do not see the folder, by name, and why not."""
 
 
 Reach = Callable[[str, bool], Seen]
-"""Says who sees a folder; the second: whether a mark may be written there."""
+"""Says which machines see a folder; the second argument: whether a mark may be written there."""
 
 
 def nobody(_folder: str, _write: bool) -> Seen:  # noqa: FBT001  a `Reach`
-    """Take no folder for one that others see."""
+    """Answer that no other machine sees the folder."""
     return Seen(lacking={"no other machine": "was asked"})
 
 
 @contextlib.contextmanager
 def marked(folder: str) -> Iterator[str]:
-    """Mark a folder, which is made if need be; the mark and all answers are gone afterwards.
+    """Mark a folder, which is made if it is missing; the mark and all answers are removed afterwards.
 
     Yields:
         The mark.
 
     Raises:
-        StorageError: It cannot be written to, or does not answer.
+        StorageError: The folder cannot be written to, or its file system does not answer.
     """
     mark = uuid.uuid4().hex
     in_time(folder, lambda: _mark(folder, mark))
@@ -72,12 +72,12 @@ def is_there(folder: str) -> bool:
 
 
 def answer(folder: str, mark: str, name: str) -> str:
-    """Say on another machine why it does not see a folder; empty if it does: then its own answer is there.
+    """Say, on another machine, why it does not see a folder; empty if it does, and has written its answer there.
 
     Args:
-        folder: Which.
-        mark: Of the folder; empty: it only has to be there.
-        name: What the answer is known by.
+        folder: The folder.
+        mark: The mark of the folder; empty: the folder only has to exist.
+        name: Name of the answer.
     """
     try:
         return bounded(lambda: _answer(folder, mark, name), WITHIN)
@@ -86,7 +86,7 @@ def answer(folder: str, mark: str, name: str) -> str:
 
 
 def is_answered(folder: str, mark: str, name: str) -> bool:
-    """Whether an answer of another machine is here.
+    """Whether this machine sees the answer of another one.
 
     Raises:
         UnreachableError: The file system does not answer.
@@ -104,12 +104,12 @@ def sees(folder: str, mark: str) -> bool:
 
 
 def make_folder(path: str, store: str) -> None:
-    """Make a folder in a store, and those above it, for all for whom the store's own folder is.
+    """Make a folder in a store, and those above it, with the group and the permissions of the store's own folder.
 
-    By a umask alone, whoever comes first would keep others of the group out of it.
+    With the umask alone, the first user would keep others of the group out of the folder.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     os.makedirs(store, exist_ok=True)
     known = os.stat(store)
@@ -127,10 +127,10 @@ def make_folder(path: str, store: str) -> None:
 
 
 def in_time(folder: str, act: Callable[[], _Found]) -> _Found:
-    """Do something in a folder, whose file system may be one that hangs.
+    """Do something in a folder whose file system may hang.
 
     Raises:
-        UnreachableError: It does.
+        UnreachableError: The file system hangs.
     """
     try:
         return bounded(act, WITHIN)
@@ -147,7 +147,9 @@ def _mark(folder: str, mark: str) -> None:
         make_folder(os.path.dirname(path), folder)
         _write(path, mark)
         with contextlib.suppress(OSError):
-            os.chmod(path, stat.S_IMODE(os.stat(folder).st_mode) & _READ | stat.S_IRUSR)  # others are to read it
+            os.chmod(
+                path, stat.S_IMODE(os.stat(folder).st_mode) & _READ | stat.S_IRUSR
+            )  # others must be able to read it
     except OSError as error:
         where = str(error.filename or os.path.dirname(path))
         inside = f" ('{where}')" if where != folder else ""

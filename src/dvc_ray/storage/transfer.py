@@ -1,4 +1,4 @@
-"""Moving many objects at a time, small ones beside each other and few large ones: memory stays bounded."""
+"""Moves many objects at a time, many small ones but few large ones in parallel, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dvc_ray.storage.base import Objects
 
 _SMALL_AT_A_TIME: Final = 16
 _LARGE_AT_A_TIME: Final = 2
-"""Each is in parts that are transferred beside each other already."""
+"""Each is transferred in parallel parts already."""
 _LARGE: Final = 8 << 20
 _WORTH_ASKING: Final = 256 << 10
-"""Bytes from which it costs less to ask whether an object is there already than to send it."""
+"""Bytes from which asking whether an object exists costs less than sending it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +30,18 @@ class Item:
     path: str
     """Absolute."""
     size: int | None = None
-    """Bytes; None: not known before it is downloaded."""
+    """Bytes; None: unknown until it is downloaded."""
     md5: str | None = None
-    """What a download must have; None: anything goes."""
+    """MD5 that a download must have; None: it is not checked."""
 
 
 def upload(store: Objects, items: Sequence[Item], *, ask: bool = True) -> None:
-    """Store files whose keys say what is in them: one that is there, is not sent again.
+    """Store files under keys that follow from their content: an object that exists is not sent again.
 
     Args:
-        store: Where.
-        items: What; all of them are there when it returns, or it raises.
-        ask: Whether any may be there; False if the store has just said that none is.
+        store: The target.
+        items: What to upload; when this returns without an error, all are in the store.
+        ask: Whether some may exist already; False if the store has just said that none does.
 
     Raises:
         StorageError: The store cannot be reached, or refuses.
@@ -57,10 +57,10 @@ def upload(store: Objects, items: Sequence[Item], *, ask: bool = True) -> None:
 
 
 def lacking(store: Objects, items: Sequence[Item]) -> list[Item]:
-    """Those of some objects that a store does not have.
+    """Return the objects that a store does not have.
 
     Raises:
-        StorageError: It cannot be asked.
+        StorageError: The store cannot be asked.
     """
     with ThreadPoolExecutor(_SMALL_AT_A_TIME, thread_name_prefix="dvc-ray-ask") as pool:
         sizes = pool.map(lambda item: store.size(item.key), items)
@@ -68,15 +68,15 @@ def lacking(store: Objects, items: Sequence[Item]) -> list[Item]:
 
 
 def download(store: Objects, items: Sequence[Item]) -> None:
-    """Bring objects, as read-only files that appear when they are whole and have been checked.
+    """Download objects to read-only files, which appear when they are complete and have been checked.
 
     Args:
-        store: Where from.
-        items: What; all of them are there when it returns, or it raises.
+        store: The source.
+        items: What to download; when this returns without an error, all files exist.
 
     Raises:
-        ObjectMissingError: One is not there.
-        CorruptObjectError: One is not what its name says.
+        ObjectMissingError: An object does not exist.
+        CorruptObjectError: The content of an object does not match its name.
         StorageError: The store cannot be reached, or refuses.
         OSError: A file cannot be written.
     """
@@ -124,7 +124,7 @@ def _move_all(items: Sequence[Item], move: Callable[[Item], None]) -> None:
         futures = [few.submit(guarded, item) for item in large] + [many.submit(guarded, item) for item in small]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:  # Ctrl-C: what has not begun, does not
+        except BaseException:  # Ctrl-C: start no more transfers
             failed.set()
             raise
     _raise_first(future.exception() for future in futures)

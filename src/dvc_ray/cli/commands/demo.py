@@ -17,11 +17,11 @@ from dvc_ray.values.report import RunResult
 
 
 def run(arguments: Arguments) -> int:
-    """Run the command; its exit code.
+    """Run the command; return its exit code.
 
     Raises:
         StageFailedError: A stage of the example failed.
-        DvcRayError: It cannot be made or run here.
+        DvcRayError: The example cannot be made or run here.
     """
     demo.check_installed()
     root = demo.make(arguments.directory)
@@ -62,13 +62,13 @@ Try next
 
 
 def _activation() -> str:
-    """How to get ``dvc-ray`` and ``python`` on the PATH, if they are not."""
+    """Say how to get ``dvc-ray`` and ``python`` on the PATH, if they are not there."""
     tools = Path(sys.executable).parent
     found = shutil.which("dvc-ray", path=_path_before(tools))
     return "" if found else f" && source {shlex.quote(str(tools / 'activate'))}"
 
 
 def _path_before(tools: Path) -> str:
-    """The PATH as the user has it: `demo.run` has put our own tools first."""
+    """Return the user's PATH, in front of which `demo.run` has put our own tools."""
     first, _, rest = os.environ.get("PATH", "").partition(os.pathsep)
     return rest if first == str(tools) else os.pathsep.join([first, rest])

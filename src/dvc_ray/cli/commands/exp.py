@@ -11,10 +11,10 @@ from dvc_ray.values.run import Experiment
 
 
 def run(arguments: Arguments) -> int:
-    """Run the command; its exit code.
+    """Run the command; return its exit code.
 
     Raises:
-        StageFailedError: A stage failed; there is no experiment then.
+        StageFailedError: A stage failed, so that no experiment was saved.
         DvcRayError: Any other error.
     """
     request = running.request(arguments)

@@ -14,11 +14,11 @@ from dvc_ray.values import wire
 from dvc_ray.values.run import ActiveRun
 
 _DECLINED = 1
-"""Exit code when a question was answered with no; DVC's (``dvc.commands.gc``, 3.67.1)."""
+"""Exit code if the user answers no, the same as DVC's (``dvc.commands.gc``, 3.67.1)."""
 
 
 def show(arguments: Arguments) -> int:
-    """Print all runs; the exit code.
+    """Print all runs; return the exit code.
 
     Raises:
         DvcRayError: The cluster is not known or cannot be joined.
@@ -35,7 +35,7 @@ def show(arguments: Arguments) -> int:
 
 
 def stop(arguments: Arguments) -> int:
-    """Stop a run; the exit code.
+    """Stop a run; return the exit code.
 
     Raises:
         DvcRayError: There is no such run, or it does not react.
@@ -70,14 +70,14 @@ def _print_table(found: tuple[ActiveRun, ...]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Run", "Owner", "Stages", "Time"):
-        table.add_column(name, no_wrap=True)  # a part of an id is of no use
+        table.add_column(name, no_wrap=True)  # a truncated id is of no use
     table.add_column("State")
     table.add_column("Project", overflow="fold")
     for run in found:
         state = f"stopped by {run.stopped_by}" if run.stopped_by else "running"
         cells = (run.run_id, run.owner, str(run.stages), _age(run), state, _where(run))
         table.add_row(*map(plain.one_line, cells))
-    # Lines for other programs to read are not broken.
+    # Do not wrap lines that other programs read.
     Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False).print(table)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Arguments) -> int:
-    """Run the command; its exit code.
+    """Run the command; return its exit code.
 
     Raises:
         StageFailedError: A stage failed.
@@ -39,10 +39,10 @@ def run(arguments: Arguments) -> int:
 
 
 def _debugged(arguments: Arguments, request: RunRequest) -> tuple[RunRequest, Executor]:
-    """Ask for one stage, in this process.
+    """Change the request to one stage in this process.
 
     Raises:
-        BadArgumentError: It is not one stage, or its output would not be the only one.
+        BadArgumentError: The name fits no single stage, or other targets or ``--json`` are given.
         DvcRayError: As `dvc_ray.api.make_plan`.
     """
     from dvc_ray.executors.local import LocalExecutor

@@ -1,4 +1,4 @@
-"""What the commands that run stages share."""
+"""Functions shared by the commands that run stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dvc_ray.values.run import OnError, RunRequest
 
 
 def request(arguments: Arguments) -> RunRequest:
-    """What is asked for: which stages, how, and the settings that have flags."""
+    """Make a request from the arguments: which stages, how, and the settings that have flags."""
     return RunRequest(
         targets=tuple(arguments.targets),
         single_item=arguments.single_item,
@@ -35,10 +35,10 @@ def request(arguments: Arguments) -> RunRequest:
 
 
 def confirm(arguments: Arguments) -> Callable[[str], bool]:
-    """What to ask before each stage.
+    """Return the function that asks before each stage.
 
     Raises:
-        BadArgumentError: There is nobody to ask.
+        BadArgumentError: There is no terminal to ask on.
     """
     if not arguments.interactive:
         return lambda _question: True

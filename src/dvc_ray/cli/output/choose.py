@@ -17,14 +17,14 @@ from dvc_ray.values.report import Planned, Record
 
 @contextmanager
 def choose(*, as_json: bool, asking: bool = False, quiet: bool = False) -> Iterator[tuple[Sink, ...]]:
-    """The sink that shows a run: JSON if asked for, a live table on a terminal, else one line an event.
+    """Choose the sink that shows a run: JSON if requested, a live table on a terminal, otherwise one line per event.
 
     Args:
         as_json: Print JSON.
         quiet: Print only what goes wrong.
-        asking: Questions are asked meanwhile, which a table would draw over.
+        asking: Whether questions are asked meanwhile, which a table would draw over.
     """
-    output = sys.stdout  # the contexts may put something else in its place
+    output = sys.stdout  # the sinks' context managers may replace it
     with _chosen(as_json=as_json, asking=asking, quiet=quiet) as sink:
         yield (_Shown(sink, output),)
 
@@ -71,7 +71,7 @@ class _Shown:
 @contextmanager
 def _chosen(*, as_json: bool, asking: bool, quiet: bool) -> Iterator[Sink]:
     if as_json:
-        from dvc_ray.cli.output import json_lines  # most runs need neither it nor the wire format
+        from dvc_ray.cli.output import json_lines  # most runs need neither this module nor the wire format
 
         with json_lines.printer() as sink:
             yield sink
@@ -88,7 +88,7 @@ def _chosen(*, as_json: bool, asking: bool, quiet: bool) -> Iterator[Sink]:
 
 
 def _give_up(error: Exception) -> None:
-    """Say that nothing more is shown of the run, where it may still be read: a table has its own `sys.stderr`."""
+    """Say that the run is not shown any more, on the original stderr, as a table replaces `sys.stderr`."""
     why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
     text = f"WARNING: nothing more of this run can be shown here: {why}; it goes on"
     with contextlib.suppress(OSError):

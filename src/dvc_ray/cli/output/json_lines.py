@@ -14,11 +14,11 @@ from dvc_ray.values.report import Record
 
 @contextmanager
 def printer() -> Iterator[Sink]:
-    """A sink that prints each event; all else that is printed meanwhile goes to standard error."""
+    """Make a sink that prints each event; other output goes to standard error meanwhile."""
     out = sys.stdout
 
     def show(record: Record) -> None:
         print(plain.dumps(wire.encode(record)), file=out, flush=True)
 
-    with redirect_stdout(sys.stderr):  # Ray prints of its own accord, when a part of it dies
+    with redirect_stdout(sys.stderr):  # Ray itself prints when one of its processes dies
         yield show

@@ -1,4 +1,4 @@
-"""A run as lines of text; the words that all its looks share for a notice, an experiment and the end."""
+"""A run as lines of text, and the texts that all renderings share for a notice, an experiment and the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def printer() -> Iterator[Sink]:
 
 
 class Lines:
-    """One line an event; a stage's own output prefixed with its name."""
+    """Prints one line per event, and a stage's own output prefixed with its name."""
 
     def __init__(self) -> None:
         self._partial: dict[str, str] = {}
@@ -40,14 +40,14 @@ class Lines:
                 show_end(event)
             case Saved() as event:
                 show_saved(event)
-            case Planned() | RunError():  # the stages say it one by one; the command line prints the error itself
+            case Planned() | RunError():  # each stage reports itself; the command line prints the error
                 pass
             case _ as never:
                 assert_never(never)
         sys.stdout.flush()
 
     def flush(self) -> None:
-        """Print what had no line end."""
+        """Print output that has no line end yet."""
         for address in list(self._partial):
             self._flush(address)
 

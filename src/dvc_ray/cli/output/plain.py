@@ -1,7 +1,7 @@
-"""Text of a project, made harmless for a terminal: what is shown is what is there.
+"""Makes text from a project safe for a terminal, so that it shows what is really there.
 
 Names, commands and paths may hold characters that a terminal obeys, or that change the order in which it shows others.
-A plan with them could look like another one. All that is printed passes here once, where it is printed.
+A plan with them could look like another one. All text passes through this module once, where it is printed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import unicodedata
 from typing import Final
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of what is not seen: controls, formats (direction, joiners, tags), bytes that are no UTF-8, line ends."""
+"""Categories of invisible characters: controls, formats (direction, joiners, tags), bytes not in UTF-8, line ends."""
 _SEQUENCE: Final = re.compile(
     "(\x1b\\[[0-9;:]*m)"  # colours
     "|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]?"  # the cursor, the screen
@@ -24,19 +24,19 @@ _RESET: Final = "\x1b[0m"
 
 
 def one_line(text: str) -> str:
-    """A text within a line: what is not seen is shown as Python would write it, a line end too."""
+    """Return a text as a part of a line: invisible characters, line ends included, become Python's escapes."""
     return _shown(text, keep="\t")
 
 
 def lines(text: str) -> str:
-    """A text of several lines, as `one_line` but for their ends."""
+    """Return a text of several lines: as `one_line`, but line ends stay."""
     return _shown(text, keep="\t\n")
 
 
 def output(line: str) -> str:
-    """A line of what a command has printed: colours stay in it, all else that a terminal obeys is left out.
+    """Return a line that a command has printed: colours stay, all else that a terminal obeys is removed.
 
-    What the last carriage return would have another text written over, is left out as well.
+    The text before the last carriage return, which a terminal would overwrite, is removed as well.
     """
     if line.isprintable():
         return line
@@ -45,7 +45,7 @@ def output(line: str) -> str:
 
 
 def dumps(value: object) -> str:
-    """A value as a line of JSON; other scripts stay readable."""
+    """Return a value as a line of JSON; letters outside of ASCII stay readable."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(json.dumps(c)[1:-1] if _is_hidden(c) else c for c in text)
 
@@ -61,6 +61,6 @@ def _is_hidden(character: str) -> bool:
 
 
 def _escaped(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte of a name that is no UTF-8 (PEP 383)
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not in UTF-8 (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
     return ascii(character)[1:-1]

@@ -11,7 +11,7 @@ from dvc_ray.values.stage import Action, Plan, Step
 def show(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
-        from dvc_ray.values import wire  # not for runs, which need this module for --dry only
+        from dvc_ray.values import wire  # runs load this module but print plans only for --dry
 
         print(plain.dumps({"event": "plan", "version": wire.VERSION, **wire.plan_fields(plan)}))
         return

@@ -1,4 +1,4 @@
-"""A run on a terminal: a table that is kept up to date, with the last lines of what runs."""
+"""A run on a terminal: a table that is kept up to date, with the last lines of output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def live_table() -> Iterator[Sink]:
 
 
 class Screen:
-    """Takes events into the view; prints above it what is meant to stay."""
+    """Passes events to the view, and prints above it what should stay."""
 
     def __init__(self, view: View, live: Live) -> None:
         self._view = view
@@ -77,7 +77,7 @@ class Screen:
                 self._live.stop()
                 sys.stdout.flush()
                 lines.show_end(event)
-            case Planned() | RunError():  # the stages say it one by one; the command line prints the error itself
+            case Planned() | RunError():  # each stage reports itself; the command line prints the error
                 pass
             case _ as never:
                 assert_never(never)
@@ -138,7 +138,7 @@ class View:
         return table
 
     def _most_important(self, room: int) -> list[StageReport]:
-        """As many stages as fit: what runs or failed first, kept in plan order."""
+        """Choose as many stages as fit, preferably those that run or have failed, in plan order."""
         reports = list(self._reports.values())
         rank = {StageState.RUNNING: 0, StageState.FAILED: 0, StageState.QUEUED: 1, StageState.WAITING: 2}
         chosen = sorted(range(len(reports)), key=lambda place: (rank.get(reports[place].state, 3), place))[:room]

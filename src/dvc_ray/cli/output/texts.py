@@ -1,4 +1,4 @@
-"""Words for values, the same in all renderings."""
+"""Texts for values, the same in all renderings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def turns(spec: StageSpec) -> str:
 
 
 def untracked(plan: Plan) -> list[str]:
-    """Who waits for all stages before it, because of which deps, and what to do about that; each dep once."""
+    """Say which stages wait for all before them, because of which deps, and what to do about it; each dep once."""
     waiting: dict[str, list[str]] = {}
     for step in plan.steps:
         for dep in step.spec.untracked if step.action is not Action.SKIP else ():
@@ -94,7 +94,7 @@ def line(report: StageReport) -> str:
 
 
 def failure(report: StageReport) -> list[str]:
-    """A failed stage: what, its last lines, where the rest is; to be printed as it is."""
+    """Describe a failed stage, ready to print: the error, the last lines of its output, the path of its log."""
     lines = [plain.lines(f"ERROR: stage '{report.address}' failed: {report.error}")]
     if report.tail:
         lines += ["  last lines of its output:", *(f"    {plain.output(text)}" for text in report.tail)]
@@ -104,7 +104,7 @@ def failure(report: StageReport) -> list[str]:
 
 
 def summary(result: RunResult) -> list[str]:
-    """A run at its end."""
+    """Summarize a run that has ended."""
     ran = result.count(StageState.DONE)
     cached = result.count(StageState.CACHED)
     unchanged = result.count(StageState.UNCHANGED)

@@ -1,4 +1,4 @@
-"""Read what prepare wrote, on whatever node this runs."""
+"""Read the data that the stage `prepare` wrote, on whichever node this runs."""
 
 from pathlib import Path
 

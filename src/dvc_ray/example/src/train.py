@@ -1,4 +1,4 @@
-"""Train on several workers with Ray Train: each has a share of every batch, one logs with DVCLive."""
+"""Train on several workers with Ray Train: each gets a share of every batch, one logs with DVCLive."""
 
 import logging
 import tempfile

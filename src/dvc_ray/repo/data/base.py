@@ -1,4 +1,4 @@
-"""The data of a project, on the head: on a disk that all machines of a run share, or in a remote."""
+"""The data of a project as the head handles it: on a disk that all machines of a run share, or in a remote."""
 
 from __future__ import annotations
 
@@ -18,71 +18,71 @@ if TYPE_CHECKING:  # a run with nothing to do should not pay for what it does no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What it takes of a project that is open."""
+    """The parts of an open project that a `ProjectData` needs."""
 
     repo: Any
     """The ``dvc.repo.Repo``."""
     tree: str
-    """Root of what a stage workspace mirrors."""
+    """Root of the tree that a stage workspace mirrors."""
     record: Record
     undeclared: Callable[[], UndeclaredFiles]
     copy: tasks.Copy | None
-    """What an experiment's copy of a project is of; None: this is the user's own."""
+    """What this project is a copy of, for an experiment; None if it is the user's own."""
 
 
 class ProjectData(Protocol):
-    """What DVC finds of the data of a run, and what the head does about it. Chosen once, at the start of the run.
+    """How the head finds and handles the data of a run; chosen once, at the start of the run.
 
-    All but `task`, `unseen` and `untracked` is to be called within ``translate_errors()``.
+    All methods but `task`, `unseen` and `untracked` must be called within ``translate_errors()``.
     """
 
     def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
-        """See that what stages read is where machines find it, or can be brought there.
+        """Check that the data that stages read is where all machines find it, or can be brought there.
 
         Args:
             commands: Stages that run a command.
-            moving: All that may run: what they make is not there yet.
+            moving: All stages that may run; their outs need not exist yet.
 
         Raises:
-            ProjectError: Some of it is nowhere.
-            StorageError: A remote cannot be asked.
+            ProjectError: Some data is nowhere.
+            StorageError: A remote cannot be queried.
         """
 
     def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:
-        """Name what is here and stages may want to have, on machines that do not have it.
+        """List files on the head that stages may want to read on machines that do not have these files.
 
         Args:
-            given: Says what paths they are given in another way; relative to the tree.
+            given: Returns the paths that stages are given in another way, relative to the tree.
         """
 
     def untracked(self) -> tuple[str, ...]:
-        """Code that goes to other machines though Git does not track it, relative to the tree."""
+        """List code that is sent to other machines though Git does not track it, relative to the tree."""
 
     def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:
-        """Outs of stages that ``dvc push`` would leave out, but that travel through the remote."""
+        """List outs of stages that ``dvc push`` would leave out, but that travel through the remote."""
 
     def status(self, stage: Any, *, allow_missing: bool, upstream: Callable[[], Iterable[Any]]) -> Status:
         """Status of a stage in the workspace as it is now.
 
         Args:
             stage: The stage.
-            allow_missing: Do not count data that is missing as a change.
-            upstream: Says which stages it depends on, for the same.
+            allow_missing: Do not count missing data as a change.
+            upstream: Returns the stages that the stage depends on; called if `allow_missing`.
         """
 
     def check_inputs(self, stage: Any) -> None:
         """Refuse a stage whose deps or includes are not where its command would find them.
 
         Raises:
-            ProjectError: One is not.
+            ProjectError: A dep or an include is not there.
         """
 
     def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
-        """Do what needs no worker; whether the stage is finished then.
+        """Do what needs no worker; returns whether the stage is finished.
 
         Raises:
             ProjectError: DVC rejects the stage.
-            StorageError: A remote refuses, or cannot be reached.
+            StorageError: A remote refuses the request, or cannot be reached.
         """
 
     def restorable(self, stage: Any, options: RunSettings) -> bool:
@@ -93,23 +93,23 @@ class ProjectData(Protocol):
         """
 
     def pull_run_cache(self) -> str:
-        """Bring the run cache of the default remote; why that cannot be."""
+        """Pull the run cache of the default remote; returns why that failed; empty if it worked."""
 
     def task(self, stage: Any, request: tasks.Request) -> StageTask:
-        """Say all that a worker needs to run a stage in the workspace as it is now.
+        """Describe, for a worker, how to run a stage with the workspace as it is now.
 
         Raises:
             ProjectError: A dep or an include is missing.
         """
 
     def fill(self, stage: Any, merge: Merge) -> None:
-        """Take the result of an attempt into a stage."""
+        """Fill a stage with the result of an attempt."""
 
     def are_as_noted(self, deps: Iterable[Any]) -> bool:
-        """Whether deps are what their hashes say."""
+        """Whether the data of deps still has the hashes that the deps name."""
 
     def here(self, stage: Any, paths: Collection[str]) -> set[str]:
-        """Those of the paths of a stage's deps whose data is in the workspace; absolute."""
+        """Those of some paths of a stage's deps whose data is in the workspace; absolute."""
 
     def bring_outs(self, stage: Any, task: StageTask) -> str:
-        """Bring the cached outs of a merged attempt into the workspace, if that is wanted; why some could not be."""
+        """Bring the cached outs of a merged attempt into the workspace, if the task says so; why some could not be."""

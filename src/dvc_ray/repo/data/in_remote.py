@@ -1,4 +1,4 @@
-"""Data in a remote, through which it travels between machines that share no disk: hashes decide, here."""
+"""Data that travels through a remote, between machines that share no disk; stages are compared by hashes."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from dvc_ray.values.task import RemoteData, SharedData, StageTask
 
 
 class DataInRemote:
-    """A `ProjectData` in which data need not be in the workspace. To be made within ``translate_errors()``.
+    """A `ProjectData` whose data need not be in the workspace; to be constructed within ``translate_errors()``.
 
     Args:
         parts: The project.
-        stages: Those selected, by address.
-        options: Of the run.
-        dry: Nothing will run: the remote is only asked, not written to.
-        tell: Told what the head pushes.
-        reach: Says who sees a folder of this machine.
+        stages: The selected stages, by address.
+        options: Settings of the run.
+        dry: Nothing will run: the remote is only read, not written to.
+        tell: Called with a sentence about what the head pushes.
+        reach: Finds out which machines see a folder of this machine.
 
     Raises:
-        UnsupportedError: The options keep data on the machines, or a remote is one that not all of them can use.
-        ProjectError: There is no remote to carry data.
-        StorageError: It does not work from here.
+        UnsupportedError: The options keep data on the machine where it was made, or not all machines can use a remote.
+        ProjectError: The project has no remote to carry data.
+        StorageError: The remote does not work from here.
     """
 
     def __init__(
@@ -63,54 +63,54 @@ class DataInRemote:
         self._parts = parts
         self._data = DataIndex(parts.repo, stages, reach, dry=dry)
         for name in {out.remote for stage in stages.values() for out in stage.outs if out.remote}:
-            self._data.remote(name)  # one that other machines cannot use is refused here
+            self._data.remote(name)  # raises if other machines cannot use it
         self._default = self._data.remote(self._data.default)
         probe(remotes.open_remote(self._default, QUICK), write=not dry)
         self.store: Objects = remotes.open_remote(self._default)
         self._remotes = Remotes(self._data, self.store, tell)
 
     def open_quickly(self) -> Objects:
-        """Open the remote so that it is known within seconds that it cannot be reached.
+        """Open the remote with short timeouts, to find out within seconds if it cannot be reached.
 
         Raises:
-            StorageError: There are no credentials, or its options make no sense.
+            StorageError: There are no credentials, or the options of the remote make no sense.
         """
         return remotes.open_remote(self._default, QUICK)
 
     def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
-        """What stages read is in a remote, or can be pushed from here."""
+        """Check that the data that stages read is in a remote, or can be pushed from here."""
         running = {id(stage) for stage in moving if self._makes(stage)}
         self._remotes.check(needs(list(commands), running, self._data))
 
     def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:
-        """Ignored files, environments and what is called like a secret stay here."""
+        """List ignored files, environments and files that are called like a secret: these stay here."""
         return self._parts.undeclared().unseen(given())
 
     def untracked(self) -> tuple[str, ...]:
-        """All code goes, but for secrets."""
+        """List untracked code, all of which is sent, except for files that are called like a secret."""
         return self._parts.undeclared().untracked()
 
     def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:
-        """``push: false`` would keep an out on the machine where it was made."""
+        """List outs with ``push: false``, which would otherwise stay on the machine where they were made."""
         outs = [out for stage in stages for out in stage.outs]
         return tuple(str(out) for out in outs if out.use_cache and not out.can_push)
 
     def status(self, stage: Any, *, allow_missing: bool, upstream: Callable[[], Iterable[Any]]) -> Status:  # noqa: ARG002
-        """By hashes, to which missing data is no change."""
+        """Compare hashes; missing data does not count as a change."""
         return status.by_hashes(stage, self._data)
 
     def check_inputs(self, stage: Any) -> None:
-        """What is not here is looked for by hash: see `resolve_on_head`."""
+        """Do nothing: `resolve_on_head` looks for missing data by hash."""
 
     def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
-        """Look for a result in the run caches of the head and of the remote; else push what the stage reads."""
+        """Look for a result in the run caches of the head and of the remote; if there is none, push the deps."""
         kind = choosing.kind_of(stage)
         if kind is StageKind.COMMAND:
             return self._resolve_command(stage, options, force=force)
         if kind is StageKind.DATA and self._verify(stage):
             self._parts.record.dump([stage])
             return True
-        return DataOnDisk(self._parts).resolve_on_head(stage, options, force=force)  # all of it is here, or comes here
+        return DataOnDisk(self._parts).resolve_on_head(stage, options, force=force)  # all data is here, or comes here
 
     def _resolve_command(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
         checks.check_outs(self._parts.repo, stage)
@@ -129,15 +129,16 @@ class DataInRemote:
         return self._cached(stage, options) is not None
 
     def pull_run_cache(self) -> str:
-        """The remote's is asked for each stage."""
+        """Do nothing: the remote's run cache is asked about each stage."""
         return ""
 
     def task(self, stage: Any, request: tasks.Request) -> StageTask:
-        """Name deps by hash; the environment is the node's, but for what is declared."""
+        """Name deps by hash; the environment is the node's, except for declared variables."""
         parts, copy = self._parts, self._parts.copy
         undeclared = parts.undeclared().of_stage(bare=True, sent=True)
         git = parts.undeclared().git(request.git, bare=tasks.is_bare(request), sent=True, adding=copy is not None)
-        # What is sent has few contents of files, and DVC may ask for those of a revision; but an experiment needs it.
+        # A copy of Git's state that is sent has few file contents, and DVC may ask for those of a revision. So only an
+        # experiment, which needs Git, lets DVC use the copy.
         undeclared = replace(undeclared, git=git, git_for_dvc=git.answers and git.adding)
         wanted = stage_data.Wanted(
             pull=_pulls(stage, request.options),
@@ -145,21 +146,21 @@ class DataInRemote:
             signing_key=request.signing_key,
         )
         with translate_errors():
-            here = tasks.inputs(parts.repo, stage, request, copy, allow_missing=True)  # what is not is fetched
+            here = tasks.inputs(parts.repo, stage, request, copy, allow_missing=True)  # the worker fetches the others
             given, data = stage_data.describe(stage, parts.tree, here, self._data, wanted)
             sources = Sources(
                 caller=environment.crossing(request.env, request.options.secrets),
                 declared=stage_environment.declared(request),
                 run={**request.run_env, **stage_data.storage(self._data, request.run_id)},
             )
-            # What travels has hashes of today's form only, so that nothing is taken from an entry of DVC 2's.
+            # All hashes that travel have DVC 3's form, so `legacy`, an entry with hashes in DVC 2's form, stays empty.
             way = tasks.WayOfData(data=data, env=environment.merge(sources))
             return tasks.make(parts.repo, stage, request, copy, given=given, undeclared=undeclared, way=way)
 
     def fill(self, stage: Any, merge: Merge) -> None:
-        """Settle outs whose hashes a worker has sent.
+        """Fill a stage with the hashes of outs that a worker has sent.
 
-        What came home is put into the cache, the version before goes.
+        Outs that came home are put into the cache; old versions of the others are removed.
         """
         if isinstance(merge.task.data, SharedData):  # taken over from a run on this machine
             self._parts.record.take_here(stage, merge)
@@ -178,30 +179,30 @@ class DataInRemote:
                 out.remove(ignore_remove=False)
 
     def are_as_noted(self, deps: Iterable[Any]) -> bool:
-        """By hashes."""
+        """Compare hashes."""
         return not any(status.dep_by_hashes(dep, self._data) for dep in deps)
 
     def here(self, stage: Any, paths: Collection[str]) -> set[str]:
-        """Not those that are in a remote only."""
+        """Leave out paths whose data is only in a remote."""
         return set(paths) - {dep.fs_path for dep in stage.deps if self._data.is_away(dep)}
 
     def bring_outs(self, stage: Any, task: StageTask) -> str:
-        """Bring what the task says; it may take long."""
+        """Bring the outs if the task says so; this may take long."""
         if not isinstance(task.data, RemoteData) or not task.data.pull:
             return ""
         return self._bring([out for out in stage.outs if out.use_cache and not out.exists])
 
     def _makes(self, stage: Any) -> bool:
-        """Whether a stage of the run makes its outs, or brings them; or what DVC takes for them is here, or known."""
+        """Whether a stage makes or imports its outs in the run, or each of them is here or has a known hash."""
         if choosing.kind_of(stage) is not StageKind.DATA:
             return True
         return all(out.hash_info or os.path.lexists(out.fs_path) for out in stage.outs)
 
     def _verify(self, stage: Any) -> bool:
-        """Take what lies in the workspace of a stage without a command, as ``Stage.run`` does, if not all is here.
+        """Commit the data of a stage without a command, as ``Stage.run`` does, if some of the data is not here.
 
         Returns:
-            Whether that is done; else all of it is here, and DVC can do it.
+            Whether the stage is finished; if not, DVC's own ``Stage.run`` has to do it.
         """
         missing = [out for out in stage.outs if not os.path.lexists(out.fs_path)]
         if not self._makes(stage):
@@ -216,11 +217,11 @@ class DataInRemote:
         return True
 
     def _found(self, stage: Any, options: RunSettings, *, force: bool) -> Mapping[str, Any] | None:
-        """Find a stage's result, whose outs replace those of its last run; else push what it reads.
+        """Find a result for a stage and remove the outs of its last run; if there is no result, push the deps.
 
         Raises:
-            ProjectError: A dep is missing, here or in the remote.
-            StorageError: A remote refuses, or cannot be reached.
+            ProjectError: A dep is neither here nor in the remote.
+            StorageError: A remote refuses the request, or cannot be reached.
         """
         stage_data.fill_deps(stage, self._data)
         found = None if force else self._cached(stage, options)
@@ -238,7 +239,7 @@ class DataInRemote:
         """Bring outs from their remotes into the workspace.
 
         Returns:
-            Why some could not be; empty if all are there.
+            Why an out could not be brought; empty if all are there.
         """
         for out in outs:
             try:
@@ -249,6 +250,6 @@ class DataInRemote:
 
 
 def _pulls(stage: Any, options: RunSettings) -> bool:
-    """Whether a stage's outs come home."""
+    """Whether all outs of a stage are brought into the user's workspace."""
     chosen = meta_ray.parse(stage.addressing, stage.meta).pull
     return options.pull if chosen is None else chosen

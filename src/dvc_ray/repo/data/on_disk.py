@@ -1,4 +1,4 @@
-"""Data on a disk that all machines of a run share: one machine, mostly."""
+"""Data on a disk that all machines of a run share; mostly there is only one machine."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class DataOnDisk:
         self._parts = parts
 
     def check(self, commands: Sequence[Any], moving: Sequence[Any]) -> None:
-        """What is here is where all find it."""
+        """Do nothing: all machines find the data on the shared disk."""
 
     def unseen(self, given: Callable[[], Sequence[str]]) -> tuple[Unseen, ...]:
-        """Nothing is."""
+        """Return nothing: all machines have the same files."""
         return ()
 
     def untracked(self) -> tuple[str, ...]:
-        """Nothing goes anywhere."""
+        """Return nothing: no code is sent."""
         return ()
 
     def pushed_anyway(self, stages: Iterable[Any]) -> tuple[str, ...]:
-        """Likewise."""
+        """Return nothing: no out is pushed."""
         return ()
 
     def status(self, stage: Any, *, allow_missing: bool, upstream: Callable[[], Iterable[Any]]) -> Status:
-        """As DVC decides."""
+        """Let DVC decide whether a stage has changed."""
         return status.of(stage, allow_missing=allow_missing, upstream=upstream() if allow_missing else ())
 
     def check_inputs(self, stage: Any) -> None:
-        """They must be in the workspace."""
+        """Check that deps and includes are in the workspace."""
         checks.check_inputs(stage, meta_ray.parse(stage.addressing, stage.meta))
 
     def resolve_on_head(self, stage: Any, options: RunSettings, *, force: bool) -> bool:
@@ -78,7 +78,7 @@ class DataOnDisk:
         return run_cache.has(self._parts.repo, stage, run_cache=options.run_cache, pull=options.pull)
 
     def pull_run_cache(self) -> str:
-        """As ``dvc repro --pull`` does first."""
+        """Pull the run cache as ``dvc repro --pull`` does first."""
         from dvc.stage.cache import RunCacheNotSupported
 
         try:
@@ -107,17 +107,17 @@ class DataOnDisk:
             return tasks.make(parts.repo, stage, request, copy, given=given, undeclared=undeclared, way=way)
 
     def fill(self, stage: Any, merge: Merge) -> None:
-        """Its outs are in the workspace."""
+        """Fill a stage whose outs are in the workspace."""
         self._parts.record.take_here(stage, merge)
 
     def are_as_noted(self, deps: Iterable[Any]) -> bool:
-        """Ask DVC, which hashes what has changed."""
+        """Ask DVC, which hashes files that have changed."""
         return not any(dep.status() for dep in deps)
 
     def here(self, stage: Any, paths: Collection[str]) -> set[str]:
-        """All of them."""
+        """Return all paths: all data is in the workspace."""
         return set(paths)
 
     def bring_outs(self, stage: Any, task: StageTask) -> str:
-        """They are there."""
+        """Do nothing: the outs are in the workspace already."""
         return ""

@@ -1,1 +1,1 @@
-"""What DVC raises, reads and keeps."""
+"""DVC's exceptions, the files that it reads, and the hashes and locks that it keeps."""

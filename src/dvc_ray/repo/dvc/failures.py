@@ -1,4 +1,4 @@
-"""DVC's exceptions as ours."""
+"""Translates DVC's exceptions into errors of dvc-ray."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ from dvc_ray.redact import public
 from dvc_ray.repo.dvc import yaml_errors
 
 _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
-"""DVC's own, in what it says of templates (``dvc.parsing.interpolate``, 3.67.1)."""
+"""Colours in DVC's messages about templates (``dvc.parsing.interpolate``, 3.67.1)."""
 _GIT: Final = ("scmrepo.", "dulwich.", "pygit2.")
-"""What asks Git for DVC."""
+"""Modules through which DVC accesses Git."""
 _FIX: Final = "Fix it there, or see with -v where this comes from."
 _CAUSES: Final = 4
-"""Texts of a chain of exceptions that are shown."""
+"""How many messages of a chain of exceptions are shown."""
 _BAD_OVERRIDE: Final = "OverrideParseException"
-"""Hydra's, which DVC lets through (3.67.1); Hydra itself is not imported for every run."""
+"""Hydra's exception, which DVC lets through (3.67.1); by name, so that not every run imports Hydra."""
 
 
 def refused_by_dvc(error: DvcRayError) -> bool:
-    """Whether DVC would not have run the command either; that Git tracks an out, it finds when that has ended."""
+    """Whether DVC, too, would have refused to run the command.
+
+    That Git tracks an out does not count: DVC notices it only after the command has ended.
+    """
     from dvc.exceptions import DvcException
     from dvc.output import OutputAlreadyTrackedError
 
@@ -40,14 +43,14 @@ def refused_by_dvc(error: DvcRayError) -> bool:
 
 
 def is_of_command(error: ProjectError) -> bool:
-    """Whether DVC rejects the result of a stage because a command of it has failed."""
+    """Whether DVC rejects the result of a stage because one of its commands has failed."""
     from dvc.stage.exceptions import StageCmdFailedError
 
     return isinstance(error.__cause__, StageCmdFailedError)
 
 
 def is_of_missing(error: ProjectError) -> bool:
-    """Whether DVC rejects the result of a stage because a dep or an out is not there."""
+    """Whether DVC rejects the result of a stage because a dep or an out is missing."""
     from dvc.dependency.base import DependencyDoesNotExistError
     from dvc.dependency.param import MissingParamsFile
     from dvc.output import OutputDoesNotExistError
@@ -57,12 +60,12 @@ def is_of_missing(error: ProjectError) -> bool:
 
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn what DVC raises in the block into an error of dvc-ray, with its cause.
+    """Turn an exception that DVC raises in the block into an error of dvc-ray; the exception becomes its cause.
 
     Raises:
-        NotAProjectError: No DVC project here.
+        NotAProjectError: There is no DVC project here.
         ConfigError: DVC's configuration is wrong.
-        MissingDependencyError: A package that DVC needs is not there, or too new for it.
+        MissingDependencyError: A package that DVC needs is missing, or too new for this DVC.
         ProjectError: Anything else that DVC rejects.
     """
     from dvc.config import ConfigError as DvcConfigError
@@ -99,10 +102,10 @@ def translate_errors() -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Let DVC warn, but not report nor draw progress bars: what a run does is said by whoever started it.
+    """Let DVC print warnings only: no reports and no progress bars, because dvc-ray shows what a run does.
 
-    To be called once DVC is imported: that sets its loggers up. Bars look at the level of these two loggers
-    (``dvc.progress.Tqdm``, ``dvc_data.callbacks.Tqdm``).
+    Call it after DVC has been imported, because the import sets up DVC's loggers. DVC's progress bars
+    (``dvc.progress.Tqdm``, ``dvc_data.callbacks.Tqdm``) look at the level of their module's logger.
     """
     logging.getLogger("dvc").setLevel(logging.WARNING)
     for handler in logging.getLogger("dvc").handlers:
@@ -124,20 +127,20 @@ def watch_no_bars() -> None:
 
 
 def _without_passwords(record: logging.LogRecord) -> bool:
-    """Take passwords out of the URLs that DVC warns of."""
+    """Remove passwords from the URLs in DVC's warnings."""
     record.msg, record.args = public(record.getMessage()), None
     return True
 
 
 def message(error: BaseException) -> str:
-    """An exception's text with those of its causes, as DVC prints them."""
+    """The text of an exception and of its causes, as DVC prints them."""
     texts: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(texts) < _CAUSES:
-        if text := yaml_errors.explained(cause):  # which says all that its own causes say
+        if text := yaml_errors.explained(cause):  # includes what the causes of `cause` say
             return ": ".join([*texts, text])
         text = _COLOURS.sub("", str(cause)).strip()
-        if isinstance(cause, UnicodeEncodeError):  # a name; that a byte in it is no UTF-8, does not tell which
+        if isinstance(cause, UnicodeEncodeError):  # the text says where a name is not UTF-8, not which name
             text = f"{text}: {cause.object!r}"
         said = any(text in other for other in texts)
         if text and not said and not isinstance(cause, DvcRayError):
@@ -147,7 +150,7 @@ def message(error: BaseException) -> str:
 
 
 def _of_others(error: Exception) -> ProjectError | None:
-    """An exception that DVC lets through, as an error of ours; None for one that is a bug of ours."""
+    """Translate another library's exception that DVC lets through; None if the exception is a bug of dvc-ray."""
     if type(error).__name__ == _BAD_OVERRIDE:
         first, _, detail = str(error).partition("\n")
         return ProjectError(f"{first}: {detail.partition(chr(10))[0]}", "Give a param and its value: -S train.lr=0.1")
@@ -157,7 +160,7 @@ def _of_others(error: Exception) -> ProjectError | None:
 
 
 def _placed(error: Exception) -> str:
-    """An exception's text, with what DVC was at if that is known."""
+    """The text of an exception, with the file or stage that DVC was processing, if that is known."""
     where = culprit(error, "")
     return f"{where}: {message(error)}" if where else message(error)
 
@@ -178,7 +181,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     from dvc.utils.strictyaml import YAMLSyntaxError
 
     if isinstance(error, YAMLSyntaxError) and not error.hint:
-        return message(error), ""  # which shows the line
+        return message(error), ""  # the message shows the line
     hints: list[tuple[type[Exception], str]] = [
         (MissingDataSource, "Bring it with `dvc pull`, or put it back."),
         (StageNotFound, "See the stages with `dvc stage list --all`."),
@@ -196,9 +199,9 @@ def _explain(error: Exception) -> tuple[str, str]:
 
 
 def culprit(error: BaseException, otherwise: str = "the project") -> str:
-    """What DVC was at when it raised an exception that is no answer of its own: a file or a stage.
+    """Name the file or stage that DVC was processing when an exception was raised that is not one of DVC's own.
 
-    Read from the variables of its frames, the innermost first (names as of 3.67.1).
+    The name is read from local variables of the traceback's frames, the innermost first (names as of DVC 3.67.1).
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
@@ -211,7 +214,7 @@ def culprit(error: BaseException, otherwise: str = "the project") -> str:
 
 
 def _named(found: object) -> str:
-    """A file, a stage or what a stage has, by its name; empty if it is none of these."""
+    """Name a file, a stage, or a dep or out of a stage; empty if the value is none of these."""
     if isinstance(found, str):
         is_file = "\0" not in found and os.path.lexists(found) and not os.path.isdir(found)
         return f"'{os.path.relpath(found)}'" if is_file else ""
@@ -224,6 +227,6 @@ def _named(found: object) -> str:
 
 
 def _raised_by_dvc(error: BaseException) -> bool:
-    """Whether an exception comes out of DVC or what it calls, rather than out of code of ours."""
+    """Whether an exception was raised by DVC or a library that it calls, rather than by dvc-ray."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return not str(frame.f_globals.get("__name__", "")).startswith("dvc_ray.")

@@ -1,4 +1,4 @@
-"""What DVC would not come to an end with, refused when it comes to read it (3.67.1)."""
+"""Refuses files that DVC would read forever, when DVC opens them (3.67.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from dvc_ray.errors import ProjectError
 
 _MOST: Final = 1_000_000
-"""Values that a file may have once its aliases are replaced; DVC takes minutes for as many without any."""
+"""Most values of a YAML file whose aliases are expanded; DVC takes minutes to read as many without aliases."""
 _OF_GIT: Final = ("HEAD", "config", "index", "packed-refs", "shallow", "info/exclude", "info/attributes", "FETCH_HEAD")
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",
@@ -24,23 +24,23 @@ _KINDS: Final = {
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Refuse, while the block runs, what DVC would read for ever.
+    """Refuse, while the block runs, files that DVC would read forever.
 
     Raises:
-        ProjectError: In the block: it is about to read that.
+        ProjectError: In the block, when DVC is about to read such a file.
     """
     with _regular_files_only(), _bounded_yaml():
         yield
 
 
 def check_git(start: str) -> None:
-    """Refuse a Git repository whose files nobody could read to their end: Git itself waits for ever.
+    """Refuse a Git repository some of whose files cannot be read to their end: Git itself would wait forever.
 
     Args:
         start: A directory in its work tree.
 
     Raises:
-        ProjectError: One of them is a FIFO, or the like.
+        ProjectError: One of Git's files is a FIFO, a socket or a device.
     """
     top = Path(start).absolute()
     tree = next((folder for folder in (top, *top.parents) if (folder / ".git").is_dir()), None)
@@ -52,13 +52,13 @@ def check_git(start: str) -> None:
 
 
 def irregular(path: str) -> str:
-    """What a path is, if reading it may never end or cannot begin: "a FIFO"; else empty.
+    """Name the kind of a file that can never be read to its end, such as "a FIFO"; empty for any other file.
 
-    A link is what it leads to; `os.devnull` is an empty file.
+    Links are followed; `os.devnull` counts as an empty file.
     """
     try:
         found = os.stat(path)
-    except (OSError, ValueError):  # whoever reads it will say so
+    except (OSError, ValueError):  # reading the file will raise the error
         return ""
     kind = _KINDS.get(stat.S_IFMT(found.st_mode), "")
     return "" if kind and os.path.samestat(found, os.stat(os.devnull)) else kind
@@ -66,7 +66,7 @@ def irregular(path: str) -> str:
 
 @contextlib.contextmanager
 def _regular_files_only() -> Iterator[None]:
-    """All that DVC reads of a project passes here: dvc.yaml and its like, params, what it hashes."""
+    """Check every file of a project that DVC reads: dvc.yaml and the like, params, and files that DVC hashes."""
     from dulwich.ignore import IgnoreFilterManager
     from dvc_objects.fs.local import FsspecLocalFileSystem
 
@@ -78,7 +78,7 @@ def _regular_files_only() -> Iterator[None]:
             raise ProjectError(f"'{os.path.relpath(path)}' is {kind}, not a file", "Replace it with a regular file.")
         return original(fs, path, mode, **options)
 
-    def ignored(manager: Any, path: str) -> Any:  # for DVC, dulwich reads each .gitignore (1.2)
+    def ignored(manager: Any, path: str) -> Any:  # DVC has dulwich read each .gitignore (1.2)
         file = os.path.join(os.fsdecode(manager._top_path), path, ".gitignore")
         if kind := "a folder" if os.path.isdir(file) else irregular(file):
             raise ProjectError(f"'{os.path.relpath(file)}' is {kind}, not a file", "Replace it with a regular file.")
@@ -95,7 +95,7 @@ def _regular_files_only() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _bounded_yaml() -> Iterator[None]:
-    """Aliases of aliases of aliases: a small file may stand for more than anybody can walk through."""
+    """Refuse aliases of aliases of aliases, by which a small file may have more values than any program can visit."""
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 
@@ -119,11 +119,11 @@ def _bounded_yaml() -> Iterator[None]:
 
 
 def _expanded(value: object, known: dict[int, int]) -> int:
-    """How many values there are in one, those that it shares counted wherever they stand."""
+    """Count the values in a value; a shared value counts once for each place where it stands."""
     inner = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(inner, (list, tuple)):
         return 1
     if id(value) not in known:
-        known[id(value)] = 1  # of what it is in itself
+        known[id(value)] = 1  # in case the value contains itself
         known[id(value)] = 1 + sum(_expanded(each, known) for each in inner)
     return known[id(value)]

@@ -1,7 +1,7 @@
-"""Carrying computed hashes from one place to another, so that no file is hashed twice.
+"""Carries computed hashes from one place to another, so that no file is hashed twice.
 
-DVC keeps the hash of a file by its path, valid while inode, mtime and size are the same (dvc_data.hashfile.state).
-A file that was linked or moved keeps all three, only its path changes.
+DVC stores the hash of a file under its path. The hash is valid while inode, mtime and size are the same
+(dvc_data.hashfile.state). A file that was linked or moved keeps all three; only its path changes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> Non
     Args:
         source_dir: Directory of the database to read; need not exist.
         target: The ``State`` to write.
-        pairs: Files or directories: the path in the source's terms, and in the target's, where it exists;
-            directories are taken file by file.
+        pairs: Files or directories, each as its path in the source database and the path where it is now;
+            directories are copied file by file.
     """
     from contextlib import closing
 
@@ -33,14 +33,14 @@ def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> Non
     if not moved or not os.path.isdir(folder):
         return
     infos = {old: localfs.info(new) for old, new in moved.items()}
-    source = State()  # without a directory it opens nothing; with one, also a database that is not asked here
+    source = State()  # given a directory, it would also open a database that is not needed here
     with closing(HashesCache(folder)) as source.hashes:
         known = source.get_many(list(moved), localfs, infos)
         target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
 
 
 def _files(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Expand directories among the pairs; the second path of each is the one that exists."""
+    """Expand directories among the pairs; the second path of a pair is the one that exists."""
     for old, new in pairs:
         if os.path.isdir(new):
             yield from ((os.path.join(old, part), os.path.join(new, part)) for part in walk_files(new))
@@ -55,11 +55,11 @@ def links(repo: Any, paths: Iterable[str]) -> None:
 
 
 def know(state: Any, pairs: Iterable[tuple[str, str]]) -> None:
-    """Tell a ``State`` the MD5 of files, which need not be hashed then.
+    """Tell a ``State`` the MD5 of files, so that DVC need not hash them.
 
     Args:
         state: The ``State`` to write.
-        pairs: Absolute path and MD5 of each.
+        pairs: Absolute path and MD5 of each file.
     """
     from dvc.fs import localfs
     from dvc_data.hashfile.hash_info import HashInfo

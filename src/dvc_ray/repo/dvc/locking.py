@@ -1,4 +1,4 @@
-"""DVC's repo lock, as those hold it who also call what takes it."""
+"""Holds DVC's repo lock around calls that would take it themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dvc_ray.repo.dvc.failures import translate_errors
 
 
 def _nothing() -> None:
-    """Say nothing a second time."""
+    """Do nothing: the caller has been told already."""
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def locked(repo: Any, waiting: Callable[[], None] | None = None) -> Iterator[Non
         waiting: As in `dvc_ray.repo.Project.locked`.
 
     Raises:
-        ProjectError: Another DVC process holds it.
+        ProjectError: Another DVC process holds the lock.
     """
     from dvc.lock import LockError
 
@@ -38,7 +38,7 @@ def locked(repo: Any, waiting: Callable[[], None] | None = None) -> Iterator[Non
                     raise
                 waiting()
                 waiting = _nothing
-        repo._lock_depth += 1  # what DVC itself locks (dvc.repo.lock_repo), is locked
+        repo._lock_depth += 1  # so that dvc.repo.lock_repo does not lock once more
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Making a DVC project, and reading its metrics."""
+"""Makes a DVC project, and reads its metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dvc_ray.repo.dvc.failures import quiet, translate_errors
 
 
 def create(root: str, message: str) -> None:
-    """Make a directory a Git and DVC project and commit what is in it.
+    """Make a directory a Git repository and a DVC project, and commit its files.
 
     Raises:
         ProjectError: Git is missing or refuses.
@@ -26,7 +26,7 @@ def create(root: str, message: str) -> None:
 
 
 def commit(root: str, message: str) -> None:
-    """Commit all that Git does not ignore.
+    """Commit all files that Git does not ignore.
 
     Raises:
         ProjectError: Git refuses.
@@ -37,7 +37,7 @@ def commit(root: str, message: str) -> None:
 
 
 def metrics(root: str) -> dict[str, float]:
-    """Numbers of all metrics files of a project, as ``file:name``."""
+    """The numbers in all metrics files of a project, by ``file:name``."""
     with translate_errors():
         from dvc.repo import Repo
 

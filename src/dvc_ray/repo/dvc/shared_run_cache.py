@@ -1,4 +1,4 @@
-"""DVC's run cache, while others write in it: workers of this run, other runs, DVC itself."""
+"""DVC's run cache, usable while other processes write to it: workers of this run, other runs, DVC itself."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ATTEMPTS: Final = 3
 
 
 class SharedRunCache(StageCache):  # type: ignore[misc]
-    """Stands in for ``Repo.stage_cache`` (3.67.1), which takes the file that another process is writing for an entry.
+    """Replaces ``Repo.stage_cache`` (3.67.1), which takes a file that another process is still writing for an entry.
 
-    The one being written, ``.<random>.tmp``, is the newest of its folder: it is gone when DVC asks for its time, or not
-    complete when DVC reads it, and then DVC removes it as damaged.
+    That file, ``.<random>.tmp``, is the newest in its folder. Either it is gone when DVC asks for its mtime, or it is
+    incomplete when DVC reads it, and DVC removes it as damaged.
     """
 
     def entries(self, key: str) -> list[str]:
@@ -43,7 +43,7 @@ class SharedRunCache(StageCache):  # type: ignore[misc]
         return self._load_cache(key, names[0]) if names else None
 
     def save(self, stage: Any) -> None:
-        """As DVC's, which fails where another process removes its file, or the folder that it has made for it."""
+        """Save as DVC does, and try again if another process has removed DVC's file or the folder made for the file."""
         for last in range(_ATTEMPTS - 1, -1, -1):
             try:
                 super().save(stage)

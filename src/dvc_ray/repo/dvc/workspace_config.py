@@ -1,7 +1,7 @@
-"""A project's ``.dvc/config`` as a stage's workspace has it: what a command may need of it, no secrets.
+"""The ``.dvc/config`` of a stage workspace: the user's settings that a command may need, without secrets.
 
-As long as the file was, and line by line: Git, which looks at time and size, takes it for the file that it knows, and
-what DVC says of a line holds for the user's.
+The copy has the size and the lines of the user's file. Git, which compares time and size, takes it for unchanged, and
+a line number in a message of DVC is the line number in the user's file.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _SECTION: Final = re.compile(rb"\s*\[+\s*['\"]?\s*([\w-]+)")
 _OPTION: Final = re.compile(rb"\s*['\"]?([\w.-]+)['\"]?\s*=\s*(.*)", re.DOTALL)
 _QUOTES: Final = (b'"""', b"'''")
 _WITHHELD: Final = frozenset({"machine"})
-"""Sections of which a workspace needs nothing, and whose scripts may hold anything."""
+"""Sections that no workspace needs, and whose scripts may contain anything."""
 _NOTE: Final = b"# withheld by dvc-ray"
 
 
 def is_config(path: str) -> bool:
-    """Whether a path relative to a tree is the settings of a DVC project that Git may track."""
+    """Whether a path, relative to a tree, is the configuration file of a DVC project that Git may track."""
     return path == ".dvc/config" or path.endswith("/.dvc/config")
 
 
 def without_secrets(text: bytes) -> bytes:
-    """Take secrets out of the settings of a DVC project.
+    """Remove secrets from the configuration of a DVC project.
 
     Args:
-        text: The file.
+        text: Content of the file.
 
     Returns:
-        It, as it is if there are none in it; nothing of a file that cannot be read.
+        The content without secrets, unchanged if it has none; empty if the file cannot be parsed.
     """
     found = b"".join(_lines(text))
     parsed = _parsed(found)
@@ -46,7 +46,7 @@ def without_secrets(text: bytes) -> bytes:
 def _lines(text: bytes) -> Iterator[bytes]:
     section, quote, hides = "", b"", False
     for line in text.splitlines(keepends=True):
-        if quote:  # within a value of several lines
+        if quote:  # within a multi-line value
             quote = b"" if quote in line else quote
             yield _blank(line) if hides else _shown(line)
         elif option := _OPTION.fullmatch(line):
@@ -64,28 +64,28 @@ def _is_secret(section: str, option: str) -> bool:
 
 
 def _blank(line: bytes) -> bytes:
-    """A comment in the place of a line, as long as that."""
+    """A comment in place of a line, as long as the line."""
     content = line.rstrip(b"\r\n")
     return _NOTE[: len(content)].ljust(len(content)) + line[len(content) :]
 
 
 def _shown(line: bytes) -> bytes:
-    """A line without the passwords of URLs, as long as it was."""
+    """A line without the passwords in its URLs, padded to its former length."""
     content = line.rstrip(b"\r\n")
     return bare(content).ljust(len(content)) + line[len(content) :]
 
 
 def _parsed(text: bytes) -> Mapping[str, Any] | None:
-    """The file as DVC reads it (``dvc.config.Config.load_config_to_level``, 3.67.1); None: it does not."""
+    """The file as DVC reads it (``dvc.config.Config.load_config_to_level``, 3.67.1); None if DVC cannot."""
     from configobj import ConfigObj
 
-    with contextlib.suppress(Exception):  # of configobj's several kinds, and what is no text
+    with contextlib.suppress(Exception):  # configobj raises several kinds; the file may not be text
         return dict(ConfigObj(text.decode().splitlines(), list_values=True, interpolation=False).dict())
     return None
 
 
 def _cleaned(found: Mapping[str, Any], section: str = "") -> dict[str, Any]:
-    """What the lines should have left."""
+    """The settings that should be left in the cleaned lines."""
     cleaned: dict[str, Any] = {}
     for name, value in found.items():
         within = section or name.split()[0].strip("'\"").lower()
@@ -97,7 +97,7 @@ def _cleaned(found: Mapping[str, Any], section: str = "") -> dict[str, Any]:
 
 
 def _written(settings: Mapping[str, Any]) -> bytes:
-    """Settings that the lines did not tell as DVC reads them, written anew."""
+    """The settings as a new file, for a file whose cleaned lines DVC would read in another way."""
     from configobj import ConfigObj
 
     written = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What is wrong in a YAML file and where, with the facts that DVC prints of it (``dvc.utils.strictyaml``, 3.67.1)."""
+"""Says what is wrong in a YAML file and where, with the facts that DVC prints (``dvc.utils.strictyaml``, 3.67.1)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _SHOWN: Final = 160
-"""Characters of a source line."""
+"""Most characters that are shown of a source line."""
 _ERRORS: Final = 10
-"""Errors of a file."""
+"""Most errors that are shown of a file."""
 _STEPS: Final = 5
-"""As far as DVC looks up from what has no place in the file to what has one."""
+"""How many levels up DVC looks for a value whose position in the file is known."""
 
 
 def explained(error: BaseException) -> str:
-    """What is wrong, a line and its place for each error; empty if an exception is not about a YAML file."""
+    """Describe each error with its position; empty if the exception is not about a YAML file."""
     from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
     if isinstance(error, YAMLSyntaxError):
@@ -65,7 +65,7 @@ def _of_schema(error: Any) -> Iterator[str]:
 
 
 def _place(data: object, path: list[Any]) -> tuple[int, int, int]:
-    """Line and column of a value, or of the nearest around it that knows its own, and how far around that is."""
+    """Line and column of a value, or of the nearest value around it with a known position, and the level of that."""
     found, places = data, []
     for key in path:
         found = _item(found, key)

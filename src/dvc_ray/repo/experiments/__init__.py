@@ -1,1 +1,1 @@
-"""Experiments, by DVC's own machinery."""
+"""Experiments, made with DVC's own machinery."""

@@ -1,8 +1,8 @@
-"""One experiment in a directory of its own, by the machinery of ``dvc exp run --temp`` (dvc.repo.experiments, 3.67.1).
+"""An experiment in its own directory, by the machinery of ``dvc exp run --temp`` (dvc.repo.experiments, 3.67.1).
 
-DVC stashes the workspace with the new params, checks and makes names, sets the directory up, and commits and collects
-the result; only the running of the stages is not DVC's. So the experiment is one of DVC's own, and ``dvc exp show``
-lists it while it runs.
+DVC stashes the workspace with the new params, checks or makes the name, sets up the directory, and commits and
+collects the result; only the stages are run by dvc-ray. So the experiment is one of DVC's own, and ``dvc exp show``
+lists the experiment while it runs.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class ExperimentDir:
     _message: str | None
     _checkout: Mapping[str, Any]
     _given: dict[str, Version]
-    """Files with the bytes of the user's tree, which filters make others of; as they were given."""
+    """Files that were given the user's bytes because a filter of Git changes them; their versions at that time."""
     _metrics: dict[str, Any]
-    """What `told_as_saved` tells."""
+    """The dict of `told_as_saved`."""
 
     @property
     def tree(self) -> str:
@@ -55,7 +55,7 @@ class ExperimentDir:
         return self.project.tree
 
     def checkout(self) -> None:
-        """Bring data from the cache, as far as it is there and not in place already."""
+        """Check out data that is in the cache and not in place already."""
         log = logging.getLogger("dvc_data.index.checkout")
         level = log.level
         log.setLevel(logging.ERROR)  # it warns of each out that has never been made
@@ -70,14 +70,14 @@ class ExperimentDir:
 
         Args:
             stages: Addresses of all stages of the run that did not fail.
-            ran: Those of them that have run, or were restored.
-            trailer: A line for the end of the commit's message.
+            ran: Addresses of those of them that have run, or were restored.
+            trailer: A line for the end of the commit message.
 
         Returns:
             The commit.
 
         Raises:
-            ProjectError: There is such an experiment already, with another content; or Git refuses.
+            ProjectError: There is such an experiment already, with other content; or Git refuses the commit.
         """
         from dvc.repo.experiments.executor.base import ExecutorResult
         from dvc.repo.metrics.show import _gather_metrics as _gather
@@ -93,11 +93,11 @@ class ExperimentDir:
                 inner.scm_context.add(there)
             inner._reset()  # stages may have written to dvc.yaml
             if paths := self._executor._get_top_level_paths(inner):
-                inner.scm_context.add(paths)  # without those in submodules, where DVC knows how (3.63)
+                inner.scm_context.add(paths)  # DVC leaves out those in submodules since 3.63
             filters.notice(self.tree, self._given)
             exp_hash = self._executor.hash_exp([self.project._stages[address] for address in ran])
             message = self._message
-            if trailer:  # below what DVC would have said (``BaseExecutor.commit``)
+            if trailer:  # below DVC's own message (``BaseExecutor.commit``)
                 message = f"{message or f'dvc: commit experiment {exp_hash}'}\n\n{trailer}"
             with submodules_kept(self.home.tree, inner.scm):
                 ref, exp_ref, force = self._executor._repro_commit(inner, info, exp_hash, self._force, message=message)
@@ -105,13 +105,13 @@ class ExperimentDir:
             self._metrics.update(gathered=_gather(inner))
             exps = self.home._repo.experiments
             found = exps.tempdir_queue.collect_executor(exps, self._executor, ExecutorResult(exp_hash, exp_ref, force))
-            if not found:  # DVC's fetch says nothing where it fails, as it does from and to a shallow clone
+            if not found:  # DVC's fetch fails without an error, as it does from and to a shallow clone
                 worktree.ask(self.home.tree, "fetch", "-q", "--no-tags", "--update-shallow", self.tree, f"+{ref}:{ref}")
                 return worktree.ask(self.home.tree, "rev-parse", str(ref)).decode().strip()
         return str(next(iter(found)))
 
     def push_to(self) -> str:
-        """Git remote that experiments are to be pushed to; empty if they are not (``exp.auto_push``)."""
+        """The Git remote that experiments are to be pushed to; empty without ``exp.auto_push``."""
         from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
         from dvc.utils import env2bool
 
@@ -124,7 +124,7 @@ class ExperimentDir:
         """Push the experiment and its data, as ``BaseExecutor.auto_push`` does.
 
         Raises:
-            ProjectError: It cannot be pushed.
+            ProjectError: The experiment cannot be pushed.
         """
         repo = self.home._repo
         with contextlib.chdir(repo.root_dir), translate_errors():  # a remote may be a relative path
@@ -140,21 +140,21 @@ class ExperimentDir:
         return tuple(sorted({*here, *there}))
 
     def leftovers(self) -> tuple[str, ...]:
-        """Files in the experiment's directory that are not in its commit, of submodules all; relative to the tree."""
+        """Files in the experiment's tree that its commit does not have, and all files of submodules; relative paths."""
         inside = (path for _, folder in submodules(self.home.tree) for path in self._files_in(folder))
         return tuple(dict.fromkeys([*worktree.paths(self.tree, "ls-files", "-z", "--others"), *inside]))
 
     def _files_in(self, folder: str) -> Iterator[str]:
-        """Files of a submodule, which is but a folder here."""
+        """Files of a submodule, which is a plain folder in the experiment's directory."""
         for at, _, names in os.walk(os.path.join(self.tree, folder)):
             yield from (os.path.relpath(os.path.join(at, name), self.tree) for name in names)
 
     def untracked(self) -> tuple[str, ...]:
-        """Those of them that Git would show."""
+        """Untracked files in the experiment's directory that Git does not ignore; relative to the tree."""
         return tuple(worktree.paths(self.tree, "ls-files", "-z", "--others", "--exclude-standard"))
 
     def hand_over(self, paths: Sequence[str]) -> None:
-        """Tell DVC that files which were moved from here into the workspace are what they were; relative paths."""
+        """Give DVC in the workspace the known hashes of files that were moved there from here; relative paths."""
         inner, repo = self.project._repo, self.home._repo
         pairs = [(os.path.join(self.tree, path), os.path.join(self.home.tree, path)) for path in paths]
         hashes.carry(inner.site_cache_dir, repo.state, pairs)
@@ -163,7 +163,7 @@ class ExperimentDir:
         filters.refresh(self.home.tree, tuple(self._given))
 
     def take_over(self, paths: Sequence[str]) -> None:
-        """Tell DVC that files which were linked from the workspace are what they are there; relative paths."""
+        """Give DVC here the known hashes of files that were linked from the workspace; relative paths."""
         inner, repo = self.project._repo, self.home._repo
         pairs = [(os.path.join(self.home.tree, path), os.path.join(self.tree, path)) for path in paths]
         hashes.carry(repo.site_cache_dir, inner.state, pairs)
@@ -179,24 +179,24 @@ def open_experiment(
     stashed: Callable[[], None],
     waiting: Callable[[], None],
 ) -> Iterator[ExperimentDir]:
-    """Set an experiment's directory up and work there; it is gone afterwards.
+    """Set up an experiment's directory and work there; the directory is removed afterwards.
 
-    The working directory of the process is changed to the same place in that directory.
+    The process changes from its working directory to the same place in the experiment's directory.
 
     Args:
         home: The user's project; not locked.
-        experiment: What to try.
-        selection: Which stages; their data is committed to the cache first, as stock DVC does.
+        experiment: The experiment to run.
+        selection: The stages; their data is committed to the cache first, as stock DVC does.
         force: Replace an experiment of the same name.
         stashed: Called when DVC has the workspace in its stash, before anybody else may touch it.
-        waiting: Called once if another DVC process holds the project, which is waited for.
+        waiting: Called once if another DVC process holds the project's lock, before waiting for that process.
 
     Raises:
         UnsupportedError: The params are a sweep.
-        ProjectError: No Git, no commit, a bad name or one that is taken, a bad override.
+        ProjectError: There is no Git or no commit, the name is invalid or taken, or an override is invalid.
     """
     with translate_errors():
-        home._repo.experiments  # noqa: B018  raises where there can be none
+        home._repo.experiments  # noqa: B018  raises where no experiment is possible
     reap(home.dvc_dir)
     targets = {"targets": list(selection.targets) or None, "recursive": selection.recursive}
     with contextlib.ExitStack() as stack:
@@ -223,7 +223,7 @@ def open_experiment(
 
 
 def _stash(home: Project, experiment: Experiment, targets: Mapping[str, Any], *, force: bool) -> tuple[Any, Any]:
-    """Put the workspace with the params of an experiment into DVC's stash.
+    """Put the workspace, with the params of an experiment, into DVC's stash.
 
     Returns:
         The ``QueueEntry``, and the files that Git's filters change.
@@ -245,10 +245,10 @@ def _stash(home: Project, experiment: Experiment, targets: Mapping[str, Any], *,
 def _set_up(
     repo: Any, experiment: Experiment, entry: Any, stack: contextlib.ExitStack
 ) -> tuple[Any, Any, dict[str, str], dict[str, Any]]:
-    """Set up the directory of an experiment that is stashed, and change there.
+    """Set up the directory of a stashed experiment, and change to that directory.
 
     Returns:
-        DVC's ``TempDirExecutor``, the directory's ``Repo``, variables for the commands, and what `told_as_saved` tells.
+        DVC's ``TempDirExecutor``, the directory's ``Repo``, variables for commands, and the dict of `told_as_saved`.
     """
     exps = repo.experiments
     executor = executor_of(exps, entry, stack)
@@ -267,13 +267,13 @@ def _set_up(
 
 
 def _copy(home: Project, repo: Any, experiment: Experiment) -> Copy:
-    """Commands see ignored files as under ``dvc exp run``: those of the workspace, but with ``--temp``."""
+    """Let commands see the workspace's ignored files, as under ``dvc exp run``; not with ``--temp``."""
     paths = _copied(repo, experiment)
     return Copy(of=home.tree, paths=paths) if experiment.temp else Copy(of=home.tree, paths=paths, listing=home.listing)
 
 
 def _copied(repo: Any, experiment: Experiment) -> tuple[str, ...]:
-    """Where DVC has put what ``--copy-paths`` names (``BaseExecutor._copy_path``)."""
+    """Where DVC has put the files that ``--copy-paths`` names (``BaseExecutor._copy_path``)."""
     found = (os.path.normpath(os.path.join(repo.root_dir, path)) for path in experiment.copy_paths)
     return tuple(path for path in found if os.path.lexists(path))
 

@@ -1,4 +1,4 @@
-"""An experiment as an entry of DVC's queue that runs now."""
+"""Registers an experiment as a running entry of DVC's queue."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dvc_ray.repo.experiments.stale import OWNER
 
 @contextlib.contextmanager
 def told_as_saved() -> Iterator[dict[str, Any]]:
-    """Have DVC Studio be told the metrics that an experiment was saved with; yields where they go.
+    """Make DVC report to DVC Studio the metrics with which an experiment was saved; yields the dict to put them in.
 
-    DVC reads them when it leaves the experiment's directory (``BaseExecutor._repro_dvc``, 3.67.1): they have been
-    moved into the workspace by then.
+    DVC reads metrics when it leaves the experiment's directory (``BaseExecutor._repro_dvc``, 3.67.1), but by then their
+    files have been moved into the workspace.
     """
     from dvc.repo.metrics import show
 
@@ -37,7 +37,7 @@ def told_as_saved() -> Iterator[dict[str, Any]]:
 
 
 def keep_remotes(theirs: Any, config: Any) -> None:
-    """Have remotes that are relative paths be what they are in the user's project."""
+    """Make remotes with a relative path point to the same place as in the user's project."""
     moved = {
         name: remote["url"]
         for name, remote in theirs["remote"].items()
@@ -50,16 +50,16 @@ def keep_remotes(theirs: Any, config: Any) -> None:
 
 
 def executor_of(exps: Any, entry: Any, stack: contextlib.ExitStack) -> Any:
-    """DVC's own executor in a directory of its own; the stash entry is used up."""
+    """Create DVC's own executor, with a directory of its own; this uses up the stash entry."""
     from dvc.repo.experiments.executor.local import TempDirExecutor
 
     class Executor(TempDirExecutor):  # type: ignore[misc]
-        WARN_UNTRACKED = False  # said by whoever shows the run, or brought home
+        WARN_UNTRACKED = False  # dvc-ray reports such files, or brings them home
 
         @classmethod
         @contextlib.contextmanager
         def auto_push(cls, dvc: Any) -> Iterator[None]:  # noqa: ARG003
-            """Push later, from the user's repository: this one has no remotes."""
+            """Push later, from the user's repository: the experiment's has no remotes."""
             yield
 
     queue = exps.tempdir_queue
@@ -69,13 +69,13 @@ def executor_of(exps: Any, entry: Any, stack: contextlib.ExitStack) -> Any:
 
 
 def announce(queue: Any, rev: str, executor: Any, stack: contextlib.ExitStack) -> tuple[str, processes.Write]:
-    """Have ``dvc exp show`` list the experiment, and others know whose it is.
+    """Make ``dvc exp show`` list the experiment, and let other processes know who owns the experiment.
 
-    The directory appears with the files in it: ``dvc exp show`` fails on an empty one (3.67.1), and one that nobody
-    owns would be listed for ever.
+    The directory appears with the files in it: ``dvc exp show`` fails on an empty directory (3.67.1), and would list an
+    experiment without an owner forever.
 
     Returns:
-        The path of DVC's file about it, and what writes more about it.
+        The path of DVC's file about the experiment, and a function that rewrites the file about the owner.
     """
     from dvc_task.proc.process import ProcessInfo
 

@@ -1,4 +1,4 @@
-"""Experiments whose process has died; apart from `experiments`, because every run looks for them."""
+"""Removes experiments whose process has died; a module of its own, because every run looks for such experiments."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from dvc_ray import processes
 
 OWNER: Final = "dvc-ray.json"
-"""Beside DVC's file about a running experiment: which process runs it, and what to remove if that has died."""
+"""A file beside DVC's own about a running experiment: which process runs it, and what to remove if that has died."""
 
 
 def reap(dvc_dir: str) -> None:
-    """Remove experiments whose process has died: DVC would list them as running for ever.
+    """Remove experiments whose process has died: DVC would list them as running forever.
 
     Args:
         dvc_dir: The project's ``.dvc``.

@@ -9,18 +9,18 @@ from typing import Any, Final
 from dvc_ray.repo.git import worktree
 
 _GITLINK: Final = "160000"
-"""Mode of a submodule in a tree of Git."""
+"""Mode of a submodule in a Git tree."""
 
 
 def submodules(tree: str) -> list[tuple[str, str]]:
-    """Commits and paths of a tree's submodules."""
+    """Commit and path of each submodule of a work tree."""
     found = (line.partition("\t") for line in worktree.paths(tree, "ls-files", "-s", "-z"))
     return [(head.split()[1], path) for head, _, path in found if head.startswith(_GITLINK)]
 
 
 @contextlib.contextmanager
 def submodules_kept(home: str, scm: Any) -> Iterator[None]:
-    """Have a commit name the commits of submodules, which DVC loses on the way into the directory (3.67.1)."""
+    """Keep submodules in the experiment's commit: DVC loses them when it sets up the directory (3.67.1)."""
     links = submodules(home)
     commit = scm.commit
 

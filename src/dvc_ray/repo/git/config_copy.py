@@ -1,4 +1,4 @@
-"""What of a repository's configuration a copy of its state has."""
+"""The part of a repository's configuration that a copy of its state has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REMOTE: Final = frozenset({"url", "pushurl", "fetch", "tagopt", "promisor", "pa
 
 
 _NOT_SENT: Final = frozenset({("extensions", "partialclone"), ("remote", "promisor"), ("remote", "partialclonefilter")})
-"""With these, Git asks a server for contents that it does not have: far more of them where the repository is not."""
+"""With these, Git asks a server for contents that it does not have: far more on a machine without the repository."""
 
 
 _SECTIONS: Final = frozenset(
@@ -33,14 +33,14 @@ _SECTIONS: Final = frozenset(
 
 
 _RUNS: Final = frozenset({"diff", "filter", "lfs", "merge"})
-"""Sections that name programs: of a repository of another owner, they are left out."""
+"""Sections that name programs: they are left out if the repository has another owner."""
 
 
 _OWN: Final = (
-    # The files are copies, with the time and size of the user's: Git need not read them to know that they are the same.
+    # Files are copies with the mtime and size of the user's files: Git need not read them to know that they are equal.
     (b"checkstat", b"minimal"),
     (b"trustctime", b"false"),
-    (b"untrackedcache", b"false"),  # what the index has of it is about another folder, and Git says so each time
+    (b"untrackedcache", b"false"),  # the index has it for another folder, about which Git warns each time
     (b"fsmonitor", b"false"),
     (b"bare", b"false"),
     (b"logallrefupdates", b"false"),
@@ -51,10 +51,10 @@ _Section = tuple[bytes, ...]
 
 
 def config_of(repository: Repository, *, sent: bool) -> bytes:
-    """The settings that change what Git answers, and ours; no secrets, and nothing that leads to the user's tree.
+    """The settings that change Git's answers, and our own; no secrets, and nothing that leads to the user's tree.
 
     Raises:
-        ValueError: The repository is of a kind that this copy cannot be.
+        ValueError: A repository of this kind cannot be copied.
     """
     text: dict[_Section, list[tuple[bytes, bytes]]] = {(b"core",): [*_OWN], (b"gc",): [(b"auto", b"0")]}
     trusted = _is_ours(repository)
@@ -94,7 +94,7 @@ def _is_wanted(section: str, key: str, *, trusted: bool) -> bool:
 
 
 def _is_ours(repository: Repository) -> bool:
-    """Whether Git would run the programs that a repository's settings name: not those of another owner."""
+    """Whether Git would run the programs that a repository's settings name: not if it has another owner."""
     ours = {os.geteuid()}
     if os.geteuid() == 0:
         ours.add(int(os.environ.get("SUDO_UID", "0")))

@@ -1,7 +1,7 @@
-"""Files whose bytes in the work tree are not those that Git keeps: LFS pointers and other filters, line ends.
+"""Files whose bytes in the work tree are not those that Git stores: because of LFS, other filters, or line ends.
 
-DVC sets an experiment up by stashing the workspace and restoring it, through libraries that know no filters: afterwards
-the user's files would be what Git keeps of them, and so they are in the experiment's directory (DVC 3.67.1).
+To set up an experiment, DVC stashes and restores the workspace with libraries that do not apply filters (DVC 3.67.1).
+Afterwards the user's files would have the bytes that Git stores, and in the experiment's directory they do.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def filtered(tree: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def kept(tree: str, paths: Sequence[str], aside: str) -> Iterator[None]:
-    """Have files be afterwards what they are now, byte for byte, and Git's index know that.
+    """Restore files after the block, byte for byte, and make Git's index know that they have not changed.
 
     Args:
-        tree: What the paths are relative to.
+        tree: The tree that the paths are relative to.
         paths: The files.
-        aside: Existing directory on the same file system, best outside of what Git looks at.
+        aside: Existing directory on the same file system, best where Git does not look.
     """
     with tempfile.TemporaryDirectory(dir=aside, prefix="kept-") as folder:
         names = {path: os.path.join(folder, str(number)) for number, path in enumerate(paths)}
@@ -59,9 +59,9 @@ def kept(tree: str, paths: Sequence[str], aside: str) -> Iterator[None]:
 
 
 def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, Version]:
-    """Give another work tree the bytes that the user's has, where only a filter makes the difference.
+    """Copy to another work tree the user's files that differ only because of a filter.
 
-    Git is told not to look at these files there: what it would take in is right already.
+    Git is told not to look at these files there, because its index has the right blobs already.
 
     Args:
         home: The user's tree.
@@ -88,9 +88,9 @@ def give(home: str, tree: str, paths: Sequence[str]) -> dict[str, Version]:
 
 
 def refresh(tree: str, paths: Sequence[str]) -> None:
-    """Have Git's index know the sizes of files that are what it has, but for their filter.
+    """Update the sizes in Git's index of files that differ from the index only because of a filter.
 
-    It takes a file for changed without a look at it if only the size is another.
+    Git takes a file for changed, without reading it, if its size is not that in the index.
 
     Raises:
         ProjectError: Git refuses.
@@ -101,7 +101,7 @@ def refresh(tree: str, paths: Sequence[str]) -> None:
 
 
 def notice(tree: str, given: dict[str, Version]) -> None:
-    """Have Git look at files again that have changed since they were given.
+    """Make Git look again at files that have changed since `give`.
 
     Raises:
         ProjectError: Git refuses.
@@ -118,7 +118,7 @@ def notice(tree: str, given: dict[str, Version]) -> None:
 
 def _cleaned(tree: str, paths: Sequence[str]) -> dict[str, str]:
     """Hash of the blob that Git would make of each file."""
-    # Git takes names from its input line by line here; one with a line end in it is left as it is.
+    # Git reads names line by line here; a file with a line end in its name is left as it is.
     there = [path for path in paths if "\n" not in path and os.path.isfile(os.path.join(tree, path))]
     if not there:
         return {}
@@ -128,7 +128,7 @@ def _cleaned(tree: str, paths: Sequence[str]) -> dict[str, str]:
 
 
 def _in_index(tree: str, paths: Sequence[str]) -> dict[str, str]:
-    """Hash of the blob that Git has of each file."""
+    """Hash of the blob that Git's index has for each file."""
     if not paths:
         return {}
     entries = (line.partition("\t") for line in worktree.paths(tree, "ls-files", "-s", "-z"))

@@ -1,6 +1,6 @@
 """Patterns of .gitignore files, matched as Git does (dir.c and wildmatch.c of Git 2.47).
 
-Not dulwich's: its releases that DVC allows (0.24 to 1.x) differ from Git, each in its own way.
+dulwich is not used: the releases that DVC allows (0.24 to 1.x) differ from Git, each in its own way.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class Pattern:
     folder: bool
     """Whether it matches folders only."""
     whole: bool
-    """Whether it is about a path, rather than a name in any folder."""
+    """Whether it matches a path, rather than a name in any folder."""
     expression: re.Pattern[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """Those of one file."""
+    """The patterns of one file."""
 
     base: bytes = b""
-    """The folder it lies in, relative to the work tree and with a slash at its end; empty: the root."""
+    """The folder of the file, relative to the work tree and with a slash at its end; empty for the root."""
     patterns: tuple[Pattern, ...] = field(default=(), repr=False)
-    """The last first: the last that matches decides."""
+    """The last pattern first, because the last one that matches decides."""
 
     def say(self, path: bytes, *, folder: bool) -> bool | None:
-        """Whether a path is ignored; None: the file does not say.
+        """Whether a path is ignored; None if no pattern matches.
 
         Args:
             path: Relative to the work tree, under `base`.
@@ -65,7 +65,7 @@ class Patterns:
 
 
 def ignored(files: Sequence[Patterns], path: bytes, *, folder: bool) -> bool:
-    """Whether files with patterns, the one that counts most last, ignore a path none of whose parents they ignore."""
+    """Whether pattern files, the one that counts most last, ignore a path; they must ignore none of its parents."""
     for patterns in reversed(files):
         said = patterns.say(path, folder=folder)
         if said is not None:
@@ -78,7 +78,7 @@ def parse(text: bytes, base: bytes = b"", *, case: bool = True) -> Patterns:
 
     Args:
         text: All of it.
-        base: As of `Patterns`.
+        base: As in `Patterns`.
         case: Whether case matters (``core.ignoreCase``).
     """
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -87,7 +87,7 @@ def parse(text: bytes, base: bytes = b"", *, case: bool = True) -> Patterns:
 
 
 def _trimmed(line: bytes) -> bytes:
-    """Take spaces off its end that have no backslash before them."""
+    """Remove spaces at the end of a line that have no backslash before them."""
     end, place = None, 0
     while place < len(line):
         if line[place : place + 1] == b" ":
@@ -107,14 +107,14 @@ def _pattern(line: bytes, *, case: bool) -> Pattern:
     whole = b"/" in text
     text = text.removeprefix(b"/")
     special = _SPECIAL.search(text)
-    # As Git: what stands before the first wildcard is compared, and the rest is a pattern that begins there.
+    # As in Git: the text before the first wildcard is compared, and the rest is a pattern that begins there.
     plain, rest = (text[: special.start()], text[special.start() :]) if special else (text, b"")
     expression = re.escape(plain) + b"".join(_translated(rest, whole=whole)) if text else _NEVER
     return Pattern(ignores, folder, whole, re.compile(expression, re.DOTALL if case else re.DOTALL | re.IGNORECASE))
 
 
 def _translated(pattern: bytes, *, whole: bool) -> Iterator[bytes]:
-    """Make a regular expression of a pattern, part by part."""
+    """Translate a pattern into a regular expression, part by part."""
     place = 0
     while place < len(pattern):
         sign = pattern[place : place + 1]
@@ -132,7 +132,7 @@ def _translated(pattern: bytes, *, whole: bool) -> Iterator[bytes]:
 
 
 def _stars(pattern: bytes, place: int, *, whole: bool) -> tuple[int, bytes]:
-    """Translate stars; where the rest begins, and the expression."""
+    """Translate stars; returns where the rest begins, and the expression."""
     end = place
     while pattern[end : end + 1] == b"*":
         end += 1
@@ -145,7 +145,7 @@ def _stars(pattern: bytes, place: int, *, whole: bool) -> tuple[int, bytes]:
 
 
 def _set(pattern: bytes, place: int) -> tuple[int, bytes]:
-    """Translate what follows ``[``; where the rest begins, and the expression. One without an end matches nothing."""
+    """Translate the set after ``[``; returns as `_stars` does. A set without an end matches nothing."""
     negated = pattern[place : place + 1] in {b"!", b"^"}
     place += negated
     parts: list[bytes] = []

@@ -1,8 +1,9 @@
 """The objects that a copy of a Git repository needs to answer on a machine that does not have the repository.
 
-Commits answer ``rev-parse``, ``log``, ``describe`` and ``rev-list``; the trees of HEAD and the index ``status``;
-contents are only needed to show differences. So of the history the commits go, of HEAD the trees, and of contents those
-of files that differ, or may in the run. All in one pack (gitformat-pack(5)), written without the git program.
+Commits answer ``rev-parse``, ``log``, ``describe`` and ``rev-list``; the trees of HEAD and the index answer ``status``;
+blobs are only needed to show differences. So the copy has the commits of the history, the trees of HEAD, and the blobs
+of files that differ, or may differ during the run. All are in one pack (gitformat-pack(5)), written without the git
+program.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from typing import Any, Final
 from dvc_ray.repo.dvc import workspace_config
 
 COMMITS: Final = 50_000
-"""How many commits go; an older history is cut off, as that of a shallow clone."""
+"""How many commits are copied; an older history is cut off, as in a shallow clone."""
 BYTES: Final = 32 << 20
-"""Bytes that commits may have, and contents of files; before they are compressed."""
+"""Most bytes of all commits, and most bytes of all blobs, before they are compressed."""
 _COMMIT, _TREE, _BLOB, _TAG = range(1, 5)
-"""Kinds of objects, by the numbers that a pack has for them."""
+"""The numbers that a pack has for kinds of objects."""
 _SHA: Final = 40
 _ASSUMED: Final = 0x8000
-"""Flag of an entry of the index that Git takes for unchanged, whatever is there: to search it, it reads Git's."""
+"""Flag of an index entry whose file Git takes for unchanged, whatever it is: to search the file, Git reads the blob."""
 _SKIPPED: Final = 0x4000
-"""Flag of one that is not in the work tree on purpose; among those of version 3."""
+"""Flag of an index entry that is left out of the work tree on purpose; one of the flags of version 3."""
 _EXECUTABLE: Final = 0o100
 
 _Read = Callable[[bytes], tuple[int, bytes]]
@@ -44,22 +45,22 @@ class Source:
 
     tree: str
     index: str
-    """The file, which need not be there."""
+    """The index file, which need not exist."""
     stores: tuple[str, ...]
     """Folders with objects."""
     head: bytes
-    """The commit; hexadecimal."""
+    """The commit of HEAD; hexadecimal."""
     refs: Mapping[bytes, bytes]
-    """By name, the line or lines that ``packed-refs`` has of it, or ``ref:`` and another."""
+    """Refs by name: the line or lines that ``packed-refs`` has of the ref, or ``ref:`` and another ref."""
     shallow: frozenset[bytes]
-    """Commits whose parents are not there."""
+    """Commits whose parents are missing."""
     changing: Callable[[str], bool]
     """Whether a file, by its path relative to the tree, may be written in the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What the copy is to say of the objects it has."""
+    """The refs and shallow commits that a copy must have to match its objects."""
 
     refs: dict[bytes, bytes]
     shallow: frozenset[bytes]
@@ -69,14 +70,14 @@ def write(source: Source, folder: str) -> Packed:
     """Write a pack.
 
     Args:
-        source: What of.
-        folder: Git's folder of the copy.
+        source: The repository.
+        folder: Git's folder in the copy.
 
     Returns:
-        Refs whose commits are in it, and commits whose parents are not.
+        Refs whose commits are in the pack, and commits whose parents are not.
 
     Raises:
-        Exception: An object is missing or broken; of dulwich's many kinds.
+        Exception: An object is missing or broken; dulwich raises many kinds.
     """
     with contextlib.ExitStack() as stack:
         read = _reader(source.stores, stack)
@@ -109,7 +110,7 @@ def _reader(stores: Iterable[str], stack: contextlib.ExitStack) -> _Read:
 
 
 def _history(read: _Read, head: bytes, shallow: frozenset[bytes]) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
-    """Commits, those nearest to HEAD first, as many as may go; and those of them whose parents are not among them."""
+    """As many commits as may be copied, the nearest to HEAD first; and those of them whose parents are not copied."""
     found: dict[bytes, bytes] = {}
     size = 0
     waiting = deque([head])
@@ -130,7 +131,7 @@ def _parents(commit: bytes) -> list[bytes]:
 def _kept(
     read: _Read, refs: Mapping[bytes, bytes], commits: Mapping[bytes, bytes]
 ) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """Refs to commits that are there, and the tag objects among them."""
+    """Refs to commits that are copied, and the tag objects that refs name."""
     kept: dict[bytes, bytes] = {}
     tags: dict[bytes, bytes] = {}
     for name, text in refs.items():
@@ -147,14 +148,14 @@ def _kept(
 
 
 def _tag(read: _Read, sha: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """A tag object, and the one it is of, and so on."""
+    """A tag object, the tag object that it points to, and so on."""
     while (found := read(sha))[0] == _TAG:
         yield sha, found[1]
         sha = found[1].partition(b"\n")[0].removeprefix(b"object ")
 
 
 def _trees(read: _Read, commit: bytes) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """The trees of a commit, and the contents in them by path."""
+    """The trees of a commit, and the blobs in them by path."""
     trees: dict[bytes, bytes] = {}
     files: dict[bytes, bytes] = {}
     waiting = [(b"", commit.partition(b"\n")[0].removeprefix(b"tree "))]
@@ -179,11 +180,11 @@ def _entries(tree: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _contents(read: _Read, wanted: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
-    """As much of it as may go; what is not there (a partial clone) cannot be shown here either.
+    """As many blobs as may be copied; a blob that is missing (in a partial clone) is missing in the copy, too.
 
     Args:
         read: Reads an object.
-        wanted: Paths by what they are to have.
+        wanted: The blobs, each with its path.
     """
     room = BYTES
     for sha, path in wanted.items():
@@ -195,12 +196,12 @@ def _contents(read: _Read, wanted: Mapping[bytes, bytes]) -> Iterator[tuple[byte
 
 
 def _is_secret(path: bytes, text: bytes) -> bool:
-    """Whether these are settings of DVC that no other machine is to have; of the file, it has the rest."""
+    """Whether a blob is a DVC configuration with secrets; other machines get the file without these."""
     return workspace_config.is_config(os.fsdecode(path)) and workspace_config.without_secrets(text) != text
 
 
 def _differing(source: Source, committed: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Paths and contents that Git asks for to compare HEAD, the index and the work tree, now or later in the run."""
+    """Paths and blobs that Git needs to compare HEAD, the index and the work tree, now or later in the run."""
     if not os.path.exists(source.index):
         return
     entries = _index(source.index)
@@ -217,7 +218,7 @@ def _differing(source: Source, committed: Mapping[bytes, bytes]) -> Iterator[tup
 
 
 def _index(file: str) -> dict[bytes, list[Any]]:
-    """Entries by path; several of one that is in conflict."""
+    """Entries by path; several for a path that is in conflict."""
     from dulwich.index import Index
 
     found: dict[bytes, list[Any]] = {}
@@ -230,10 +231,10 @@ def _index(file: str) -> dict[bytes, list[Any]]:
 
 
 def _may_differ(source: Source, path: str, entry: Any, written: int) -> bool:
-    """Whether Git would take a file of the work tree, or its copy, for another than the index has."""
+    """Whether Git would take a file of the work tree, or its copy, for different from the index."""
     if entry.extended_flags & _SKIPPED:
         return False
-    if stat.S_ISLNK(entry.mode) or entry.flags & _ASSUMED or source.changing(path):  # no copy of a link has its time
+    if stat.S_ISLNK(entry.mode) or entry.flags & _ASSUMED or source.changing(path):  # a copied link has another mtime
         return True
     full = os.path.join(source.tree, path)
     try:
@@ -244,12 +245,12 @@ def _may_differ(source: Source, path: str, entry: Any, written: int) -> bool:
     known = (entry.size, time, entry.mode & _EXECUTABLE)
     if known != (found.st_size & 0xFFFFFFFF, int(found.st_mtime), found.st_mode & _EXECUTABLE):
         return True
-    # What was written in the second of the index, or later, Git reads (racy-git).
+    # Git reads files that were written in the same second as the index, or later (racy-git).
     return time >= written and found.st_size <= BYTES and _blob(full) != entry.sha
 
 
 def _blob(path: str) -> bytes:
-    """What Git names the content of a file."""
+    """The name of a file's content as a blob."""
     with open(path, "rb") as file:
         text = file.read()
     return hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest().encode()
@@ -271,7 +272,7 @@ def _write_pack(objects: _Objects, folder: str) -> None:
 
 
 def _header(kind: int, size: int) -> bytes:
-    """Kind and size of an object; seven bits of the size a byte, but four in the first, the lowest first."""
+    """Kind and size of an object: four bits of the size in the first byte, seven in each other, the lowest first."""
     found = bytearray()
     here, size = kind << 4 | size & 15, size >> 4
     while size:

@@ -19,19 +19,19 @@ PACKED: Final = b"# pack-refs with: peeled sorted \n"
 
 
 MOST_LINKS: Final = 5
-"""How often a ref may point to another one, for Git."""
+"""How many times Git follows a ref that points to another ref."""
 
 
 def head_of(directory: str) -> bytes:
-    """What HEAD says."""
+    """The content of HEAD."""
     path = os.path.join(directory, "HEAD")
     return b"ref: " + os.fsencode(os.readlink(path)) + b"\n" if os.path.islink(path) else Path(path).read_bytes()
 
 
 def refs_of(found: Sequence[Repository]) -> dict[bytes, bytes]:
-    """All refs, by name; what tags are of, as far as that is known."""
+    """All refs by name, with the objects that tags point to, as far as these are known."""
     refs: dict[bytes, bytes] = {}
-    for repository in reversed(found):  # the last ones count
+    for repository in reversed(found):  # so that the first one counts
         refs |= _packed(repository)
         for place in dict.fromkeys((repository.common, repository.own)):
             refs |= dict(_loose(place))
@@ -39,7 +39,7 @@ def refs_of(found: Sequence[Repository]) -> dict[bytes, bytes]:
 
 
 def write_refs(refs: Mapping[bytes, bytes], folder: str) -> None:
-    """Write all refs into one file, but those that point to another, and those that cannot stand there."""
+    """Write all refs into one file; those that point to another, or cannot stand there, into files of their own."""
     lines = [PACKED]
     for name, text in sorted(refs.items()):
         if text.startswith(b"ref: ") or text.endswith(UNKNOWN):
@@ -50,7 +50,7 @@ def write_refs(refs: Mapping[bytes, bytes], folder: str) -> None:
 
 
 def _packed(repository: Repository) -> dict[bytes, bytes]:
-    """Refs by name: the object, and in a line of its own what a tag there points to."""
+    """Packed refs by name: the object, and for a tag, in a second line, the object that the tag points to."""
     text = read(repository.common, "packed-refs")
     unknown = b"" if b" peeled " in text.partition(b"\n")[0] else UNKNOWN
     entries = re.finditer(rb"^([0-9a-f]+) ([^\n]+)\n(\^[0-9a-f]+\n)?", text, re.MULTILINE)
@@ -58,7 +58,7 @@ def _packed(repository: Repository) -> dict[bytes, bytes]:
 
 
 def _loose(directory: str) -> Iterator[tuple[bytes, bytes]]:
-    """Refs that are files: the object, or ``ref:`` and another ref."""
+    """Refs that are files, by name: the object, or ``ref:`` and another ref."""
     for path in walk_files(directory, "refs"):
         with contextlib.suppress(OSError):
             text = Path(directory, path).read_bytes().rstrip() + b"\n"
@@ -68,7 +68,7 @@ def _loose(directory: str) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _peeled(found: Sequence[Repository], refs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Of refs of which it is not known whether they name a tag object, what is found out."""
+    """Find out, for refs that may or may not name a tag object, what they name; without those where that fails."""
     from dulwich.object_store import DiskObjectStore
 
     known: dict[bytes, bytes] = {}
@@ -80,19 +80,19 @@ def _peeled(found: Sequence[Repository], refs: Mapping[bytes, bytes]) -> dict[by
             first = text.removesuffix(UNKNOWN)
             if first == text:
                 continue
-            if not name.startswith(b"refs/tags/"):  # of others, a reader of the file takes nothing for granted
+            if not name.startswith(b"refs/tags/"):  # of other refs, readers of packed-refs assume nothing
                 known[name] = first
                 continue
             try:
                 inner = _inner(stores, first.strip())
-            except Exception:  # noqa: BLE001, S112  one of dulwich's many kinds: an object of another hash, a broken one
+            except Exception:  # noqa: BLE001, S112  dulwich raises many kinds: for another hash, for a broken object
                 continue
             known[name] = first + (b"^" + inner + b"\n" if inner != first.strip() else b"")
     return known
 
 
 def _inner(stores: Sequence[Any], sha: bytes) -> bytes:
-    """What a tag object, and a tag of a tag, is of."""
+    """The object that a tag object, or a tag of a tag, points to."""
     from dulwich.objects import Tag
 
     for store in stores:

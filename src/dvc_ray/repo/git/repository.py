@@ -1,4 +1,4 @@
-"""A Git repository as its files tell it: read, never by running what its owner has configured."""
+"""A Git repository, read from its files: programs that its owner has configured are never run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from dvc_ray.repo.git import tree_files
 
 UNKNOWN: Final = b"?\n"
-"""Stands after the object of a ref that may be a tag or not."""
+"""Stands after the object of a ref if the object may or may not be a tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +21,20 @@ class Repository:
 
     tree: str
     own: str
-    """Its folder of this work tree."""
+    """Its folder for this work tree."""
     common: str
-    """Its folder of all work trees; mostly the same."""
+    """Its folder for all work trees; mostly the same folder."""
 
 
 def open_at(tree: str, path: str) -> Repository | None:
-    """Find the repository of a work tree; None: its state cannot be copied."""
+    """Find the repository of a work tree; None if its state cannot be copied."""
     root = os.path.join(tree, path)
     own = tree_files.git_dir(root)
     return Repository(os.path.realpath(root), own, tree_files.common_dir(own)) if own is not None else None
 
 
 def stores_of(store: str) -> Iterator[str]:
-    """A store of objects, and all that it names: Git does not follow relative paths further than once."""
+    """An object store and all its alternates: by itself, Git follows relative paths no further than once."""
     seen: dict[str, None] = {}
     waiting = [store]
     while waiting:
@@ -49,7 +49,7 @@ def stores_of(store: str) -> Iterator[str]:
 
 
 def read(folder: str, name: str) -> bytes:
-    """Read a file; nothing if there is none."""
+    """Read a file; empty if there is none."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return Path(folder, name).read_bytes()
     return b""

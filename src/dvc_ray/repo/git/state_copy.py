@@ -1,8 +1,8 @@
 """A copy of a Git repository's state, for commands that ask Git: see `dvc_ray.workspace.git_copy`.
 
-Made without the git program, of plain files (gitrepository-layout(5)): the commits, trees and contents stay where they
-are, the copy names the place (``objects/info/alternates``). Git reads there and never writes. A copy for machines that
-do not see the place has a pack with what answers for them: see `dvc_ray.repo.git.objects`.
+The copy is made of plain files (gitrepository-layout(5)), without the git program. Commits, trees and blobs stay where
+they are; the copy names their folder (``objects/info/alternates``), which Git reads and never writes. A copy for
+machines that do not see the folder has a pack instead: see `dvc_ray.repo.git.objects`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _HOOK: Final = f"#!/bin/sh\necho '{_REASON}' >&2\nexit 1\n"
 _HOOKS: Final = {
     "pre-commit": _HOOK,
     "pre-push": _HOOK,
-    # Every change of a ref goes through this one. It is also told afterwards, and of what it has refused.
+    # Git runs this one for every change of a ref, and once more afterwards, even after a refusal.
     "reference-transaction": _HOOK.replace("\n", '\n[ "$1" = prepared ] || exit 0\n', 1),
 }
 _INDEX_LOCK: Final = "index.lock"
 _LOCKS: Final = (_INDEX_LOCK, "HEAD.lock", "packed-refs.lock", "shallow.lock")
-"""With these there, Git and the libraries that do without its program take a file for locked. To read needs no lock."""
+"""With these files, Git, and libraries that do without its program, take a file for locked. Reading needs no lock."""
 
 _HEAD_LOG: Final = "logs/HEAD"
 _LOGS: Final = (_HEAD_LOG, "logs/refs/stash")
-"""What Git asks to say where a detached HEAD comes from, and to list stashes."""
+"""Logs that Git reads to say where a detached HEAD comes from, and to list stashes."""
 _LOG_BYTES: Final = 1 << 14
 
 
@@ -46,17 +46,17 @@ def prepare(
     *,
     adding: bool = False,
 ) -> GitTemplates:
-    """Copy the state of a work tree's repository, and of those within it.
+    """Copy the state of a work tree's repository, and of the repositories within it.
 
-    What cannot be copied, a repository of another kind for example, is left out; see `GitTemplates`.
+    A repository that cannot be copied, for example one of another kind, is left out; see `GitTemplates`.
 
     Args:
         tree: Root of the work tree.
-        repositories: Others within it, relative to it.
-        directory: An empty one to write to; it has to stay while there are workspaces.
-        also: Root of the work tree that this one is a copy of: its refs, settings and objects are there too.
-        changing: Says of a path whether it may be written in the run; then the copy is one that can be sent to another
-            machine. None: it is for this one.
+        repositories: The repositories within it, relative to the root.
+        directory: An empty directory to write to; it has to stay while there are workspaces.
+        also: Root of the work tree that this one is a copy of: its refs, settings and objects are copied, too.
+        changing: Says whether a path may be written in the run; the copy can then be sent to another machine. None for
+            a copy for this machine.
         adding: Whether commands may add files to the index.
     """
     places = []
@@ -77,7 +77,7 @@ def _inside(changing: Callable[[str], bool], base: str) -> Callable[[str], bool]
 
 
 def _copied(found: Sequence[Repository], folder: str, changing: Callable[[str], bool] | None) -> bool:
-    """Make a template of a repository and the one it is a copy of; False if there is none, or it cannot be copied."""
+    """Make a template of a repository and of its original; returns False if there is none, or it cannot be copied."""
     if not found:
         return False
     try:
@@ -145,10 +145,10 @@ def _source(
 def _packed_up(
     found: Sequence[Repository], source: objects.Source, folder: str
 ) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
-    """Write the objects; the refs to them, and the commits whose parents are not among them.
+    """Write the objects; returns the refs to them, and the commits whose parents are not among them.
 
     Raises:
-        ValueError: One is missing or broken, or the history is not what the commits say.
+        ValueError: An object is missing or broken, or grafts change the history.
     """
     if any(read(repository.common, "info/grafts") for repository in found):
         raise ValueError("info/grafts")
@@ -156,13 +156,13 @@ def _packed_up(
         packed = objects.write(source, folder)
     except OSError:
         raise
-    except Exception as error:  # one of dulwich's many kinds
+    except Exception as error:  # dulwich raises many kinds
         raise ValueError(str(error)) from error
     return packed.refs, packed.shallow
 
 
 def _be_as_always(folder: str) -> None:
-    """Give files one time, so that nobody sends again what has not changed since the last run."""
+    """Give all files one mtime, so that files that have not changed since the last run are not sent again."""
     for inner, _, names in os.walk(folder):
         for name in names:
             os.utime(os.path.join(inner, name), (0, 0))
@@ -171,11 +171,11 @@ def _be_as_always(folder: str) -> None:
 def _copy_index(directory: str, folder: str) -> None:
     for name in os.listdir(directory):
         if name == "index" or name.startswith("sharedindex."):
-            shutil.copy2(os.path.join(directory, name), os.path.join(folder, name))  # its time counts, too
+            shutil.copy2(os.path.join(directory, name), os.path.join(folder, name))  # its mtime counts, too
 
 
 def _refuse(folder: str) -> None:
-    """Have writers find locks, and hooks."""
+    """Add locks and hooks that stop writers."""
     for name in _LOCKS:
         write(folder, name, f"{_REASON}\n".encode())
     for name, script in _HOOKS.items():
@@ -184,5 +184,5 @@ def _refuse(folder: str) -> None:
 
 
 def _end(text: bytes) -> bytes:
-    """The last lines of a log; ``git pull URL`` writes the whole command into it, an old ``git clone`` the URL."""
+    """The last lines of a log, without passwords: ``git pull URL`` logs its command, an old ``git clone`` the URL."""
     return redact.bare(text if len(text) < _LOG_BYTES else text[-_LOG_BYTES:].partition(b"\n")[2])

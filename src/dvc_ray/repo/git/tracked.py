@@ -1,4 +1,4 @@
-"""Which files Git tracks, read once while its index stays the same."""
+"""The files that Git tracks, read once as long as its index stays the same."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dvc_ray.paths import with_folders
 
 
 class Tracked:
-    """Stands in for ``Git.is_tracked``, which reads all of the index at each call (scmrepo 3.6).
+    """Replaces ``Git.is_tracked``, which reads the whole index at each call (scmrepo 3.6).
 
-    DVC asks for each out of each stage that has run; with stages whose deps are tracked that grows with their square.
+    DVC calls it for each out of each stage that has run. With stages whose deps are tracked, the time grows with the
+    square of the number of stages.
 
     Args:
         scm: A ``scmrepo.git.Git``.
@@ -28,7 +29,7 @@ class Tracked:
         return os.path.relpath(path, self._scm.root_dir) in self.names()
 
     def names(self) -> set[str]:
-        """All files that Git tracks, and the folders that they are in; relative to its work tree, which is ``.``."""
+        """All files that Git tracks, and the folders that they are in; relative to the work tree, which is ``.``."""
         git = self._scm.dulwich.repo
         stamp = Stamp.at(git.index_path())
         if stamp is None or stamp != self._stamp:

@@ -1,8 +1,8 @@
 """The files of a Git work tree, read without the git program.
 
-There may be none, as in a slim image; and it refuses a repository of another owner, as root of a container is for the
-user's. That it is asked not to refuse is no way: it would run programs that the repository's configuration names.
-Nothing here does more than read.
+The git program may be missing, as in a slim image; and it refuses a repository of another owner, such as the user's
+for root in a container. Telling it not to refuse is no solution: it would run programs that the repository's
+configuration names. This module only reads.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Names:
     """What ``git ls-files`` lists of a work tree, relative to it."""
 
     tracked: frozenset[str] = field(repr=False)
-    """In the index, there or not."""
+    """Names in the index, whether the files exist or not."""
     others: frozenset[str] = field(repr=False)
-    """Not in the index and not ignored; a repository of its own is one name, with a slash at its end."""
+    """Names not in the index and not ignored; a nested repository is one name, with a slash at its end."""
 
 
 def git_dir(tree: str) -> str | None:
-    """Git's own folder of a work tree; None if it has none that works."""
+    """Git's own folder of a work tree; None if there is none that works."""
     found = os.path.join(tree, ".git")
     if os.path.isfile(found):
         with contextlib.suppress(OSError):
@@ -50,7 +50,7 @@ def git_dir(tree: str) -> str | None:
 
 
 def common_dir(directory: str) -> str:
-    """Where Git keeps what is not of one work tree alone.
+    """Git's folder for the files that all work trees share.
 
     Args:
         directory: Git's own folder of a work tree.
@@ -65,11 +65,11 @@ def names(tree: str) -> Names:
     """List a work tree.
 
     Args:
-        tree: Its root. If it is no repository, though it should be one (a submodule without its ``.git``), nothing of
-            it is tracked.
+        tree: Its root. If it is not a repository, though it should be one (a submodule without its ``.git``), none of
+            its files is tracked.
 
     Raises:
-        Exception: The index cannot be read; of dulwich's many kinds.
+        Exception: The index cannot be read; dulwich raises many kinds.
     """
     directory = git_dir(tree)
     tracked = in_index(directory)
@@ -78,7 +78,7 @@ def names(tree: str) -> Names:
 
 
 def ancestors(paths: Iterable[str]) -> frozenset[str]:
-    """All folders that some relative paths lie in, but the root."""
+    """All folders that some relative paths lie in, except the root."""
     found: set[str] = set()
     for path in paths:
         end = path.rfind("/")
@@ -89,12 +89,12 @@ def ancestors(paths: Iterable[str]) -> frozenset[str]:
 
 
 def links_above(tree: str, paths: Iterable[str]) -> frozenset[str]:
-    """Of the folders that paths relative to a tree lie in, those that are links: Git takes what is behind for gone."""
+    """Links among the folders that paths relative to a tree lie in: Git takes files behind a link for deleted."""
     return frozenset(folder for folder in ancestors(paths) if os.path.islink(os.path.join(tree, folder)))
 
 
 def entries(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder; nothing, as for Git, if it cannot be read, or is gone meanwhile."""
+    """The entries of a folder; none, as for Git, if the folder cannot be read, or is gone meanwhile."""
     with contextlib.suppress(OSError), os.scandir(folder) as found:
         return list(found)
     return []
@@ -107,7 +107,7 @@ class Rules:
         tree: Its root.
 
     Raises:
-        ProjectError: Git's settings, or a file with patterns, cannot be read; its methods, too.
+        ProjectError: Git's settings, or a pattern file, cannot be read; the methods raise this, too.
     """
 
     def __init__(self, tree: str) -> None:
@@ -117,7 +117,7 @@ class Rules:
         self._files: dict[str, tuple[ignore_patterns.Patterns, ...]] = {"": self._with(general, "")}
 
     def ignore(self, path: str, *, folder: bool) -> bool:
-        """Whether a path is ignored, none of whose parents is.
+        """Whether a path is ignored, given that none of its parents is.
 
         Args:
             path: Relative to the tree.
@@ -135,7 +135,7 @@ class Rules:
         return bool(parent and self.ignore_folder(parent)) or self.ignore(path, folder=True)
 
     def _for(self, folder: str) -> tuple[ignore_patterns.Patterns, ...]:
-        """The files with patterns that count in a folder, the one that counts most last."""
+        """The pattern files that count in a folder, the one that counts most last."""
         if folder not in self._files:
             self._files[folder] = self._with(self._for(os.path.dirname(folder)), folder + "/")
         return self._files[folder]
@@ -147,17 +147,17 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Through a work tree, for what is in it beside what is tracked; never into a folder that is ignored."""
+    """Walks a work tree for files that are neither tracked nor ignored; never into an ignored folder."""
 
     rules: Rules
     tracked: frozenset[str]
     folders: frozenset[str]
-    """Those with something tracked in them."""
+    """Folders with something tracked in them."""
     submodules: frozenset[str]
-    """Those that are tracked themselves."""
+    """Folders that are tracked themselves."""
 
     def found(self, base: str) -> Iterator[str]:
-        """What is in one folder and is not ignored.
+        """The names under a folder that are neither tracked nor ignored.
 
         Args:
             base: The folder, with a slash at its end.
@@ -172,7 +172,7 @@ class _Walk:
     def _of(self, entry: os.DirEntry[str], path: str) -> Iterator[str]:
         is_folder = entry.is_dir(follow_symlinks=False)
         if not is_folder and not entry.is_symlink() and not entry.is_file():
-            return  # a socket is nothing to Git
+            return  # Git does not list sockets
         if self.rules.ignore(path, folder=is_folder):
             return
         if not is_folder:
@@ -184,7 +184,7 @@ class _Walk:
 
 
 def in_index(directory: str | None) -> frozenset[str]:
-    """What is in the index of a repository, by its own folder; None: nothing."""
+    """The names in the index of a repository, which is given by its own folder; none for None."""
     from dulwich.index import Index
 
     file = os.path.join(directory or "", "index")
@@ -192,7 +192,7 @@ def in_index(directory: str | None) -> frozenset[str]:
 
 
 def submodules(directory: str | None) -> frozenset[str]:
-    """What of the index of a repository, given as for `in_index`, is a commit of another one."""
+    """The names of submodules in the index of a repository, given as for `in_index`."""
     from dulwich.index import Index
     from dulwich.objects import S_ISGITLINK
 
@@ -204,7 +204,7 @@ def submodules(directory: str | None) -> frozenset[str]:
 
 
 def _of_repository(tree: str, directory: str) -> tuple[tuple[ignore_patterns.Patterns, ...], bool]:
-    """Patterns that are not in the work tree, the ones that count most last; and whether case matters.
+    """The pattern files outside of the work tree, the one that counts most last; and whether case matters.
 
     Raises:
         ProjectError: A file with settings cannot be read.
@@ -212,7 +212,7 @@ def _of_repository(tree: str, directory: str) -> tuple[tuple[ignore_patterns.Pat
     common = common_dir(directory)
     try:
         named, case = _settings(common, directory)
-    except Exception as error:  # one of dulwich's many kinds
+    except Exception as error:  # dulwich raises many kinds
         raise ProjectError(
             f"Git's settings for '{tree}' cannot be read: {error} (they are in '{common}/config' and in your own"
             " ~/.gitconfig)",
@@ -226,9 +226,9 @@ def _of_repository(tree: str, directory: str) -> tuple[tuple[ignore_patterns.Pat
 
 
 def _settings(common: str, directory: str) -> tuple[str, bool]:
-    """The user's own file with patterns, and whether case matters.
+    """The user's own pattern file, and whether case matters.
 
-    Not by dulwich's ``Repo``: it refuses extensions that it does not know (1.2.21: those of a partial clone).
+    dulwich's ``Repo`` is not used: it refuses extensions that it does not know (1.2.21: those of a partial clone).
     """
     from dulwich.config import ConfigFile, StackedConfig
 
@@ -243,10 +243,10 @@ def _settings(common: str, directory: str) -> tuple[str, bool]:
 
 
 def _read(file: str, base: str, *, case: bool) -> ignore_patterns.Patterns | None:
-    """Read a file with patterns; a link in the work tree is none to Git.
+    """Read a pattern file; a link in the work tree is not one for Git.
 
     Raises:
-        ProjectError: It is there, and cannot be read to its end.
+        ProjectError: The file is there, and cannot be read to its end.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if os.path.basename(file) == _NAME else 0)
     try:
@@ -254,7 +254,7 @@ def _read(file: str, base: str, *, case: bool) -> ignore_patterns.Patterns | Non
     except OSError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(number).st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(os.fstat(number).st_mode):  # reading a pipe would wait
             return None
         with open(number, "rb", closefd=False) as stream:
             return ignore_patterns.parse(stream.read(), os.fsencode(base), case=case)

@@ -1,4 +1,4 @@
-"""Asking Git itself: what scmrepo does not tell, or not fast enough."""
+"""Asks Git itself for facts that scmrepo does not tell, or not fast enough."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dvc_ray import env
 from dvc_ray.errors import ProjectError
 
 _UNDER_WAY: Final = {"MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert"}
-"""Files of ``.git`` that ``git reset`` removes, and what is given up with them."""
+"""Files of ``.git`` that ``git reset`` removes, and the operations that it gives up with them."""
 
 
 def ask(tree: str, *arguments: str, said: bytes | None = None) -> bytes:
-    """Run a Git command; what it prints.
+    """Run a Git command; returns its output.
 
     Args:
-        tree: Where.
-        arguments: Of ``git``.
-        said: For its standard input.
+        tree: Directory to run in.
+        arguments: Arguments of ``git``.
+        said: Its standard input.
 
     Raises:
         ProjectError: Git cannot be run or fails.
@@ -50,10 +50,10 @@ def paths(tree: str, *arguments: str) -> list[str]:
 
 
 def refuse_under_way(tree: str) -> None:
-    """Refuse to go on in the middle of what a reset of the workspace would end.
+    """Refuse to go on in the middle of an operation that a reset of the workspace would end.
 
     Raises:
-        ProjectError: A merge, or the like, is under way; or as `ask`.
+        ProjectError: A merge, a cherry-pick or a revert is under way; or as `ask`.
     """
     folder = os.fsdecode(ask(tree, "rev-parse", "--absolute-git-dir").strip())
     for name, what in _UNDER_WAY.items():
@@ -66,17 +66,17 @@ def refuse_under_way(tree: str) -> None:
 
 
 def worktree(tree: str) -> tuple[str, tuple[str, ...]]:
-    """Say what is in a work tree and its index, by content.
+    """Hash the content of a work tree and its index, and list untracked files.
 
     Returns:
-        What changes when anybody changes a tracked file, its mode, the index or the commit; and the untracked files
-        that Git does not ignore.
+        A hash that changes when anybody changes a tracked file, its mode, the index or the commit; and the untracked
+        files that Git does not ignore.
 
     Raises:
         ProjectError: As `ask`.
     """
-    # First, because it writes what it finds into the index: DVC restores the stash and changes files within one second,
-    # and leaves an index (libgit2's) that takes them for unchanged.
+    # First, because `git status` writes what it finds into the index: DVC restores the stash and changes files within
+    # one second, and leaves an index (libgit2's) that takes these files for unchanged.
     status = paths(tree, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     state = hashlib.sha256(repr(status).encode())
     for arguments in (
@@ -90,7 +90,7 @@ def worktree(tree: str) -> tuple[str, tuple[str, ...]]:
 
 @contextlib.contextmanager
 def found_by_place() -> Iterator[None]:
-    """Let Git in this process, DVC's too, find a repository by where it works, not by variables that name another."""
+    """Let Git in this process, DVC's too, find a repository by the directory, not by variables that name another."""
     before = dict(os.environ)
     kept = env.without_git(before)
     for name in before.keys() - kept.keys():

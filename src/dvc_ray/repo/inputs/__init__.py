@@ -1,1 +1,1 @@
-"""What a stage may read without declaring it: code, ignored files, deps from nowhere."""
+"""Files that a stage may read without declaring them: code and ignored files; also deps of unknown origin."""

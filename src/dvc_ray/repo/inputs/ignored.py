@@ -1,4 +1,4 @@
-"""What of the user's ignored files a stage's workspace has as links."""
+"""Chooses the user's ignored files that a stage workspace has as links."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from typing import Final
 from dvc_ray.paths import is_under, outside
 
 _MAKES: Final = re.compile(r"(?:(?:(?<![.\w/-])|(?<=\s-m))venv|(?<![.\w-])virtualenv)(?![\w/.-])")
-"""The name of what makes an environment of Python, not a path: ``. venv/bin/activate`` makes none."""
+"""The name of a program that makes a Python environment, not a path: ``. venv/bin/activate`` makes none."""
 _NEVER_READ: Final = re.compile(
     r"(^|/)(__pycache__|\.[a-z]+_cache|\.ipynb_checkpoints|\.idea|\.vscode|\.DS_Store|\.coverage[^/]*|\.tox|\.nox"
     r"|[^/]*\.egg-info|[^/]*\.py[co]|[^/]*~|\.[^/]*\.sw[op])$"
 )
-"""Files and folders that tools leave for themselves."""
+"""Files and folders that tools keep for themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """Ignored files and folders of a tree, for all stages; relative to it."""
+    """Ignored files and folders of a tree, for all stages; relative to the tree."""
 
     links: tuple[str, ...] = ()
-    """Sorted. Files, and folders with nothing of DVC's in them: the workspace has one link for each."""
+    """Files, and folders without deps, outs or includes: a workspace has one link for each; sorted."""
     folders: tuple[str, ...] = ()
-    """Folders with something of DVC's in them: the workspace has a folder of its own, with links in it."""
+    """Folders with deps, outs or includes in them: a workspace has its own folder, with links in it."""
 
 
 def split(root: str, entries: Iterable[str], hidden: Collection[str], touched: Collection[str]) -> Ignored:
-    """Split ignored folders where DVC has something in them.
+    """Split ignored folders that have deps, outs or includes in them.
 
     Args:
         root: The tree.
-        entries: What Git ignores there: files, and folders that are ignored with all that is in them.
-        hidden: Outs of all stages: no stage is given the outs of another, unless it depends on them.
-        touched: Those, and deps and includes of all stages: they may differ from stage to stage.
+        entries: Files that Git ignores in the tree, and folders that it ignores with all their content.
+        hidden: Outs of all stages: a stage is given the outs of another only if it depends on them.
+        touched: Outs, deps and includes of all stages: they may differ from stage to stage.
 
     Returns:
-        What is there, without what is hidden.
+        The ignored files and folders without the hidden ones.
     """
     outs = set(hidden)
     parents = {parent for path in touched for parent in _parents(path)}
@@ -60,11 +60,11 @@ def split(root: str, entries: Iterable[str], hidden: Collection[str], touched: C
 
 
 def without(ignored: Ignored, given: Collection[str]) -> Ignored:
-    """Leave out what a stage is given in another way: as dep, as include, as out.
+    """Leave out files that a stage is given in another way: as a dep, an include or an out.
 
     Args:
-        ignored: For all stages.
-        given: Paths of the stage; relative to the tree.
+        ignored: Ignored files for all stages.
+        given: Paths of these files; relative to the tree.
     """
     if not ignored.links:
         return ignored
@@ -76,13 +76,13 @@ def without(ignored: Ignored, given: Collection[str]) -> Ignored:
 
 
 def opened(root: str, ignored: Ignored) -> Ignored:
-    """Open environments for a command that makes some: it gets folders with links in them.
+    """Turn links to environments into folders with links in them, for a command that makes environments.
 
-    ``python -m venv`` takes no link for a place to work in, nor for the ``bin`` in it (``venv``, 3.11).
+    ``python -m venv`` accepts neither a link as its directory, nor a link as the ``bin`` in it (``venv``, 3.11).
 
     Args:
         root: The user's tree.
-        ignored: Of the stage.
+        ignored: Ignored files of the stage.
     """
     found = [path for path in ignored.links if os.path.isfile(os.path.join(root, path, "pyvenv.cfg"))]
     folders = [folder for path in found for folder in (path, os.path.join(path, "bin"))]
@@ -91,15 +91,15 @@ def opened(root: str, ignored: Ignored) -> Ignored:
 
 
 def makes_environment(commands: Iterable[str]) -> bool:
-    """Whether a command of a stage makes an environment of Python, as far as its text tells."""
+    """Whether a command of a stage makes a Python environment, as far as its text tells."""
     return any(_MAKES.search(command) for command in commands)
 
 
 def notable(ignored: Ignored, included: Collection[str]) -> tuple[str, ...]:
-    """Name what a command may want to have, where it has none of it.
+    """List ignored files that a command may want to read, for machines that have none of the files.
 
     Args:
-        ignored: For all stages.
+        ignored: Ignored files for all stages.
         included: Paths that stages are given in another way; relative to the tree.
     """
     tops = set(included)

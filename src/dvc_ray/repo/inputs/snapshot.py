@@ -1,4 +1,4 @@
-"""The files of a project: its code, which a stage may read without declaring it, and what is left out of that."""
+"""Lists the files of a project: its code, which a stage may read without declaring it, and the files left out of it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dvc_ray.repo.git import tree_files, worktree
 _INTERNAL: Final = frozenset({".git", ".dvc"})
 _PACKAGES: Final = "node_modules"
 _MARKS: Final = ("pyvenv.cfg", "conda-meta")
-"""What lies in the root of an environment, of Python's venv and of conda."""
+"""Files in the root of an environment: of Python's venv, and of conda."""
 _OF_ENVIRONMENT: Final = frozenset({_PACKAGES, *_MARKS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What is in the tree of a project; all relative to `tree`, sorted."""
+    """The content of a project's tree; all paths are relative to `tree` and sorted."""
 
     code: tuple[str, ...] = field(repr=False)
     """Files that are tracked, or are not ignored."""
     ignored: tuple[str, ...] = ()
-    """What is left out. A folder without any code is one entry, and nobody looks into it; else each file."""
+    """Files left out of the code. A folder without any code is one entry, not looked into; else each file is one."""
     empty: tuple[str, ...] = ()
-    """Folders without any file under them, that are not ignored; the innermost."""
+    """Folders that have no file under them and are not ignored; only the innermost."""
     repositories: tuple[str, ...] = ()
     """Git repositories within the tree, submodules and others, whose files are among the code."""
     untracked: tuple[str, ...] = ()
-    """Of the code, what Git does not track; where there is no Git, no more of it than what is called like a secret."""
+    """Code that Git does not track; where there is no Git, only files that are called like a secret."""
 
 
 @dataclass(slots=True)
@@ -41,16 +41,16 @@ class _Found:
     code: set[str] = field(default_factory=set)
     untracked: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
-    """What is not code, and not to be offered either: outs where there is no Git, tracked files that are gone."""
+    """Files that are neither code nor ignored: outs where there is no Git, and tracked files that are gone."""
     repositories: list[str] = field(default_factory=list)
-    """Those within the tree."""
+    """Git repositories within the tree."""
 
 
 def files(repo: Any) -> tuple[str, ...]:
-    """Name the snapshot's files: tracked by Git, and untracked but not ignored.
+    """List the files of the snapshot: those that Git tracks, and untracked files that Git does not ignore.
 
-    Without Git: all files but DVC's outs and what .dvcignore leaves out. An environment that nobody has ignored is none
-    of it: nobody wants a copy.
+    Without Git: all files but DVC's outs and those that .dvcignore leaves out. Environments are left out even if
+    nothing ignores them: nobody wants a copy.
 
     Args:
         repo: A ``dvc.repo.Repo``.
@@ -65,10 +65,10 @@ def files(repo: Any) -> tuple[str, ...]:
 
 
 def listing(repo: Any) -> Listing:
-    """Name the snapshot's files, as `files`, and what is beside them.
+    """List the files of the snapshot, as `files` does, and the other files of the tree.
 
-    What Git ignores is what it does not list as anything else: it is not asked once more, and folders without code cost
-    one look, however much is in them.
+    Files that Git does not list are taken for ignored. So Git is not asked a second time, and a folder without code
+    costs one look, however much is in the folder.
 
     Args:
         repo: A ``dvc.repo.Repo``.
@@ -89,7 +89,7 @@ def listing(repo: Any) -> Listing:
 
 
 def tree(repo: Any) -> str:
-    """Root of what a stage workspace mirrors: Git's work tree, or the DVC project where there is no Git."""
+    """Root of the tree that a stage workspace mirrors: Git's work tree, or the DVC project where there is no Git."""
     return os.path.realpath(repo.scm.root_dir) if _has_git(repo) else str(repo.root_dir)
 
 
@@ -113,12 +113,12 @@ def _shared(found: _Found) -> tuple[str, ...]:
 
 
 def _add_listed(found: _Found, root: str, part: str) -> None:
-    """Take up a Git work tree.
+    """Add the files of a Git work tree.
 
     Args:
-        found: Where to.
-        root: Of the tree.
-        part: The work tree within it, with a slash at its end.
+        found: Collects the files.
+        root: Root of the project's tree.
+        part: The work tree, relative to the root, with a slash at its end.
     """
     here = os.path.join(root, part)
     names = _names(here)
@@ -133,12 +133,12 @@ def _add_listed(found: _Found, root: str, part: str) -> None:
         if tree_files.git_dir(os.path.join(here, name)) is not None:
             found.repositories.append(part + name)
         elif name in names.tracked and name not in tree_files.submodules(tree_files.git_dir(here)):
-            continue  # a folder in the place of a tracked file: what is in it is listed by itself
+            continue  # a folder in place of a tracked file: Git lists the files in it one by one
         _add_listed(found, root, f"{part}{name}/")
 
 
 def _there(here: str, names: Collection[str]) -> dict[str, bool]:
-    """Those of some names that are there, and whether they are folders: a look at each folder, not at each file."""
+    """Which names exist, and whether they are folders; found by a look at each folder, not at each file."""
     wanted: dict[str, set[str]] = {}
     for name in names:
         folder, _, base = name.rpartition("/")
@@ -156,7 +156,7 @@ def _there(here: str, names: Collection[str]) -> dict[str, bool]:
 
 
 def _names(here: str) -> tree_files.Names:
-    """Ask Git, or look without it: where there is none, it refuses, or this is a submodule without its ``.git``."""
+    """List a work tree by Git; without Git if it is missing or refuses, or in a submodule without its ``.git``."""
     if tree_files.git_dir(here) is None:
         return tree_files.names(here)
     try:
@@ -164,14 +164,14 @@ def _names(here: str) -> tree_files.Names:
     except ProjectError as refused:
         try:
             return tree_files.names(here)
-        except Exception:  # noqa: BLE001 -- whatever dulwich stumbles over, Git has said it better
+        except Exception:  # noqa: BLE001 -- Git's own error says more than dulwich's
             raise refused from None
     others = frozenset(entry[2:] for entry in listed if entry.startswith("? "))
     return tree_files.Names(frozenset(entry[2:] for entry in listed) - others, others)
 
 
 def _in_environments(here: str, names: tree_files.Names) -> frozenset[str]:
-    """Of the files that Git does not track, those in folders that are environments."""
+    """Files that Git does not track and that lie in environments."""
     tracked = tree_files.ancestors(names.tracked)
     folders = tree_files.ancestors((*names.others, "")) - tracked
     found = {folder for folder in folders if is_environment(os.path.join(here, folder))}
@@ -179,12 +179,12 @@ def _in_environments(here: str, names: tree_files.Names) -> frozenset[str]:
 
 
 def are_of_environment(paths: Iterable[str]) -> bool:
-    """Whether some files are those of an environment, as far as their names tell."""
+    """Whether any of some files belongs to an environment, as far as the names tell."""
     return any(not _OF_ENVIRONMENT.isdisjoint(path.split("/")) for path in paths)
 
 
 def is_environment(folder: str) -> bool:
-    """Whether a folder is an environment of Python, conda or node."""
+    """Whether a folder is a Python, conda or node environment."""
     return os.path.basename(folder) == _PACKAGES or any(os.path.lexists(os.path.join(folder, mark)) for mark in _MARKS)
 
 
@@ -205,8 +205,8 @@ def _add_walked(found: _Found, repo: Any) -> None:
 
 
 def _internal(path: str) -> bool:
-    """DVC's own files, but for the configuration that is meant to be shared."""
-    if ".git" not in path and ".dvc" not in path:  # of thousands of paths, few are worth the next line
+    """Whether a path is one of Git's or DVC's own files, except for configuration that is meant to be shared."""
+    if ".git" not in path and ".dvc" not in path:  # among thousands of paths, few need the slower test below
         return False
     parts = PurePosixPath(path).parts
     if ".git" in parts:
@@ -218,7 +218,7 @@ def _internal(path: str) -> bool:
 
 
 def _rule(repo: Any, repositories: Sequence[str]) -> Callable[[str], bool]:
-    """What says of a folder without files, relative to the tree, whether it is ignored."""
+    """Return a function that says whether a folder without files, relative to the tree, is ignored."""
     root = tree(repo)
     if not _has_git(repo):
         return lambda path: bool(repo.dvcignore.is_ignored_dir(os.path.join(root, path)))
@@ -234,11 +234,11 @@ def _rule(repo: Any, repositories: Sequence[str]) -> Callable[[str], bool]:
 
 
 class _Rest:
-    """What is in a tree beside its code.
+    """The content of a tree beside its code.
 
     Args:
-        root: Of the tree.
-        found: Its code.
+        root: Root of the tree.
+        found: The code.
         ignore: Whether a folder without files is ignored; relative to the tree.
     """
 
@@ -251,7 +251,7 @@ class _Rest:
         self.empty: list[str] = []
 
     def look(self, base: str = "") -> None:
-        """Look into a folder with code, named with a slash at its end, and those in it."""
+        """Look into a folder, which is named with a slash at its end, and into the folders in it."""
         for entry in tree_files.entries(os.path.join(self._root, base)):
             path = base + entry.name
             if entry.name in _INTERNAL or path in self._known:
@@ -267,7 +267,7 @@ class _Rest:
 
 
 def _holds_any(folder: str) -> bool:
-    """Whether there is anything but folders under a folder; what cannot be read may hold something."""
+    """Whether there is anything but folders under a folder; one that cannot be read is taken to hold something."""
     try:
         with os.scandir(folder) as entries:
             return any(not entry.is_dir(follow_symlinks=False) or _holds_any(entry.path) for entry in entries)

@@ -1,4 +1,4 @@
-"""Deps that come from nowhere that is known: what makes them may be a stage that does not declare them."""
+"""Finds deps of unknown origin: a stage that does not declare them may make them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 from dvc_ray.repo.git.tracked import Tracked
 
 _NO_PRODUCTS: Final = frozenset({".git", ".dvc", "__pycache__", ".gitignore"})
-"""What is not waited for: the first two are no data for DVC, the third Python fills by itself, the last DVC writes."""
+"""Names that no stage waits for: DVC takes the first two for no data, Python fills the third, DVC writes the last."""
 
 
 class Untracked:
@@ -28,10 +28,10 @@ class Untracked:
         self._known: dict[str, bool] = {}
         """Answers by path: many stages have the same deps."""
         self._nested: dict[str, set[str]] = {}
-        """What Git tracks of the submodule that a folder lies in, absolute; nothing for a folder in none."""
+        """By folder, the tracked files of the submodule that the folder lies in, absolute; empty outside of any."""
 
     def of(self, stage: Any) -> tuple[str, ...]:
-        """Name such deps of a stage; none if its deps do not matter to it."""
+        """List such deps of a stage; none if it is frozen or an import from a repository, where deps do not matter."""
         if stage.frozen or stage.is_repo_import:
             return ()
         deps = [dep for dep in stage.deps if dep.protocol == "local"]
@@ -43,7 +43,7 @@ class Untracked:
         return self._known[path]
 
     def _is_code(self, path: str) -> bool:
-        """Whether a path is a file that Git tracks: most are, and this is quickly seen."""
+        """Whether a path is a file that Git tracks: a quick test that most paths pass."""
         if self._tracked is None or not self._in_tree(path):
             return False
         try:
@@ -61,7 +61,7 @@ class Untracked:
 
     @cached_property
     def _tracked(self) -> Tracked | None:
-        """What Git tracks; None where there is no Git."""
+        """The files that Git tracks; None where there is no Git."""
         from dvc.scm import NoSCM
 
         scm = self._repo.scm
@@ -87,7 +87,7 @@ class Untracked:
         return any(_writable(path) and not ignored(path) for path in self._not_kept(folder))
 
     def _not_kept(self, folder: str) -> Iterator[str]:
-        """What in a folder of the tree is neither kept nor made: as `_is_kept` and `_is_made`, of many files."""
+        """Files in a folder of the tree that are neither `_is_kept` nor `_is_made`; fast for many files."""
         if self._tracked is None:
             return
         names = self._tracked.names()
@@ -105,7 +105,7 @@ class Untracked:
         return _writable(path) or (os.path.islink(path) and _writable(os.path.realpath(path)))
 
     def _is_kept(self, path: str) -> bool:
-        """Whether Git tracks a file, and what it leads to if it is a link; without Git all files count as code."""
+        """Whether Git tracks a file, and the target if the file is a link; without Git all files count as code."""
         if self._tracked is None:
             return self._in_tree(path)
         if os.path.islink(path):
@@ -119,7 +119,7 @@ class Untracked:
         return self._in_tree(path) and (self._tracked(path) or path in self._in_submodule(os.path.dirname(path)))
 
     def _in_submodule(self, folder: str) -> set[str]:
-        """The files of the submodule that a folder lies in, which Git tracks there and not in the tree; absolute."""
+        """The tracked files of the submodule that a folder lies in, which the tree's index does not list; absolute."""
         if folder not in self._nested:
             if folder == self._tree or not self._in_tree(folder):
                 found: set[str] = set()
@@ -131,7 +131,7 @@ class Untracked:
         return self._nested[folder]
 
     def _submodule(self, folder: str) -> set[str]:
-        """What a submodule tracks; of a repository that is none, nothing."""
+        """The tracked files of a submodule; empty for a repository that is not a submodule."""
         assert self._tracked is not None  # noqa: S101
         if not self._tracked(folder):
             return set()
@@ -147,17 +147,17 @@ class Untracked:
 
 
 def _under(folder: str) -> Iterator[str]:
-    """The files in a folder, in all depth, and its links."""
+    """All files and links under a folder."""
     for top, files, links in _folders(folder, set()):
         yield from (os.path.join(top, name) for name in (*files, *links))
 
 
 def _folders(top: str, without: set[str]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """A folder and those in it, in all depth, each with the names of its files and of its links.
+    """A folder and all folders under it, each with the names of its files and of its links.
 
     Args:
         top: The folder.
-        without: Paths that are left out, with all that is in them.
+        without: Paths that are left out, with all their content.
     """
     files, links, inner = [], [], []
     with contextlib.suppress(OSError), os.scandir(top) as entries:
@@ -176,5 +176,5 @@ def _folders(top: str, without: set[str]) -> Iterator[tuple[str, list[str], list
 
 
 def _writable(path: str) -> bool:
-    """Whether this user can write to a path or replace it; else nothing that they run can make it."""
+    """Whether this user can write to a path or replace it; if not, no command of the user can make it."""
     return os.access(path, os.W_OK) or os.access(os.path.dirname(path), os.W_OK)

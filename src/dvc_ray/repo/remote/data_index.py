@@ -1,7 +1,7 @@
-"""Data that need not be in the workspace: known by its hashes, kept in a remote.
+"""Data that need not be in the workspace: its hashes are known, and a remote has the files.
 
-A run on machines that share no disk is decided from hashes. DVC's ``--allow-missing`` is not enough for that: a dep
-that is a parent of missing outs is "modified" for it, and one that is stale is not noticed (3.67.1).
+On machines that share no disk, hashes decide what runs. DVC's ``--allow-missing`` (3.67.1) is not enough for that: it
+takes a dep that is a parent of missing outs for "modified", and does not notice a stale dep.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class DataIndex:
 
     Args:
         repo: The ``dvc.repo.Repo``.
-        stages: Stages of the run, by address; what they know of their outs counts.
-        reach: Says who sees a folder of this machine.
+        stages: Stages of the run, by address; their outs replace those of the repository's index.
+        reach: Finds out which machines see a folder of this machine.
         dry: Nothing may be written to a remote.
 
     Raises:
         ProjectError: The project has no default remote.
-        UnsupportedError: It has one that no other machine can use.
+        UnsupportedError: No other machine can use the default remote.
     """
 
     def __init__(self, repo: Any, stages: Mapping[str, Any], reach: Reach, *, dry: bool) -> None:
@@ -53,14 +53,14 @@ class DataIndex:
         """Hashes of data that stages are given as it lies in the workspace, by path."""
 
     def changed(self, dep: Any) -> str:
-        """How a dep that is away has changed since its stage ran, in DVC's words; empty if it has not."""
+        """How a dep that is away has changed since its stage ran, in DVC's terms; empty if it has not changed."""
         found = self.hash_of(dep.fs_path)
         if found is None:
             return "deleted"
         return "" if found == dep.hash_info else "modified"
 
     def is_away(self, dep: Any) -> bool:
-        """Whether data of a dep is not in the workspace, but in a remote."""
+        """Whether some data of a dep is not in the workspace; a remote is expected to have it."""
         return self.is_data(dep) and any(not os.path.lexists(out.fs_path) for out in self.covering(dep.fs_path))
 
     def is_data(self, dep: Any) -> bool:
@@ -68,12 +68,12 @@ class DataIndex:
         return dep.protocol == "local" and hasattr(dep, "fs_path") and not is_params(dep)
 
     def pieces(self, path: str) -> Iterator[tuple[str, Any]]:
-        """Cached data at, above or under a path: what of it is at the path, and the out that it is, or is a part of."""
+        """Cached data at, above or under a path: for each, its path, and the out that it is or is a part of."""
         above = self._above(path)
         yield from ((path if above else out.fs_path, out) for out in self.covering(path) if out.use_cache)
 
     def known(self, out: Any, path: str) -> Any | None:
-        """The ``HashInfo`` of an out, or of a path in it, as its stage has made it; None: that is not known."""
+        """The ``HashInfo`` of an out, or of a path in it, as its stage has made it; None if unknown."""
         return self._inside(out, path)
 
     def lying(self, out: Any, path: str) -> Any:
@@ -81,10 +81,10 @@ class DataIndex:
         return build(out, path).hash_info
 
     def commit(self, out: Any, path: str) -> Any:
-        """Put what lies in the workspace into the head's cache, as ``Output.commit`` does without linking it anew.
+        """Put data from the workspace into the head's cache, as ``Output.commit`` does, but without linking it again.
 
         Returns:
-            Its ``HashInfo``.
+            The ``HashInfo`` of the data.
         """
         from dvc_data.hashfile.transfer import transfer
 
@@ -93,29 +93,29 @@ class DataIndex:
         return found.hash_info
 
     def as_it_is(self, path: str, hash_info: Any | None) -> None:
-        """Have stages given a path as it lies in the workspace, with this hash; None: as its stage has made it."""
+        """Give stages a path as it lies in the workspace, with this hash; if None, as its stage has made it."""
         self._as_it_is.pop(path, None)
         if hash_info is not None:
             self._as_it_is[path] = hash_info
 
     def cached(self, key: str) -> str:
-        """Where the head's cache has what a remote has under a key."""
+        """The path in the head's cache of the file that a remote has under a key."""
         return os.path.join(str(self._repo.cache.legacy.path), *key.split("/"))
 
     def is_executable(self, path: str) -> bool:
-        """Whether a file is to be executable; DVC knows that of outs, not of files in them."""
+        """Whether a file has to be executable; DVC knows that of outs, not of files in an out."""
         return bool(path in self._outs and self._outs[path].meta and self._outs[path].meta.isexec)
 
     def oid(self, out: Any) -> str:
         """An out's hash.
 
         Raises:
-            UnsupportedError: It is one of DVC 2, whose data is in another place.
+            UnsupportedError: The hash has DVC 2's form, whose data is in another place.
         """
         return oid_of(out)
 
     def hash_of(self, path: str) -> Any | None:
-        """The ``HashInfo`` that DVC would find for a path if all data was there; None: there is no such data."""
+        """The ``HashInfo`` that DVC would find for a path if all data were there; None if there is no such data."""
         above = self._above(path)
         if above is not None:
             return self._inside(above, path)
@@ -130,7 +130,7 @@ class DataIndex:
         return tree.hash_info
 
     def stored(self, path: str) -> Iterator[Stored]:
-        """What a worker fetches for a dep; what of it is in no remote is not in here."""
+        """The objects that a worker fetches for a dep; data that is in no remote is left out."""
         for piece, out in self.pieces(path):
             if out.stage.is_repo_import:
                 continue
@@ -150,7 +150,7 @@ class DataIndex:
                 yield Stored(path=file, oid=str(hash_info.value), remote=self.remote_of(out))
 
     def _lying(self, path: str) -> Stored:
-        """What a worker fetches for data as it lies in the workspace."""
+        """The object that a worker fetches for data as it lies in the workspace."""
         executable = os.path.isfile(path) and os.access(path, os.X_OK)
         oid = str(self._as_it_is[path].value)
         return Stored(path=path, oid=oid, remote=self.remote_of(self._above(path)), executable=executable)
@@ -198,7 +198,7 @@ class DataIndex:
         return found.hash_info if found is not None else None
 
     def _files(self, path: str) -> Iterator[tuple[str, Any]]:
-        """Files under a folder with their hashes: those of outs, and those that are there."""
+        """Files under a folder with their hashes: files of outs, and other files in the workspace."""
         from dvc_data.hashfile.hash import hash_file
 
         outs = {out.fs_path: out for out in self.covering(path)}
@@ -235,8 +235,8 @@ class DataIndex:
         """A remote of the project.
 
         Raises:
-            ProjectError: DVC's configuration does not have it.
-            UnsupportedError: It is one that no other machine can use.
+            ProjectError: DVC's configuration has no such remote.
+            UnsupportedError: No other machine can use the remote.
         """
         if name not in self._remotes:
             found = remotes.find(self._repo, name)
@@ -249,7 +249,7 @@ class DataIndex:
         """A remote as other machines may use it.
 
         Raises:
-            UnsupportedError: It is a path, and they do not see it.
+            UnsupportedError: The remote is a path that other machines do not see.
         """
         if remote.url.startswith("file://"):
             raise UnsupportedError(

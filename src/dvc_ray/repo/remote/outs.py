@@ -1,4 +1,4 @@
-"""What DVC's outs and deps are to the index of data."""
+"""DVC's outs and deps, as the data index sees them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dvc_ray.errors import UnsupportedError
 
 
 def outs_of(stage: Any) -> Iterator[Any]:
-    """The outs of a stage that are files or folders of a disk."""
+    """The outs of a stage that are files or folders on a disk."""
     return (out for out in stage.outs if out.protocol == "local")
 
 
 def build(out: Any, path: str) -> Any:
-    """What DVC makes of a path in the workspace: a ``Tree``, or a file's hash."""
+    """The object that DVC makes of a path in the workspace: a ``Tree``, or a file with its hash."""
     return out._build(out.repo.cache.repo, path, out.fs, "md5", ignore=out.dvcignore, dry_run=True)[2]
 
 
 def oid_of(out: Any) -> str:
-    """An out's hash; DVC 2's are in another place.
+    """An out's hash.
 
     Raises:
-        UnsupportedError: It is one of those.
+        UnsupportedError: The hash has DVC 2's form, whose data is in another place.
     """
     if out.hash_info.name != "md5":
         raise UnsupportedError(

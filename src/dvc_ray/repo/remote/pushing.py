@@ -1,4 +1,4 @@
-"""What stages read and only the head has: found, told, and pushed to where other machines look for it."""
+"""Finds data that stages read and only the head has, and pushes it to where other machines look for it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Need:
     path: str
     """Absolute."""
     hash_info: Any | None
-    """Of what the stage is to read; None: it is nowhere."""
+    """Hash of the data that the stage is to read; None if the data is nowhere."""
     edited: bool
-    """Whether that is what lies in the workspace, and not what is known of the out."""
+    """Whether the hash is that of the data in the workspace and differs from the known hash of the out."""
 
 
 def needs(stages: Sequence[Any], running: Collection[int], data: DataIndex, *, hashed: bool = False) -> Iterator[Need]:
-    """Find the data that stages read, and none of the run makes.
+    """Find the data that stages read and that no stage of the run makes.
 
     Args:
         stages: The stages.
-        running: Identities (``id``) of those that will yet make, or commit, what they make.
+        running: Identities (``id``) of the stages that have yet to make or commit their outs.
         data: The project's data.
-        hashed: Whether the deps have the hashes of now, so that they need not be found again.
+        hashed: Whether the deps have their current hashes, so that these need not be computed again.
     """
     now = dict(_hashes(stages, data)) if hashed else {}
     pieces = {
@@ -55,45 +55,45 @@ def needs(stages: Sequence[Any], running: Collection[int], data: DataIndex, *, h
 
 
 def _hashes(stages: Iterable[Any], data: DataIndex) -> Iterator[tuple[str, Any]]:
-    """What lies at the paths of deps; not those of which a part is elsewhere, and no hash of DVC 2."""
+    """Current hashes of deps, by path; without deps that are partly elsewhere, or have a hash in DVC 2's form."""
     for dep in (dep for stage in stages for dep in stage.deps):
         if data.is_data(dep) and dep.hash_info and dep.hash_info.name == "md5" and not data.is_away(dep):
             yield dep.fs_path, dep.hash_info
 
 
 class Remotes:
-    """The remotes of a project, and what they are known to have.
+    """The remotes of a project, and the objects that they are known to have.
 
     Args:
         data: The project's data.
         store: The default remote, open.
-        tell: Told what is pushed.
+        tell: Called with a sentence about what is pushed.
     """
 
     def __init__(self, data: DataIndex, store: Objects, tell: Callable[[str], None]) -> None:
         self._data = data
         self._stores: dict[str, Objects] = {data.default: store}
         self._there: set[tuple[str, str]] = set()
-        """Remote and hash of what is there: found, or given to it in this run."""
+        """Remote and hash of each object that was found in the remote, or pushed to it in this run."""
         self._tell = tell
 
     def of(self, out: Any) -> Objects:
         """The remote that an out's data is in, open.
 
         Raises:
-            StorageError: It cannot be used.
+            StorageError: The remote cannot be used.
         """
         return self._store(self._data.remote_of(out))
 
     def note(self, out: Any) -> None:
-        """Take down that an out's data has come to its remote."""
+        """Remember that an out's data has come to its remote."""
         self._there.add((self._data.remote_of(out), str(out.hash_info.value)))
 
     def has(self, out: Any, oid: str) -> bool:
-        """Whether an out's remote has an object; a directory that is there, is there with its files.
+        """Whether an out's remote has an object; a remote that has a directory's list has its files, too.
 
         Raises:
-            StorageError: It cannot be asked.
+            StorageError: The remote cannot be queried.
         """
         name = self._data.remote_of(out)
         if (name, oid) not in self._there and self._store(name).size(object_key(oid)) is not None:
@@ -101,11 +101,11 @@ class Remotes:
         return (name, oid) in self._there
 
     def check(self, found: Iterable[Need]) -> None:
-        """See that other machines will be able to read all of it: it is in a remote, or can be pushed.
+        """Check that other machines will be able to read all the data: it is in a remote, or can be pushed.
 
         Raises:
-            ProjectError: Some of it is nowhere.
-            StorageError: A remote cannot be asked.
+            ProjectError: Some data is nowhere.
+            StorageError: A remote cannot be queried.
         """
         lacks = [need for need in found if not self._can_be_had(need)]
         if unmade := [need for need in lacks if need.hash_info is None]:
@@ -122,11 +122,11 @@ class Remotes:
             )
 
     def push(self, found: Iterable[Need]) -> None:
-        """Push what other machines would not find.
+        """Push the data that other machines would not find.
 
         Raises:
-            ProjectError: Some of it is nowhere.
-            StorageError: A remote refuses, or cannot be reached.
+            ProjectError: Some data is nowhere.
+            StorageError: A remote refuses the request, or cannot be reached.
             OSError: A file cannot be read.
         """
         wanted = list(found)
@@ -135,15 +135,15 @@ class Remotes:
         self._send(loads)
 
     def give(self, outs: Mapping[str, Any], entry: Mapping[str, Any], key: str) -> None:
-        """Push what an entry of the head's run cache names, then the entry: as a worker does.
+        """Push the outs that an entry of the head's run cache names, then the entry, as a worker does.
 
         Args:
             outs: The outs by their paths in the entry.
             entry: The entry.
-            key: Of the entry in the run cache, here and in the remote.
+            key: Key of the entry, in the run cache here and in the remote.
 
         Raises:
-            StorageError: A remote refuses, or cannot be reached.
+            StorageError: A remote refuses the request, or cannot be reached.
             OSError: A file cannot be read.
         """
         oids = {str(out["path"]): str(out["md5"]) for out in entry.get("outs", [])}
@@ -157,14 +157,14 @@ class Remotes:
     def _can_be_had(self, need: Need) -> bool:
         if need.hash_info is None:
             return False
-        if need.out.stage.is_repo_import:  # DVC pushes it nowhere: it goes with the task
+        if need.out.stage.is_repo_import:  # DVC does not push such data: it travels with the task
             return os.path.lexists(need.path)
         if need.edited or os.path.lexists(need.path) or is_cached(need.out, self._data.oid(need.out)):
             return True
         return self.has(need.out, self._data.oid(need.out))
 
     def _load(self, need: Need) -> _Load | None:
-        """What is to be pushed for a need; None: nothing."""
+        """The objects to push for a need; None if there is nothing to push."""
         if need.out.stage.is_repo_import or need.hash_info is None:
             return None
         oid = str(need.hash_info.value) if need.edited else self._data.oid(need.out)
@@ -201,7 +201,7 @@ class Remotes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Load:
-    """Objects of the head's cache."""
+    """Objects of the head's cache that are to be pushed."""
 
     out: Any
     oid: str
@@ -209,7 +209,7 @@ class _Load:
     folder: Item | None
     """The list of a directory's files, if it is one."""
     is_missing: bool
-    """Whether the remote has just said that it has none of the files: of a directory it is asked for the list only."""
+    """Whether the remote is known to lack the files; about a directory, it is asked for the list only."""
 
     @classmethod
     def of(cls, out: Any, oid: str, *, asked: str) -> _Load:
@@ -220,7 +220,7 @@ class _Load:
 
 
 def is_cached(out: Any, oid: str) -> bool:
-    """Whether the head's cache has an object; of a directory, all its files."""
+    """Whether the head's cache has an object; for a directory, with all its files."""
     if not os.path.exists(_path(out, oid)):
         return False
     return not oid.endswith(_DIR) or all(os.path.exists(_path(out, file)) for file in _inside(out, oid))

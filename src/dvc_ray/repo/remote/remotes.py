@@ -28,14 +28,14 @@ def find(repo: Any, name: str | None = None) -> Remote | None:
 
     Args:
         repo: The ``dvc.repo.Repo``.
-        name: Its name; None: the default one.
+        name: Name of the remote; None for the default remote.
 
     Returns:
         None if there is no default remote.
 
     Raises:
-        ProjectError: DVC's configuration does not have it.
-        UnsupportedError: It is one that keeps files by version, not by hash.
+        ProjectError: DVC's configuration has no such remote.
+        UnsupportedError: The remote keeps files by version, not by hash.
     """
     name = name or repo.config["core"].get("remote")
     if not name:
@@ -55,15 +55,15 @@ def find(repo: Any, name: str | None = None) -> Remote | None:
 
 
 def folder_of(remote: Remote) -> str | None:
-    """The folder that a remote is; None: it is none."""
+    """The folder of a remote that is a path; None for any other remote."""
     return None if "://" in remote.url else remote.url
 
 
 def open_remote(remote: Remote, patience: Patience = PATIENT) -> Objects:
-    """Open it: S3 the fast way if all its options allow, else by DVC's own file system.
+    """Open a remote: S3 the fast way if all its options allow that, any other by DVC's own file system.
 
     Raises:
-        StorageError: It cannot be used; if it is a folder whose file system hangs, that is found out in seconds.
+        StorageError: The remote cannot be used; a folder on a file system that hangs is noticed within seconds.
     """
     folder = folder_of(remote)
     if remote.mark and folder and not sees(folder, remote.mark):
@@ -77,10 +77,10 @@ def open_remote(remote: Remote, patience: Patience = PATIENT) -> Objects:
 
 
 class DvcObjects:
-    """An `Objects` by DVC's file system for its URL: ssh, gs, azure, http, a local path and others.
+    """An `Objects` on DVC's file system for the remote's URL: ssh, gs, azure, http, a local path and others.
 
     Args:
-        remote: Where, and DVC's options.
+        remote: The URL, and DVC's options.
 
     Raises:
         StorageError: The file system is not installed, or refuses its options.
@@ -97,10 +97,10 @@ class DvcObjects:
 
     @property
     def url(self) -> str:
-        """What the user knows the store by."""
+        """The URL by which the user knows the store."""
         return public(self._remote.url)
 
-    def put(self, key: str, path: str, size: int) -> None:  # noqa: ARG002  the protocol gives it
+    def put(self, key: str, path: str, size: int) -> None:  # noqa: ARG002  as in the protocol
         """Store a file."""
         with self._explained(), self._whole(key) as target:
             self._fs.put_file(path, target)
@@ -117,14 +117,14 @@ class DvcObjects:
                 yield chunk
 
     def bring(self, key: str, path: str, size: int | None = None) -> Iterator[bytes]:  # noqa: ARG002  as in the protocol
-        """Write an object into a file; yields what is there, in order."""
+        """Write an object to a file; yields the bytes that are written, in order."""
         with open(path, "wb") as file:
             for chunk in self.chunks(key):
                 file.write(chunk)
                 yield chunk
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object; None: there is none."""
+        """Size of an object in bytes; None if there is no such object."""
         with self._explained():
             try:
                 return int(self._fs.info(self._path(key))["size"])
@@ -135,7 +135,7 @@ class DvcObjects:
         """Keys of the objects in a folder."""
         with self._explained(), contextlib.suppress(FileNotFoundError):
             for path in self._fs.find(self._path(prefix) if prefix else self._root):
-                if (key := self._key(path)) != ".":  # a folder as an object, as some servers have it
+                if (key := self._key(path)) != ".":  # some servers list a folder itself as an object
                     yield key
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -147,7 +147,7 @@ class DvcObjects:
             )
 
     def newest(self, prefix: str) -> str | None:
-        """Key of the object in a folder that was written last; None: there is none."""
+        """Key of the object in a folder that was written last; None if there is none."""
         with self._explained(), contextlib.suppress(FileNotFoundError):
             folder = self._path(prefix)
             paths = [path for path in self._fs.find(folder) if path != folder] if self._fs.exists(folder) else []
@@ -155,7 +155,7 @@ class DvcObjects:
         return None
 
     def _modified(self, path: str) -> float:
-        """When an object was written; the same for all where that cannot be known (http)."""
+        """When an object was written; the same for all objects where the store does not say (http)."""
         with contextlib.suppress(NotImplementedError):
             return float(self._fs.fs.modified(path).timestamp())
         return float(self._fs.info(path).get("mtime") or 0)
@@ -173,7 +173,7 @@ class DvcObjects:
 
     @contextlib.contextmanager
     def _whole(self, key: str) -> Iterator[str]:
-        """Where to write: an object store shows only whole objects, elsewhere a finished file takes its name."""
+        """Yield the path to write to: the final one in an object store, elsewhere a temporary one that is renamed."""
         from dvc_objects.fs.base import ObjectFileSystem
 
         path = self._path(key)

@@ -1,4 +1,4 @@
-"""Settling and describing stages that run on machines that share no disk."""
+"""Resolves and describes stages that run on machines that share no disk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dvc_ray.storage.s3 import credentials, variables
 from dvc_ray.values.task import RemoteData
 
 _RUNS: Final = "runs"
-"""Where run caches have their entries."""
+"""The folder in which run caches have their entries."""
 
 
 def fill_deps(stage: Any, data: DataIndex) -> None:
-    """Give the deps of a stage the hashes they have now.
+    """Give the deps of a stage their current hashes.
 
     Raises:
-        ProjectError: One is nowhere.
+        ProjectError: A dep is nowhere.
     """
     from dvc_data.hashfile.meta import Meta
 
@@ -35,7 +35,7 @@ def fill_deps(stage: Any, data: DataIndex) -> None:
             dep.save()
             continue
         dep.hash_info = data.hash_of(dep.fs_path)
-        dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # that of the last run has its hash too, and would win
+        dep.meta = Meta(isexec=data.is_executable(dep.fs_path))  # the last run's meta has a hash, which would win
         if dep.hash_info is None:
             raise ProjectError(
                 f"stage '{stage.addressing}': dependency '{dep}' is neither here nor among what other stages make",
@@ -45,28 +45,27 @@ def fill_deps(stage: Any, data: DataIndex) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A result that a stage need not run for."""
+    """A result of a stage that makes it unnecessary to run the stage."""
 
     entry: Mapping[str, Any]
-    """Of dvc.lock, for the stage with the deps it has."""
+    """Entry of dvc.lock, for the stage with its current deps."""
     key: str = ""
-    """Of the entry of the head's run cache that it is from; empty: it is not."""
+    """Key of the entry in the head's run cache that the result is from; empty if it is from elsewhere."""
 
 
 def cached(stage: Any, repo: Any, store: Objects, has: Callable[[Any, str], bool], *, run_cache: bool) -> Found | None:
-    """Look for the result of a stage with the deps it has where its outs are in their remotes, or in the head's cache.
+    """Look for a result of a stage with its current deps, whose outs are in their remotes or in the head's cache.
 
-    First what dvc.lock has, if only outs are not what it says, then the head's run cache, as DVC does
-    (``StageCache.restore``, 3.67.1); then the remote's. Only the outs are taken from a run cache, as DVC does: the key
-    of an entry leaves out all that is called `size` or `nfiles`, a param of that name, too
-    (``dvc.stage.cache._get_cache_hash``).
+    First in dvc.lock, if only outs differ from it, then in the head's run cache, as DVC does (``StageCache.restore``,
+    3.67.1); then in the remote's run cache. Only the outs are taken from an entry of a run cache, as DVC does: the key
+    of the entry leaves out all that is called `size` or `nfiles`, even a param (``dvc.stage.cache._get_cache_hash``).
 
     Args:
         stage: The stage.
         repo: Its ``dvc.repo.Repo``.
         store: The remote with the run cache.
-        has: Says whether an out's data, of this hash, is in its remote.
-        run_cache: Whether run caches are to be looked at.
+        has: Says whether an out's remote has data of a hash.
+        run_cache: Whether to look into run caches.
     """
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -99,18 +98,18 @@ def _entries(stage: Any, repo: Any, store: Objects, *, run_cache: bool) -> Itera
 
 
 def _as_locked(stage: Any) -> Any | None:
-    """A stage as dvc.lock has it, if that is its result with the command and the deps it has now."""
+    """A stage as dvc.lock has it, if that entry is a result for the stage's current command and deps."""
     from dvc.stage import PipelineStage
 
     if not isinstance(stage, PipelineStage):
         return None
-    again = stage.dvcfile.stages[stage.name]  # the other one has the hashes of now
+    again = stage.dvcfile.stages[stage.name]  # `stage` itself has the current hashes
     same = [dep.hash_info for dep in again.deps] == [dep.hash_info for dep in stage.deps]
     return again if same and not again.changed_stage() and all(out.hash_info for out in again.outs) else None
 
 
 def _parsed(store: Objects, name: str) -> Mapping[str, Any] | None:
-    """An entry of the remote's run cache; None: it is damaged, as DVC has it, which removes it."""
+    """An entry of the remote's run cache; None if it is damaged: DVC would remove such an entry."""
     from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
     from dvc.utils.serialize import parse_yaml
     from voluptuous import Invalid
@@ -127,7 +126,7 @@ def _parsed(store: Objects, name: str) -> Mapping[str, Any] | None:
 def _is_reusable(stage: Any) -> bool:
     """Whether a stage can have an entry in the run cache (``dvc.stage.cache._can_hash``, 3.67.1), by known hashes.
 
-    DVC's own hashes the deps in the workspace for that.
+    DVC's own function hashes the deps in the workspace for that.
     """
     if stage.is_callback or stage.always_changed or not (stage.cmd and stage.deps and stage.outs):
         return False
@@ -165,7 +164,7 @@ def _into_cache(out: Any, oids: list[str], store: Objects) -> None:
 
 
 def _check_out(out: Any) -> None:
-    """Put an out into the workspace; one that DVC does not cache as a copy, as ``StageCache`` does."""
+    """Put an out into the workspace; an out that DVC does not cache is copied, as ``StageCache`` does."""
     if out.use_cache:
         out.checkout(force=True)
         return
@@ -181,7 +180,7 @@ def _check_out(out: Any) -> None:
 
 
 def at_home(stage: Any, *, pull: bool) -> Iterator[Any]:
-    """Outs that lie in the user's workspace afterwards: those that DVC does not cache, metrics and plots, or all."""
+    """Outs that are to lie in the user's workspace: those that DVC does not cache, metrics and plots; or all."""
     for out in stage.outs:
         if pull or not out.use_cache or out.metric or out.plot:
             yield out
@@ -189,33 +188,33 @@ def at_home(stage: Any, *, pull: bool) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a worker on another machine is to do beside running a stage."""
+    """What a worker on another machine is to do besides running a stage."""
 
     pull: bool
-    """Whether all outs come home."""
+    """Whether all outs are brought into the user's workspace."""
     cache_size: int | None
-    """Bytes that the node's cache may have; None: no bound."""
+    """Most bytes that the node's cache may have; None for no limit."""
     signing_key: str = field(repr=False)
-    """Of the run, to sign what is kept in the remote for it."""
+    """Key of the run, which signs the files that the remote keeps for the run."""
 
 
 def describe(stage: Any, tree: str, given: Inputs, data: DataIndex, wanted: Wanted) -> tuple[Inputs, RemoteData]:
-    """Say what a worker gets from remotes and what the head sends.
+    """Describe what a worker fetches from remotes and what the head sends.
 
     Args:
         stage: The stage.
-        tree: What paths are relative to.
-        given: What its workspace is given by name, as far as that is here.
+        tree: Root of the tree, which paths are relative to.
+        given: The inputs of the stage's workspace that are here.
         data: The project's data.
-        wanted: What the worker is to do beside.
+        wanted: What the worker is to do besides.
 
     Returns:
-        What its workspace is given, with what is not here; and the task's data part.
+        All inputs of the stage's workspace, here or not; and the data part of the task.
     """
     kept = [out for out in stage.outs if out.persist and not os.path.lexists(out.fs_path) and out.hash_info]
     paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"] + [out.fs_path for out in kept]
     found = {os.path.relpath(each.path, tree): each for path in paths for each in data.stored(path)}
-    fetched = {path for path in found if not is_under(os.path.dirname(path), set(found))}  # the others come with these
+    fetched = {path for path in found if not is_under(os.path.dirname(path), set(found))}  # the others lie in these
     stored = tuple(replace(found[path], path=path) for path in sorted(fetched))
     shipped = {file for path in given.links for file in files_under(tree, path)}
     shipped |= {file for path in given.copies for file in files_under(tree, path, skip=())}
@@ -243,7 +242,7 @@ def describe(stage: Any, tree: str, given: Inputs, data: DataIndex, wanted: Want
 
 
 def storage(data: DataIndex, run_id: str) -> dict[str, str]:
-    """The variable that says where checkpoints go: beside the data, in S3 or a folder, as Ray's storage has it."""
+    """The variable that says where checkpoints go: beside the data, in S3 or a folder, as a path for Ray's storage."""
     remote = data.remote(data.default)
     place = remote.url if remote.url.startswith("s3://") else folder_of(remote)
     return {env.STORAGE: f"{place.rstrip('/')}/{FOLDER}/runs/{run_id}/storage"} if place else {}

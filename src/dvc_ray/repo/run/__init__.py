@@ -1,1 +1,1 @@
-"""One stage: what a worker needs to know of it, and DVC's own ``Stage.run``, on the head and on a worker."""
+"""One stage: its description for a worker, and DVC's own ``Stage.run``, on the head and on a worker."""

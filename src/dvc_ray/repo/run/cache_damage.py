@@ -1,4 +1,4 @@
-"""Cached objects that a command has written to."""
+"""Finds cached objects that a command has written to."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ File = tuple[int, int]
 
 
 def find(project: str, written: set[File]) -> dict[File, str]:
-    """Find cached objects among files that were written to, whose content is not what their name says any more.
+    """Find, among files that were written to, cached objects whose content no longer has the hash that is their name.
 
     With ``cache.type`` hardlink or symlink, a file of the workspace is a name of the cached object. DVC makes objects
     read-only, which does not keep the superuser from writing to them, and trusts a read-only object without looking
     at it (``LocalHashFileDB.check``, dvc-data 3.18).
 
     Args:
-        project: A DVC project that has the cache.
-        written: The files.
+        project: A DVC project that uses the cache.
+        written: The files that were written to.
 
     Returns:
-        Path of the damaged object by file; for the caller to remove, as DVC removes a corrupt object that it notices.
+        Path of each damaged object, by file; the caller should remove these, as DVC removes a corrupt object.
     """
     from dvc.fs import localfs
     from dvc.repo import Repo
@@ -40,7 +40,7 @@ def find(project: str, written: set[File]) -> dict[File, str]:
 
 
 def _objects(repo: Any, wanted: set[File]) -> Iterator[tuple[Any, str, File]]:
-    """Look for files in the cache by inode, which a directory listing tells without a system call for each."""
+    """Find cached objects by inode, which a directory listing tells without a system call for each file."""
     inodes = {inode for _, inode in wanted}
     for odb in (repo.cache.local, repo.cache.legacy):
         for folder in _entries(odb.path):

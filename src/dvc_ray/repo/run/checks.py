@@ -1,4 +1,4 @@
-"""What DVC would stumble over later, refused before a command runs."""
+"""Refuses, before a command runs, errors that DVC would notice later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_outs(repo: Any, stage: Any) -> None:
-    """Refuse before its command runs what ``Output.ignore`` would refuse after it.
+    """Refuse, before the command of a stage runs, outs that ``Output.ignore`` would refuse after it.
 
     Raises:
         dvc.output.OutputAlreadyTrackedError: Git tracks a cached out.
@@ -33,10 +33,10 @@ def check_outs(repo: Any, stage: Any) -> None:
 
 
 def check_inputs(stage: Any, settings: StageSettings) -> None:
-    """Say which dep or include is missing before outs are removed; DVC would stumble over it later.
+    """Refuse a stage with a missing dep or include before its outs are removed; DVC would fail only later.
 
     Raises:
-        ProjectError: One does not exist, or is nothing that can be read.
+        ProjectError: A dep or an include does not exist, or is not a file or folder that can be read.
     """
     for path in (*deps(stage), *includes(stage, settings)):
         if not os.path.exists(path):
@@ -52,10 +52,10 @@ def check_inputs(stage: Any, settings: StageSettings) -> None:
 
 
 def check_locks(repo: Any) -> None:
-    """Refuse the file in which DVC's processes say what they read and write, as they do (``dvc.rwlock``, 3.67.1).
+    """Refuse a broken file of DVC's locks on paths that are read or written, as DVC does (``dvc.rwlock``, 3.67.1).
 
     Raises:
-        dvc.exceptions.DvcException: It is broken.
+        dvc.exceptions.DvcException: The file is broken.
     """
     from dvc import rwlock
     from voluptuous import Invalid
@@ -73,10 +73,10 @@ def check_locks(repo: Any) -> None:
 
 
 def check_params(stage: Any) -> None:
-    """Refuse what DVC refuses when it takes the values of params (``ParamsDependency.save``, 3.67.1).
+    """Refuse params that DVC refuses when it reads their values (``ParamsDependency.save``, 3.67.1).
 
     Raises:
-        dvc.exceptions.DvcException: A file of params is missing or cannot be read, or has not all of them.
+        dvc.exceptions.DvcException: A params file is missing, cannot be read, or lacks a param.
     """
     from dvc.dependency import ParamsDependency
 
@@ -88,10 +88,10 @@ def check_params(stage: Any) -> None:
 
 
 def deps(stage: Any, *, allow_missing: bool = False) -> Iterator[str]:
-    """The absolute paths of a stage's deps that are there.
+    """The absolute paths of a stage's deps that exist.
 
     Raises:
-        ProjectError: One is not, or is DVC's own.
+        ProjectError: A dep does not exist, or is one of DVC's own files.
     """
     from dvc.dependency import ParamsDependency
 
@@ -110,7 +110,7 @@ def includes(stage: Any, settings: StageSettings) -> Iterator[str]:
     """The absolute paths that ``include`` of ``meta.ray`` names.
 
     Raises:
-        ProjectError: One is not there, or is DVC's own.
+        ProjectError: A path does not exist, or is one of DVC's own files.
     """
     for path in settings.include:
         full = os.path.normpath(os.path.join(stage.wdir, path))
@@ -124,14 +124,14 @@ def includes(stage: Any, settings: StageSettings) -> Iterator[str]:
 
 
 def _check_own(stage: Any, path: str, where: str) -> None:
-    """Refuse to give a stage what DVC keeps for itself and the user, asked for by name or by way of a link.
+    """Refuse to give a stage one of DVC's own files, named directly or reached by a link.
 
     Raises:
-        ProjectError: The path is that.
+        ProjectError: The path is one of DVC's own files.
     """
     from dvc_ray.repo.inputs.snapshot import tree
 
-    root = tree(stage.repo)  # which may lie in a .dvc itself: an experiment's does
+    root = tree(stage.repo)  # an experiment's root lies in a .dvc itself
     real = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
     if is_dvcs_own(os.path.relpath(path, root)) or is_dvcs_own(real):
         raise ProjectError(

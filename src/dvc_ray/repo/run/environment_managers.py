@@ -1,8 +1,9 @@
-"""Managers of environments (uv, poetry, pdm, pipenv, hatch), which find the user's by where they are called.
+"""Environment managers (uv, poetry, pdm, pipenv, hatch), which find the user's environment by their working directory.
 
-A command runs in a copy of the project at another path. A manager that looks from there for its project would make an
-environment of its own for each stage, or have the user's name the copy, which will be gone (tried with real ones:
-docs/decisions). So it is told where the project is; the working directory stays the workspace. `variables` is pure.
+A command runs in a copy of the project at another path. A manager that searches for its project from there would make
+an environment for each stage, or make the user's environment point to the copy, which will be removed (tried with real
+managers: docs/decisions). So variables tell the manager where the user's project is; the working directory stays the
+workspace. `variables` is pure.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ _HATCH_PATH: Final = "HATCH_ENV_TYPE_VIRTUAL_PATH"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
-    """A manager that takes the place of its project from a variable."""
+    """A manager that reads the location of its project from a variable."""
 
     name: str
     """Its command."""
     variable: str
     marker: str
-    """File by which it finds its project: the nearest upwards."""
+    """The file by which it finds its project: the nearest one upwards."""
     signs: frozenset[str]
-    """Files beside the marker, or above it, that say that the project is its."""
+    """Files beside the marker, or above it, that show that the project uses this manager."""
     names_marker: bool = False
-    """Whether the variable names the marker, not its folder."""
+    """Whether the variable names the marker rather than the marker's folder."""
     not_with: str = ""
-    """What it refuses to do where the variable is set; a word of the command."""
+    """A subcommand that it refuses while the variable is set."""
 
 
 MANAGERS: Final = (
@@ -60,26 +61,26 @@ MANAGERS: Final = (
 )
 MARKERS: Final = frozenset(manager.marker for manager in MANAGERS)
 FILES: Final = MARKERS.union(*(manager.signs for manager in MANAGERS))
-"""Names of files that say something about managers."""
+"""Names of files that tell which manager a project uses."""
 _LEADING: Final = re.compile(r"\s*cd\s+(?P<folder>[\w./@+=-]+)\s*(?:&&|;|$)(?P<rest>.*)", re.DOTALL)
 _WANDERS: Final = re.compile(r"(?<![\w-])(?:cd|pushd)\s|\s(?:-C|--directory|--project)[\s=]")
 _LEAVES: Final = re.compile(r"(?<![\w-])(?:cd|pushd)\s+(?![\w.@+=-][\w./@+=-]*(?:[\s;&|)]|$))")
-"""Goes to where the text does not say, or out of the tree."""
+"""A change to a directory that the text does not tell, or that is outside of the tree."""
 _BIN: Final = re.compile(r"(?<![\w./@+=-])(?P<folder>[\w./@+=-]+)/bin/")
-"""The folder of an environment, in a command."""
+"""The folder of an environment that a command names."""
 _HATCH_ENV: Final = re.compile(
     r"(?<![\w-])hatch\s+(?:(?:-e|--env)[\s=](?P<env>[\w.-]+)\s+)?run\s+(?:(?P<of>[\w.-]+):)?"
 )
 _NEEDS_ENV: Final = re.compile(r"(?<![\w-])poetry\s(?:.*\s)?(?:run|install|sync|add|update|shell)(?![\w-])")
 LOOKED_AT: Final = 20_000
-"""Characters of a command: with more, the search for the words above would take long."""
+"""How many characters of a command are searched for the words above; more would take long."""
 _PATIENCE: Final = 120.0
 """Seconds that a manager may take to say where its environment is, or to make an empty one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What a command runs on, as far as managers look at it. Paths are relative to the user's tree."""
+    """The facts about a command on which managers depend; paths are relative to the user's tree."""
 
     home: str
     """Root of the user's tree."""
@@ -87,7 +88,7 @@ class Ground:
     """Working directory of the stage."""
     commands: tuple[str, ...]
     files: frozenset[str]
-    """Those named in `FILES` that the tree has."""
+    """Files of the tree whose names are in `FILES`."""
     outs: frozenset[str]
     """Outs of the stage."""
     environ: Mapping[str, str] = field(repr=False)
@@ -95,18 +96,19 @@ class Ground:
 
 
 Ask = Callable[[tuple[str, ...], str, Mapping[str, str]], str]
-"""Runs an argv in a directory of the user's tree with an environment; what it prints, empty if it fails."""
+"""Runs an argv in a directory of the user's tree with an environment; returns its output, empty if it fails."""
 
 
 def variables(ground: Ground, ask: Ask) -> dict[str, str]:
-    """Say what a command's environment needs so that managers find the user's project and environment.
+    """Find the variables that a command needs so that managers find the user's project and environment.
 
     Args:
         ground: What the command runs on.
         ask: Asks a manager.
 
     Returns:
-        Nothing where no project file says that a manager is used, and nothing that the caller has set.
+        The variables: none for a manager whose use no project file shows, and none that the caller has set, except for
+        a relative path, which becomes absolute.
     """
     found = {}
     for manager in MANAGERS:
@@ -152,7 +154,7 @@ def _absolute(ground: Ground, path: str) -> str:
 
 
 def _project(manager: Manager, ground: Ground) -> str | None:
-    """The project that a manager would find under stock; None: it has none, or which one cannot be told."""
+    """The project that a manager would find under stock DVC; None if there is none, or it cannot be determined."""
     projects = {os.path.dirname(path) for path in ground.files if os.path.basename(path) == manager.marker}
     named = _mentions(manager.name, ground.commands)
     starts = [_start(ground.wdir, command) for command in ground.commands]
@@ -162,7 +164,7 @@ def _project(manager: Manager, ground: Ground) -> str | None:
     if any(_LEAVES.search(command) for command in ground.commands):
         return None
     wanders = any(_WANDERS.search(rest) for _, rest in starts)
-    if len(projects) > 1 and (wanders or not named):  # a script may go to another one of them
+    if len(projects) > 1 and (wanders or not named):  # a script may change to another project
         return None
     own = {path for path in ground.files if os.path.basename(path) in manager.signs}
     if not named and not any(is_at_or_above(os.path.dirname(path), project) for path in own):
@@ -179,7 +181,7 @@ def _mentions(pattern: str, commands: Collection[str]) -> bool:
 
 
 def _start(wdir: str, command: str) -> tuple[str, str]:
-    """Where a command begins to work, if it begins with ``cd``, and the rest of it."""
+    """The directory in which a command works, after a leading ``cd``, and the rest of the command."""
     found = _LEADING.match(command)
     if found is None:
         return wdir, command
@@ -187,7 +189,7 @@ def _start(wdir: str, command: str) -> tuple[str, str]:
 
 
 def _nearest(folder: str, projects: Collection[str]) -> str | None:
-    """The nearest of some folders at or above one; the tree's root is the empty path."""
+    """The nearest project at or above a folder; the tree's root is the empty path."""
     return next((each for each in upwards(folder) if each in projects), None)
 
 
@@ -197,7 +199,7 @@ def is_at_or_above(folder: str, other: str) -> bool:
 
 
 def _by_path_hash(ground: Ground, ask: Ask) -> dict[str, str]:
-    """Poetry and hatch know an environment outside of the project by a hash of the project's path."""
+    """Find variables for Poetry and hatch, which name an environment outside the project by a hash of its path."""
     starts = {_start(ground.wdir, command) for command in ground.commands}
     folders = {os.path.normpath(os.path.join(ground.home, start)) for start, _ in starts}
     if len(folders) != 1 or any(_WANDERS.search(rest) for _, rest in starts):
@@ -208,13 +210,13 @@ def _by_path_hash(ground: Ground, ask: Ask) -> dict[str, str]:
         return {}
     found = {}
     environ = ground.environ
-    activated = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")  # Poetry uses that one, as under stock
+    activated = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")  # Poetry uses it, as under stock DVC
     if _mentions("poetry", ground.commands) and not activated:
         where = ask(("poetry", "--no-ansi", "env", "info", "--path"), folder, environ)
         if not where and any(_NEEDS_ENV.search(command) for command in ground.commands):
             ask(
                 ("poetry", "--no-ansi", "--no-interaction", "run", "true"), folder, environ
-            )  # makes it, as it would here
+            )  # makes one, as in the user's tree
             where = ask(("poetry", "--no-ansi", "env", "info", "--path"), folder, environ)
         if os.path.isabs(where):
             found["VIRTUAL_ENV"] = where
@@ -231,18 +233,18 @@ def _hatch(commands: Collection[str]) -> list[re.Match[str]]:
 
 
 class Asker:
-    """Asks managers, each question once: an answer takes a second.
+    """Asks managers, each question once, because an answer takes a second.
 
-    A question that had no answer is asked again after another was asked that is new: what was not there may have been
-    made by it.
+    A question without an answer is asked again once a new question has been asked, because that may have made the
+    missing environment.
     """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[object, ...], tuple[str, int]] = {}
-        """Each with how many questions there had been."""
+        """Each answer, with the number of questions that had been asked."""
 
     def __call__(self, argv: tuple[str, ...], folder: str, environ: Mapping[str, str]) -> str:
-        """Run a manager in a directory; what it prints, empty if it fails or is not there."""
+        """Run a manager in a directory; returns its output, empty if it fails or is not installed."""
         key = (argv, folder, frozenset(environ.items()))
         answer, when = self._answers.setdefault(key, ("", 0))
         if not answer and when < len(self._answers):

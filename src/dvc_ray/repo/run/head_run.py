@@ -1,4 +1,4 @@
-"""DVC's own way of running a stage, up to the point where it would run the command."""
+"""DVC's own ``Stage.run``, up to the point where it would run the command."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class WorkerNeededError(Exception):
-    """DVC has come to that point."""
+    """DVC would run a command now."""
 
 
 @contextlib.contextmanager
 def no_commands() -> Iterator[None]:
-    """Let DVC go as far as it can without running a command; then it raises `WorkerNeededError`."""
+    """Let DVC go as far as it can without running a command; where it would run one, raise `WorkerNeededError`."""
     import dvc.stage.run as dvc_run
 
     def refuse(*_args: object, **_kwargs: object) -> None:
@@ -31,8 +31,8 @@ def no_commands() -> Iterator[None]:
 def outs_left(stage: Any) -> Iterator[None]:
     """Leave the outs of a stage's last run where they are, until DVC checks out others in their place.
 
-    ``Stage.run`` removes them first of all (3.67.1). But there is much that can fail before a command runs elsewhere,
-    and an out that is in no cache would be lost for nothing.
+    ``Stage.run`` (3.67.1) removes outs first of all. But much can fail before a command runs elsewhere, and an out that
+    is in no cache would be lost for nothing.
 
     Args:
         stage: The ``dvc.stage.Stage`` that runs in the block.
@@ -59,16 +59,17 @@ def outs_left(stage: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_before(stage: Any) -> Iterator[Callable[[bool], None]]:
-    """Have a stage that is not finished after all be what dvc.lock says of it.
+    """Restore the hashes of a stage after the block, unless the stage is finished by then.
 
-    On the way to the run cache DVC takes the hashes of its deps into it (``StageCache.restore``, 3.67.1), as if it had
-    run. If its attempt is given up, it would look unchanged with the outs of its last run, which are still there.
+    To ask the run cache, DVC stores the current hashes of deps in the stage (``StageCache.restore``, 3.67.1), as if the
+    stage had run. If its attempt is given up later, the stage would look unchanged, with the outs of its last run,
+    which are still there.
 
     Args:
         stage: The ``dvc.stage.Stage``.
 
     Yields:
-        To be told whether it is finished.
+        A function to call with whether the stage is finished.
     """
     found = [(item, item.hash_info, item.meta) for item in (*stage.deps, *stage.outs)]
     ends: list[bool] = []
@@ -81,7 +82,7 @@ def as_before(stage: Any) -> Iterator[Callable[[bool], None]]:
 
 
 def pull_missing_deps(stage: Any) -> None:
-    """Bring deps that are missing from the remote, as ``dvc repro --pull`` does before it runs a stage."""
+    """Pull missing deps from the remote, as ``dvc repro --pull`` does before it runs a stage."""
     from dvc.stage.run import _pull_missing_deps
 
     _pull_missing_deps(stage)

@@ -1,8 +1,8 @@
-"""Where Python finds modules of the project itself: what ``pip install --editable .`` and PYTHONPATH have set up.
+"""Makes paths to the project's own modules, set by ``pip install --editable .`` or PYTHONPATH, lead to the workspace.
 
-Both lead to the user's tree by absolute paths. A command that imports from there would find code, and by ``__file__``
-data and places for its outs, outside of its workspace. Under ``dvc repro`` the user's tree is where it runs; so what
-leads into the tree is made to lead to the same place in the workspace.
+Both name the user's tree by absolute paths. A command that imports from there would find code, and by ``__file__``
+data and places for its outs, outside of its workspace. Under ``dvc repro`` a command runs in the user's tree; so a path
+into the tree is replaced by the same path in the workspace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Final
 from dvc_ray.paths import is_under
 
 _FINDER: Final = "__editable___"
-"""How the modules begin in which setuptools keeps what it has installed editable."""
+"""Prefix of the modules in which setuptools keeps the paths of editable installs."""
 _MAPPING: Final = re.compile(r"^MAPPING\b[^=\n]*=\s*(\{.*\})\s*$", re.MULTILINE)
 
 
@@ -36,15 +36,15 @@ def python_path(
     """PYTHONPATH of a command in a workspace.
 
     Args:
-        trees: Roots of what the workspace stands for: the tree that it was filled from, and the user's, if that is
-            another. One may lie within the other: the inner comes first.
+        trees: Roots of the trees that the workspace stands for: the tree that it was filled from, and the user's, if
+            that is another. If one lies within the other, the inner comes first.
         workspace: The workspace.
         environ: The caller's environment.
-        environments: Python environments that the command may use, beside the one that runs this.
+        environments: Python environments that the command may use, besides that of this process.
         projects: Folders in the trees that a manager will install editable, if no environment has them yet.
 
     Returns:
-        Empty if nothing leads into the trees and the caller has not set it.
+        The value; empty if no path leads into the trees and the caller has not set the variable.
     """
     given = environ.get("PYTHONPATH", "")
     others = [path for folder in environments for path in _editable_in(folder, trees)]
@@ -94,7 +94,7 @@ def _editable(trees: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _editable_in(environment: str, trees: tuple[str, ...]) -> tuple[str, ...]:
-    """As `_editable`, of another environment: as its site-packages are now."""
+    """As `_editable`, for another environment, with its site-packages as they are now."""
     found: list[str] = []
     for folder in sorted(Path(environment).glob("lib/python3*/site-packages")):
         found += _path_files(str(folder))
@@ -104,10 +104,10 @@ def _editable_in(environment: str, trees: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _will_be(project: str) -> Iterator[str]:
-    """What an environment will lead to that a manager makes of a project: mostly ``src``, else the project."""
+    """The folder that an environment will lead to when a manager has made it for a project: ``src`` or the project."""
     with contextlib.suppress(OSError):
         text = Path(project, "pyproject.toml").read_text(encoding="utf-8", errors="replace")
-        if "[build-system]" in text:  # without, managers do not install it
+        if "[build-system]" in text:  # else managers do not install the project
             src = os.path.join(project, "src")
             yield src if os.path.isdir(src) else project
 
@@ -119,7 +119,7 @@ def _of(trees: tuple[str, ...], paths: Iterable[str], environment: str) -> tuple
 
 
 def _path_files(folder: str) -> Iterator[str]:
-    """Lines of the .pth files in site-packages that are folders (see the ``site`` module)."""
+    """Lines of the .pth files in site-packages that name folders (see the ``site`` module)."""
     for file in sorted(Path(folder).glob("*.pth")):
         with contextlib.suppress(OSError):
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -128,13 +128,13 @@ def _path_files(folder: str) -> Iterator[str]:
 
 def _finders() -> Iterator[str]:
     """Parents of the packages that setuptools' import hooks map (``__editable___<name>_finder.MAPPING``)."""
-    for name, module in sys.modules.copy().items():  # atomic: Ray is imported in another thread meanwhile
+    for name, module in sys.modules.copy().items():  # atomic: another thread imports Ray meanwhile
         if name.startswith(_FINDER):
             yield from (os.path.dirname(path) for path in getattr(module, "MAPPING", {}).values())
 
 
 def _mapping(file: Path) -> Mapping[str, str]:
-    """Read what an import hook of setuptools maps, without running it."""
+    """Read the mapping of an import hook of setuptools without running the hook."""
     with contextlib.suppress(OSError, ValueError, SyntaxError):
         found = _MAPPING.search(file.read_text(encoding="utf-8"))
         mapping = ast.literal_eval(found[1]) if found else {}

@@ -1,4 +1,4 @@
-"""Asking DVC's run cache without using it."""
+"""Asks DVC's run cache without restoring from it, and removes entries."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _TICK: Final = 0.1
-"""Seconds by which a file's time may be behind the clock."""
+"""Seconds by which a file's mtime may be behind the clock."""
 
 
 class _RestorableError(Exception):
-    """DVC has come to the point where it would check outs out."""
+    """DVC would check outs out now."""
 
 
 def has(repo: Any, stage: Any, *, run_cache: bool, pull: bool) -> bool:
     """Whether ``Stage.run`` would restore a stage instead of running its command.
 
-    Decided by DVC's own ``StageCache.restore`` (3.67.1), which is left where it would check outs out, on a stage loaded
-    anew: it takes hashes of deps into the stage, after which the stage would look unchanged.
+    DVC's own ``StageCache.restore`` (3.67.1) decides, and is stopped where it would check outs out. It gets the stage
+    loaded once more: it stores hashes of deps in the stage, which would look unchanged afterwards.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
-        stage: The stage; not touched.
-        run_cache: As ``dvc repro --no-run-cache`` has it.
-        pull: Bring the data of a result that is found, as ``dvc repro --pull``.
+        stage: The stage; not changed.
+        run_cache: Whether to use the run cache; not with ``dvc repro --no-run-cache``.
+        pull: Whether to pull the data of a result that is found, as ``dvc repro --pull`` does.
 
     Raises:
         DvcException: A dep is missing.
@@ -62,13 +62,13 @@ def _no_checkout() -> Iterator[None]:
 
 
 def forget(repo: Any, stage: Any, entry: Mapping[str, Any] | None, since: float) -> None:
-    """Remove the entry of an attempt (``StageCache.save``), unless it was there before.
+    """Remove an attempt's entry of the run cache (``StageCache.save``), unless the entry was there before.
 
     Args:
         repo: The ``dvc.repo.Repo``.
-        stage: The ``dvc.stage.PipelineStage``; not touched.
-        entry: Its entry of dvc.lock; None: as the stage is.
-        since: When the attempt was begun (`time.time`).
+        stage: The ``dvc.stage.PipelineStage``; not changed.
+        entry: The attempt's entry of dvc.lock; None for that of the stage as it is.
+        since: When the attempt began (`time.time`).
     """
     from dvc.stage.cache import _can_hash, _get_cache_hash
     from dvc.stage.loader import StageLoader
@@ -82,7 +82,7 @@ def forget(repo: Any, stage: Any, entry: Mapping[str, Any] | None, since: float)
         return
     lock = to_single_stage_lockfile(stage)
     value = _get_cache_hash(lock)
-    path = repo.stage_cache._get_cache_path(_get_cache_hash(lock, key=True), value)  # leaves names of outs in `lock`
+    path = repo.stage_cache._get_cache_path(_get_cache_hash(lock, key=True), value)  # replaces outs in `lock` by names
     with contextlib.suppress(OSError):
         if os.stat(path).st_mtime > since - _TICK:
             os.unlink(path)

@@ -29,9 +29,9 @@ def environment_of(
         repo: The project's ``dvc.repo.Repo``.
         stage: The stage.
         request: What the driver decides.
-        copy: What an experiment's copy of a project is of.
-        given: What its workspace is given by name.
-        undeclared: What its workspace has beside that.
+        copy: What the project is a copy of, for an experiment; None if it is the user's own.
+        given: The stage's inputs.
+        undeclared: What the stage's workspace has besides.
     """
     from dvc.utils import fix_env
 
@@ -61,7 +61,7 @@ def environment_of(
 
 
 def _ground(stage: Any, markers: Iterable[str], outs: Iterable[str], home: str) -> environment_managers.Ground:
-    """What the command of a stage runs on, as far as managers of environments look at it."""
+    """The facts about a stage's commands on which environment managers depend."""
     from dvc_ray.repo.inputs.snapshot import tree
     from dvc_ray.repo.run import environment_managers
 

@@ -1,4 +1,4 @@
-"""What a worker needs to know of a stage."""
+"""Describes a stage for a worker."""
 
 from __future__ import annotations
 
@@ -37,85 +37,85 @@ class Request:
     env: Mapping[str, str] = field(repr=False)
     """The caller's environment."""
     run_env: Mapping[str, str] = field(repr=False)
-    """What the run adds to it."""
+    """Variables that the run adds to the environment."""
     settings: StageSettings
     options: RunSettings
     git: str
-    """Where what is Git's of workspaces is kept during the run."""
+    """Directory that keeps the templates of ``.git`` for workspaces during the run."""
     surroundings: Surroundings | None = None
-    """Likewise the caller's."""
+    """What a command gets from the caller besides the environment."""
     signing_key: str = field(default="", repr=False)
-    """Of the run, to sign what is kept in a remote for it."""
+    """Key of the run, which signs the files that a remote keeps for the run."""
 
 
 def is_bare(request: Request) -> bool:
-    """Whether a workspace is to have nothing of what Git ignores."""
+    """Whether a workspace is to have none of the files that Git ignores."""
     own = request.settings.bare_workspace
     return request.options.bare_workspace if own is None else own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """What an experiment's copy of a project is."""
+    """What the project of an experiment is a copy of."""
 
     of: str
     """Root of the user's own tree."""
     paths: tuple[str, ...] = ()
     """Ignored paths in the copy that each stage is given (``--copy-paths``); absolute."""
     listing: Callable[[], Listing] | None = None
-    """Says what is in the user's own tree; None: commands do not see what Git ignores there (``--temp``)."""
+    """Lists the user's own tree; None if commands do not see files that Git ignores there (``--temp``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undeclared:
-    """What a stage's workspace has beside what the stage declares."""
+    """The content of a stage workspace that the stage does not declare."""
 
     code: tuple[str, ...]
     """Files of the snapshot, relative to the tree; sorted."""
     markers: tuple[str, ...] = ()
-    """Those of the code that managers of environments find projects by."""
+    """Files of the code by which environment managers find projects."""
     ignored: Ignored = field(default_factory=Ignored)
     ask: environment_managers.Ask | None = None
-    """Asks managers where environments are; None: the command is to find none of the user's."""
+    """Asks managers where environments are; None if the command is to find none of the user's environments."""
     git: GitTemplates = field(default_factory=GitTemplates)
-    """What its ``.git`` is made of; nothing: it has none."""
+    """Templates of its ``.git``; none if it has no ``.git``."""
     git_for_dvc: bool = False
-    """Whether DVC asks Git there, too."""
+    """Whether DVC may use Git in the workspace, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a stage's workspace is given by name, and its outs; relative to the tree."""
+    """The files that a stage workspace is given by name, and the outs of the stage; relative to the tree."""
 
     outs: tuple[str, ...]
     links: tuple[str, ...]
-    """Deps and includes, and what they lead to."""
+    """Deps and includes, and the targets of links among them."""
     deps: tuple[str, ...]
     copies: tuple[str, ...]
-    """Outs that persist, and are there."""
+    """Outs with ``persist: true`` that exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayOfData:
-    """What of a task depends on where its data is."""
+    """The parts of a task that depend on where its data is."""
 
     data: SharedData | RemoteData
     env: Mapping[str, str] = field(repr=False)
     """The environment of its command, as far as the head makes it."""
     surroundings: Surroundings | None = None
-    """Of the caller; None: those of the machine that it runs on."""
+    """Those of the caller; None for those of the machine that the task runs on."""
     legacy: dict[str, Any] = field(default_factory=dict)
     """See `legacy`."""
 
 
 def inputs(repo: Any, stage: Any, request: Request, copy: Copy | None, *, allow_missing: bool) -> Inputs:
-    """Find what a stage's workspace is given by name, and its outs.
+    """Find the files that a stage workspace is given by name, and the outs of the stage.
 
     Args:
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
         request: What the driver decides.
-        copy: What an experiment's copy of a project is of; None: this is the user's own.
+        copy: What the project is a copy of, for an experiment; None if it is the user's own.
         allow_missing: Whether deps may be missing here.
 
     Raises:
@@ -151,10 +151,10 @@ def make(  # noqa: PLR0913  the parts that a task is made of
         repo: The project's ``dvc.repo.Repo``.
         stage: The ``dvc.stage.PipelineStage``.
         request: What the driver decides.
-        copy: What an experiment's copy of a project is of; None: this is the user's own.
-        given: What its workspace is given by name.
-        undeclared: What its workspace has beside that.
-        way: What depends on where its data is.
+        copy: What the project is a copy of, for an experiment; None if it is the user's own.
+        given: The stage's inputs.
+        undeclared: What the stage's workspace has besides.
+        way: The parts of the task that depend on where its data is.
     """
     from dvc_ray.repo.inputs.snapshot import tree
     from dvc_ray.values.task import StageTask
@@ -211,7 +211,7 @@ def commands(stage: Any) -> tuple[str, ...]:
 
 
 def carry_home(repo: Any, task: StageTask) -> None:
-    """Take over the hashes that a worker computed: for outs now at home, and for deps it read."""
+    """Give DVC the hashes that a worker computed: of outs that are now in the user's workspace, and of deps it read."""
     source_dir = os.path.join(task.workspace, task.project, state_subdir())
     pairs = [(os.path.join(task.workspace, path), os.path.join(task.tree, path)) for path in (*task.outs, *task.links)]
     for folder in databases(source_dir):
@@ -231,7 +231,7 @@ def databases(site_dir: str) -> Iterator[str]:
 
 
 def definition(repo: Any, stage: Any) -> dict[str, Any]:
-    """The resolved stage as it would stand in dvc.yaml without templating; means the same in any place."""
+    """The resolved stage as it would stand in dvc.yaml without templating; valid wherever the project is."""
     found = deepcopy(stage.dvcfile.resolver.resolve_one(stage.name)[stage.name])
     found.pop("meta", None)
     if "wdir" in found:
@@ -245,7 +245,7 @@ def definition(repo: Any, stage: Any) -> dict[str, Any]:
 def legacy(stage: Any) -> dict[str, Any]:
     """The entry of dvc.lock that the stage was loaded from, if it has hashes in DVC 2's form: without ``hash: md5``.
 
-    DVC keeps that form for what has not changed (``Output.update_legacy_hash_name``, 3.67.1).
+    DVC keeps that form for deps and outs that have not changed (``Output.update_legacy_hash_name``, 3.67.1).
     """
     entry = stage.dvcfile.lockfile_contents.get("stages", {}).get(stage.name) or {}
     items = [item for key in ("deps", "outs") for item in entry.get(key) or ()]
@@ -253,7 +253,7 @@ def legacy(stage: Any) -> dict[str, Any]:
 
 
 def _inside(repo: Any, stage: Any, item: Any) -> Any:
-    """Make an absolute path into the project relative: the project is elsewhere on a worker."""
+    """Make an absolute path into the project relative: on a worker the project has another path."""
     if isinstance(item, dict):
         return {_inside(repo, stage, path): value for path, value in item.items()}
     if os.path.isabs(item) and repo.fs.isin(item, repo.root_dir):

@@ -1,4 +1,4 @@
-"""What workspaces have beside what their stages declare: code, ignored files, Git."""
+"""The content of workspaces that stages do not declare: code, ignored files, Git's state."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from dvc_ray.repo.run import environment_managers
 
 _MANY: Final = 1000
-"""Files of a folder from which it is a link, whoever reads it."""
+"""A folder with more files than this is linked, even if a stage reads the folder."""
 _LARGE: Final = 32 << 20
-"""The same, bytes of all of them."""
+"""The same for the bytes of all files in a folder."""
 _DVC_WRITES: Final = frozenset({"dvc.lock", "dvc.yaml", ".gitignore"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The project, as far as it is asked."""
+    """The parts of a project that `UndeclaredFiles` needs."""
 
     tree: str
-    """Root of what workspaces mirror."""
+    """Root of the tree that workspaces mirror."""
     home: str
-    """Root of the user's own tree: the same, but for an experiment."""
+    """Root of the user's own tree: the same, except in an experiment."""
     relist: Callable[[], snapshot.Listing]
     """Lists the tree."""
     shown: Callable[[], snapshot.Listing] | None
-    """Lists the user's own tree, if that is another; None: commands do not see what Git ignores there (``--temp``)."""
+    """Lists the user's own tree; None if commands do not see files that Git ignores there (``--temp``)."""
     outs: Callable[[], Sequence[str]]
-    """Of all stages, relative to the tree; likewise the next."""
+    """Outs of all stages, relative to the tree."""
     inputs: Callable[[], Sequence[str]]
-    """Outs, deps and includes."""
+    """Outs, deps and includes of all stages, relative to the tree."""
     is_dep: Callable[[str], bool]
-    """Whether a stage depends on a path, or on a folder that it is in."""
+    """Whether a stage depends on a path, or on a folder that the path is in."""
 
 
 class UndeclaredFiles:
-    """Keeps for a run what is the same for all of its stages.
+    """The undeclared content of all workspaces of a run; content that is the same for all stages is found once.
 
     Args:
         source: The project.
@@ -57,39 +57,39 @@ class UndeclaredFiles:
         self._source = source
         self._listing: snapshot.Listing | None = None
         self._added: set[str] = set()
-        """Files that stages of this run have made and nobody declares."""
+        """Files that stages of this run have made and do not declare."""
         self._made: dict[tuple[bool, bool], Undeclared] = {}
-        """What a stage has, by whether its workspace is bare, and on another machine."""
+        """Content of workspaces, by whether they are bare, and whether they are on another machine."""
         self._read: frozenset[str] = frozenset()
-        """Ignored files that a stage reads."""
+        """Ignored files that stages read."""
         self._ignored: Ignored | None = None
         self._ask: environment_managers.Ask | None = None
         self._git: GitTemplates | None = None
 
     def listing(self) -> snapshot.Listing:
-        """What is in the tree, as it was when that was asked first.
+        """The content of the tree, as it was at the first call.
 
         Raises:
-            ProjectError: It cannot be listed.
+            ProjectError: The tree cannot be listed.
         """
         if self._listing is None:
             self._listing = self._source.relist()
         return self._listing
 
     def add(self, paths: Sequence[str]) -> None:
-        """Show files that a stage created to the stages after it, as one workspace would."""
+        """Give files that a stage created to the stages after it, as happens in one workspace."""
         if paths:
             self._added.update(paths)
             self._made = {}
-        if snapshot.are_of_environment(paths):  # a new one is a link like the others
+        if snapshot.are_of_environment(paths):  # a new environment is a link like the others
             self._listing = self._ignored = None
 
     def of_stage(self, *, bare: bool, sent: bool) -> Undeclared:
-        """What the workspace of a stage has, but for Git.
+        """The undeclared content of a stage's workspace, without Git's state.
 
         Args:
-            bare: Whether it is to have code only.
-            sent: Whether it is on another machine: what is called like a secret, and nobody has given to Git, stays.
+            bare: Whether the workspace is to have code only.
+            sent: Whether it is on another machine: untracked files that are called like a secret are left out.
         """
         if (bare, sent) not in self._made:
             ignored = Ignored() if bare else self._here()
@@ -111,7 +111,7 @@ class UndeclaredFiles:
         return set(filter(named_file, (*self.listing().untracked, *self._added)))
 
     def untracked(self) -> tuple[str, ...]:
-        """Code that goes to other machines though Git does not track it.
+        """Code that is sent to other machines though Git does not track it.
 
         Raises:
             ProjectError: The tree cannot be listed.
@@ -119,10 +119,10 @@ class UndeclaredFiles:
         return tuple(path for path in self.listing().untracked if not named_file(path))
 
     def unseen(self, given: Sequence[str]) -> tuple[Unseen, ...]:
-        """Name what is here and stages may want to have, on machines that do not have it.
+        """List files on the head that stages may want to read on machines that do not have these files.
 
         Args:
-            given: Paths that they are given in another way; relative to the tree.
+            given: Paths that stages are given in another way; relative to the tree.
         """
         ignored = (
             Unseen(path=path, is_environment=snapshot.is_environment(os.path.join(self._source.home, path)))
@@ -133,16 +133,16 @@ class UndeclaredFiles:
         return (*ignored, *withheld)
 
     def git(self, directory: str, *, bare: bool, sent: bool, adding: bool) -> GitTemplates:
-        """What the ``.git`` of a workspace is made of.
+        """The templates of the ``.git`` of a workspace.
 
         Args:
-            directory: Where that is kept during the run.
-            bare: Whether the workspace is to have none.
-            sent: Whether it goes to machines that do not see the repository.
+            directory: Directory that keeps the templates during the run.
+            bare: Whether the workspace is to have no ``.git``.
+            sent: Whether the templates go to machines that do not see the repository.
             adding: Whether commands may add files to the index.
         """
         source = self._source
-        if bare:  # one that leads nowhere, where the repository is not further up
+        if bare:  # on another machine, where the user's repository is not further up: a .git that leads nowhere
             found = sent and os.path.lexists(os.path.join(source.tree, ".git"))
             return GitTemplates((("", ""),)) if found else GitTemplates()
         if self._git is None:
@@ -155,7 +155,7 @@ class UndeclaredFiles:
         return self._git
 
     def _changing(self) -> Callable[[str], bool]:
-        """What the run itself may write of files that Git tracks."""
+        """Return a function that says whether the run itself may write a tracked file."""
         outs = set(self._source.outs())
         return lambda path: os.path.basename(path) in _DVC_WRITES or is_under(path, outs)
 
@@ -173,7 +173,8 @@ class UndeclaredFiles:
             if source.shown is not None:
                 found = self.listing() if source.home == source.tree else source.shown()
                 apart = split(source.home, found.ignored, source.outs(), source.inputs())
-                # What a stage reads, no other may write before its turn: it gets a copy, which comes home like code.
+                # Before its turn, no stage may write a file that another stage reads. So each workspace has a copy of
+                # the file, which comes home like code.
                 read, folders = set(filter(self._is_read, apart.links)), {*apart.folders, *found.empty}
                 links = []
                 for path in apart.links:
@@ -188,7 +189,7 @@ class UndeclaredFiles:
         return self._ignored
 
     def _small(self, path: str) -> _Small | None:
-        """What is in a folder that is small enough to be copied for each stage; None for anything else."""
+        """The content of a folder that is small enough to be copied for each stage; None for any other path."""
         tree, size = self._source.tree, 0
         found = _Small()
         if os.path.islink(os.path.join(tree, path)) or not os.path.isdir(os.path.join(tree, path)):
@@ -211,7 +212,7 @@ class UndeclaredFiles:
 
 @dataclass(frozen=True, slots=True)
 class _Small:
-    """What is in a folder; relative to the tree."""
+    """The content of a folder; relative to the tree."""
 
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""A stage workspace as a DVC project of its own, and DVC's real ``Stage.run`` in it. Runs on a worker."""
+"""Makes a stage workspace a DVC project of its own, and runs DVC's real ``Stage.run`` in it, on a worker."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from dvc_ray.values.task import StageTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What DVC has made of a stage that ran."""
+    """What DVC has recorded of a stage that ran."""
 
     entry: dict[str, Any]
     """Its entry of dvc.lock."""
     objects: dict[str, str]
     """Hashes of its outs that are in the cache, by path relative to the workspace."""
     run_cache: str | None
-    """The stage's entry of the run cache, relative to the cache; None: it has none."""
+    """Path of the stage's entry of the run cache, relative to the cache; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,15 @@ class KnownHashes:
     """Hashes of files that need not be computed again."""
 
     state_dir: str = ""
-    """Where DVC keeps those of another place; empty: nowhere."""
+    """Directory of DVC's state database for the place that the files come from; empty if there is none."""
     pairs: tuple[tuple[str, str], ...] = ()
-    """Files and directories of which those hold: the path there, and here."""
+    """Files and directories whose hashes are in that database: the path there, and the path here."""
     files: tuple[tuple[str, str], ...] = ()
-    """Absolute path and MD5."""
+    """Absolute path and MD5 of further files."""
 
 
 Execute = Callable[[Sequence[str], str, Mapping[str, str]], int]
-"""Runs an argv in a directory with an environment; its return code."""
+"""Runs an argv in a directory with an environment; returns the exit code."""
 
 
 def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
@@ -58,14 +58,14 @@ def configure(project: str, config: Mapping[str, Mapping[str, Any]]) -> None:
 
     dvc_dir = Path(project, ".dvc")
     for folder in (dvc_dir, dvc_dir / "tmp"):
-        if folder.is_symlink():  # Git may track one: what is written there would be written to the user's
+        if folder.is_symlink():  # Git may track such a link, which leads to the user's folder
             folder.unlink()
         folder.mkdir(parents=True, exist_ok=True)
     written = io.BytesIO()
     ConfigObj(
         {section: dict(options) for section, options in config.items()}, list_values=True, encoding="utf-8"
     ).write(written)
-    atomic_write(dvc_dir / "config.local", written.getvalue())  # one that is there may be a link to the user's
+    atomic_write(dvc_dir / "config.local", written.getvalue())  # an existing one may be a link to the user's
 
 
 def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
@@ -74,8 +74,8 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
     Outs and the run-cache entry are in the cache when it returns.
 
     Args:
-        task: The stage. Its dvc.yaml need not be in the workspace: it is resolved already.
-        known: Hashes of what the workspace was given.
+        task: The stage, already resolved: its dvc.yaml need not be in the workspace.
+        known: Hashes of files that the workspace was given.
         execute: Runs a command of the stage.
 
     Raises:
@@ -92,7 +92,7 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     watch_no_bars()
     project = os.path.normpath(os.path.join(task.workspace, task.project))
-    # We need no Git here, whatever the command sees of it: neither tracked files nor .gitignore are looked at.
+    # DVC needs no Git here, whatever the command sees of it: it looks neither at tracked files nor at .gitignore.
     with (
         guarded(),
         contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo,
@@ -108,7 +108,7 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
                 stage.run(force=True, no_commit=not task.commit, allow_missing=task.allow_missing)
         except DvcException as error:
             raise ProjectError(message(error)) from error
-        except UnicodeError as error:  # a name that is no UTF-8, in a folder
+        except UnicodeError as error:  # a folder has a name in it that is not UTF-8
             raise ProjectError(f"DVC cannot process {culprit(error)}: {message(error)}") from error
         entry = dict(_plain(to_single_stage_lockfile(stage)))
         saved = _run_cache(repo, stage)
@@ -150,7 +150,7 @@ def _commands_by(execute: Execute) -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """Rebuild from plain dicts and lists: what crosses to the head must not need DVC's or YAML's own classes."""
+    """Rebuild a value from plain types: the head must be able to read it without DVC's or YAML's own classes."""
     if isinstance(value, dict):
         return {str(key) if isinstance(key, str) else key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Choosing stages as ``dvc repro`` does, and refusing those that dvc-ray cannot run."""
+"""Chooses stages as ``dvc repro`` does, and refuses those that dvc-ray cannot run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dvc_ray.values.stage import StageKind, StageSettings, StageSpec
 
 
 def ordered(repo: Any, selection: Selection) -> list[Any]:
-    """The stages that ``dvc repro`` would come to, in its order (``dvc.repo.reproduce``, 3.67.1)."""
+    """The stages that ``dvc repro`` would reproduce, in its order (``dvc.repo.reproduce``, 3.67.1)."""
     from dvc.dvcfile import PROJECT_FILE
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     whole = selection.all_pipelines or selection.pipeline
     stages: list[Any] = []
     if not selection.all_pipelines and not selection.targets and not selection.one_by_one:
-        # Those of the index, which the graph needs anyway; `collect_stages` would parse dvc.yaml a second time.
+        # From the index, which the graph needs anyway; `collect_stages` would parse dvc.yaml a second time.
         path = os.path.abspath(PROJECT_FILE)
         stages = [stage for stage in repo.index.stages if stage.path == path]
     if not selection.all_pipelines and not stages:
@@ -47,10 +47,10 @@ def graph(repo: Any, selection: Selection) -> Any | None:
     """The project's graph, with an edge from each stage to those it depends on.
 
     Returns:
-        None where DVC rejects it but does without, as ``dvc repro --single-item`` does.
+        None if DVC rejects the graph but does not need it, as with ``dvc repro --single-item``.
 
     Raises:
-        DvcException: DVC rejects it: a cycle, one out of two stages.
+        DvcException: DVC rejects the graph: it has a cycle, or two stages have the same out.
     """
     from dvc.exceptions import DvcException
 
@@ -63,7 +63,7 @@ def graph(repo: Any, selection: Selection) -> Any | None:
 
 
 def with_nearest(repo: Any, error: ProjectError, targets: Sequence[str]) -> ProjectError:
-    """Name the stages that a target may have meant, if it is unknown."""
+    """Add, to the error about an unknown target, the names of stages that the user may have meant."""
     from dvc.exceptions import NoOutputOrStageError, StageNotFoundError
     from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
 
@@ -78,23 +78,23 @@ def with_nearest(repo: Any, error: ProjectError, targets: Sequence[str]) -> Proj
 
 
 def share_files(stages: Sequence[Any]) -> None:
-    """Let stages of one dvc.yaml have one ``ProjectFile``: each would parse dvc.yaml and dvc.lock again."""
+    """Let stages of one dvc.yaml share one ``ProjectFile``: else each would parse dvc.yaml and dvc.lock again."""
     files: dict[str, Any] = {}
     for stage in stages:
         stage.dvcfile = files.setdefault(stage.path, stage.dvcfile)
 
 
 def spec(stage: Any, graph: Any | None, selection: Selection, order: Mapping[str, int]) -> StageSpec:
-    """Say what a plan has to know of a stage.
+    """Describe a stage for the plan.
 
     Args:
         stage: The ``dvc.stage.Stage``.
         graph: See `graph`.
-        selection: What the run is about.
-        order: Place in the plan of each stage that is selected, by address.
+        selection: The selection of the run.
+        order: Place of each selected stage in the plan, by address.
 
     Raises:
-        ConfigError: Its ``meta.ray`` is wrong.
+        ConfigError: The stage's ``meta.ray`` is wrong.
     """
     upstream, after = _before(stage, graph, selection, order)
     return StageSpec(
@@ -109,10 +109,10 @@ def spec(stage: Any, graph: Any | None, selection: Selection, order: Mapping[str
 
 
 def _settings(stage: Any) -> StageSettings:
-    """What ``meta.ray`` of a stage says; its paths are looked at, too.
+    """The settings in a stage's ``meta.ray``, with its paths checked.
 
     Raises:
-        ConfigError: It is wrong.
+        ConfigError: ``meta.ray`` is wrong.
     """
     found = meta_ray.parse(stage.addressing, stage.meta)
     root = snapshot.tree(stage.repo)
@@ -129,14 +129,14 @@ def _settings(stage: Any) -> StageSettings:
 def _before(
     stage: Any, graph: Any | None, selection: Selection, order: Mapping[str, int]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Stages that one depends on, and those that only have their turn before it."""
+    """The stages that a stage depends on, and those that only have their turn before it."""
     if graph is None:
         return (), tuple(order)[: order[stage.addressing]]
     above, below = list(graph.successors(stage)), list(graph.predecessors(stage))
     near: list[Any]
-    if selection.one_by_one:  # one after the other as they were named, whatever became of the others
+    if selection.one_by_one:  # they run one after another as named, even if others fail
         near, turns = [], [*above, *below]
-    elif stage.frozen:  # it waits for none, but sees of their outs what it would see in its turn
+    elif stage.frozen:  # it depends on none, but sees their outs as they are in its turn
         near, turns = [], above
     else:
         near, turns = above, [found for found in below if found.frozen]
@@ -144,7 +144,7 @@ def _before(
 
 
 def _earlier(stage: Any, others: Sequence[Any], order: Mapping[str, int]) -> tuple[str, ...]:
-    """Those of some stages that come before one, in plan order."""
+    """Those of some other stages that come before a stage, in plan order."""
     place = order[stage.addressing]
     names = (other.addressing for other in others)
     return tuple(sorted((name for name in names if order.get(name, place) < place), key=order.__getitem__))
@@ -158,7 +158,7 @@ def kind_of(stage: Any) -> StageKind:
 
 
 def group_of(stage: Any) -> str:
-    """A stage's address without the key of its item: ``@`` cannot stand in the name itself (``is_valid_name``)."""
+    """A stage's address without the key of its item; a name itself cannot have an ``@`` (``is_valid_name``)."""
     name = getattr(stage, "name", None) or ""
     address = str(stage.addressing)
     return address.removesuffix(name) + name.partition("@")[0]
@@ -168,8 +168,8 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
     """Refuse deps and outs that a stage workspace cannot have.
 
     Raises:
-        UnsupportedError: One is not a path of this machine, or a relative one that leads out of the tree.
-        ProjectError: One is no path at all.
+        UnsupportedError: A dep or an out is not a path of this machine, or a relative one that leads out of the tree.
+        ProjectError: No file can have the name of a dep or an out.
     """
     for path in (stage.wdir, *(str(item.def_path) for item in (*stage.deps, *stage.outs))):
         if not _can_be(path):
@@ -192,7 +192,7 @@ def refuse_unsupported(stage: Any, tree: str) -> None:
 
 
 def _can_be(path: str) -> bool:
-    """Whether a path has no NUL in it, nor half of a character."""
+    """Whether a file can have this path: it has no NUL and no half of a surrogate pair in it."""
     try:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -200,10 +200,10 @@ def _can_be(path: str) -> bool:
 
 
 def refuse_relative_import(stage: Any, tree: str) -> None:
-    """Refuse to import from a relative place outside: an experiment's copy is elsewhere.
+    """Refuse an import from a relative path outside of the tree: from an experiment's copy it would lead elsewhere.
 
     Raises:
-        UnsupportedError: It would.
+        UnsupportedError: The stage has such an import.
     """
     for dep in stage.deps:
         url = (getattr(dep, "def_repo", None) or {}).get("url") or str(dep.def_path)

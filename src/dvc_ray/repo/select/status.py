@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _DELETED: Final = "deleted"
 _MISSING: Final = frozenset({_DELETED, "not in cache"})
-"""What ``Output.status`` says of data that is gone (3.67.1)."""
+"""What ``Output.status`` says of missing data (3.67.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Change:
     kind: str
     """What ``status`` of the dep or out says: deleted, modified, …; without an item, the whole reason."""
     item: Any = None
-    """The ``Dependency`` or ``Output``; None: it is about the stage itself."""
+    """The ``Dependency`` or ``Output``; None if the change is about the stage itself."""
     what: str = ""
     """The item as DVC names it, or a param of it."""
     is_whole: bool = False
-    """Whether it is about the item, not a param of it."""
+    """Whether the change is about the item, not about a param of it."""
 
     def __str__(self) -> str:
         """As a plan shows it."""
@@ -37,15 +37,15 @@ class Change:
 def of(stage: Any, *, allow_missing: bool = False, upstream: Iterable[Any] = ()) -> Status:
     """Status of a DVC stage in the user's workspace.
 
-    The order is DVC's: command, deps, outs; the first that changed decides, so nothing is hashed that stock DVC
-    would not hash, except that all deps are named rather than the first.
+    The order is DVC's: command, deps, outs; the first that changed decides. So nothing is hashed that stock DVC would
+    not hash, except that all changed deps are named rather than the first.
 
     Args:
         stage: A ``dvc.stage.Stage``; its repo must be locked.
-        allow_missing: Do not count data that is missing as a change, as ``dvc repro --allow-missing``.
-        upstream: The stages it depends on, for the same.
+        allow_missing: Do not count missing data as a change, as ``dvc repro --allow-missing``.
+        upstream: The stages that it depends on; used if `allow_missing`.
     """
-    for look in (_stage, _deps, _outs):  # not called before its turn: checking an out costs, and may touch the cache
+    for look in (_stage, _deps, _outs):  # each called only if needed: checking an out costs, and may touch the cache
         changes = [change for change in look(stage) if not (allow_missing and _merely_missing(stage, change, upstream))]
         if changes:
             return _changed(stage, changes)
@@ -57,16 +57,16 @@ def by_hashes(stage: Any, data: DataIndex) -> Status:
 
     Args:
         stage: A ``dvc.stage.Stage``; its repo must be locked.
-        data: What is known of data that is not there.
+        data: The index of data that is not there.
     """
     found = next(filter(None, _by_hashes(stage, data)), [])
     return _changed(stage, found) if found else Status(changed=False)
 
 
 def _by_hashes(stage: Any, data: DataIndex) -> Iterator[list[Change]]:
-    """What each look finds, in DVC's order; none looks before its turn: checking an out costs."""
+    """The changes that each check finds, in DVC's order; made only if needed, because checking an out costs."""
     yield list(_stage(stage))
-    if stage.frozen or stage.is_callback or stage.always_changed:  # that says nothing of data
+    if stage.frozen or stage.is_callback or stage.always_changed:  # decided without data
         yield list(_deps(stage))
     else:
         yield [change for dep in stage.deps for change in dep_by_hashes(dep, data)]
@@ -74,7 +74,7 @@ def _by_hashes(stage: Any, data: DataIndex) -> Iterator[list[Change]]:
 
 
 def dep_by_hashes(dep: Any, data: DataIndex) -> list[Change]:
-    """How a dep has changed, whose data need not be in the workspace; empty if it has not."""
+    """How a dep whose data need not be in the workspace has changed; empty if it has not changed."""
     if not data.is_away(dep):
         return list(_flat(dep, dep.status()))
     kind = data.changed(dep)
@@ -86,14 +86,14 @@ def _changed(stage: Any, changes: Iterable[Change]) -> Status:
 
 
 def _out(out: Any) -> dict[str, Any]:
-    """Status of an out: that it is neither here nor in the local cache is no change, if its hash is known."""
+    """Status of an out; one that is neither here nor in the local cache has not changed, if its hash is known."""
     if not out.exists and out.hash_info and out.use_cache:
         return {}
     return dict(out.workspace_status())
 
 
 def _known(stage: Any) -> bool:
-    """Whether the stage has a result: an entry in dvc.lock, or a .dvc file, which is its own."""
+    """Whether the stage has a result: an entry in dvc.lock, or its own .dvc file."""
     from dvc.stage import PipelineStage
 
     if not isinstance(stage, PipelineStage):
@@ -120,7 +120,7 @@ def _outs(stage: Any) -> Iterable[Change]:
 
 
 def _merely_missing(stage: Any, change: Change, upstream: Iterable[Any]) -> bool:
-    """Whether a change is only that data is gone (``Stage._changed_deps``, ``changed_outs``)."""
+    """Whether a change is only that data is missing (``Stage._changed_deps``, ``changed_outs``)."""
     if not change.is_whole or change.kind not in _MISSING:
         return False
     if any(change.item is out for out in stage.outs):

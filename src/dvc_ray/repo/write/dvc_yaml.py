@@ -1,10 +1,10 @@
-"""What DVCLive writes into dvc.yaml, as an edit that can be made once more on another version of the file.
+"""DVCLive's changes to dvc.yaml, as an edit that can be applied again to another version of the file.
 
-A plain ``Live()`` rewrites the dvc.yaml of its stage at each step: of the top-level sections ``params``, ``metrics``,
-``plots`` and ``artifacts`` it drops the entries of its own directory and puts the new ones last
-(``dvclive.dvc.update_dvcyaml``, 3.48 to 3.49). Stages that run at the same time each do so on the version they were
-given. In a serial run each does so on what the stage before it in the plan has left; that is what is made of it here,
-in whatever order they finish.
+A plain ``Live()`` rewrites the dvc.yaml of its stage at each step: in the top-level sections ``params``, ``metrics``,
+``plots`` and ``artifacts`` it drops the entries of its own directory and appends the new ones
+(``dvclive.dvc.update_dvcyaml``, 3.48 to 3.49). Stages that run at the same time each rewrite the version they were
+given. In a serial run, each rewrites the version that the stage before it in the plan has left. This module makes the
+file of the serial run, in whatever order the stages finish.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from dvc_ray.repo.write.dvc_yaml_entries import (
 
 _NAME: Final = "dvc.yaml"
 _AT_LEAST: Final = 2
-"""Times that DVCLive rewrites a dvc.yaml: at a step, and at the end."""
+"""How often DVCLive rewrites a dvc.yaml at least: at a step, and at the end."""
 _MANY: Final = 30
-"""Edits from which on they are made at once in any case: comments of DVCLive's sections may stay longer, then."""
+"""More edits than this are always applied together; comments in DVCLive's sections may then stay longer."""
 _SAME_AGAIN: Final = 200
-"""Dumps after which a number that each of DVC's dumps changes in its last digits is taken to stand still."""
+"""Dumps after which a number whose last digits change with each of DVC's dumps is taken for stable."""
 
 Merge = Callable[[bytes, bytes, bytes], bytes | None]
-"""Merges two versions by lines: ours, what both began with, theirs; None if they conflict."""
+"""Merges two versions by lines: ours, their common base, theirs; None if they conflict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +44,16 @@ class Written:
     """A dvc.yaml that a command has left."""
 
     place: int
-    """Of its stage in the plan."""
+    """Place of its stage in the plan."""
     who: str
     """Its stage."""
     base: bytes | None
-    """What it began with; None: there was no file, or it is not known any more."""
+    """The version that the command began with; None if there was no file, or the version is not known any more."""
     result: bytes
     touched: Callable[[str], bool] = field(repr=False)
     """Whether the stage has written a path, relative to the folder of the dvc.yaml."""
     known: bool = True
-    """Whether `base` is what it began with."""
+    """Whether `base` is the version that the command began with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,33 +63,33 @@ class Conflict:
     winner: str
     """The stage whose version was taken."""
     loser: str
-    """The stage before it; empty: somebody else."""
+    """The stage before it; empty if somebody else wrote the version."""
 
 
 class DvcYaml:
     """One dvc.yaml during a run.
 
     Args:
-        merge: Merges what is not DVCLive's.
+        merge: Merges changes that are not DVCLive's.
     """
 
     def __init__(self, merge: Merge) -> None:
         self._merge = merge
         self._edits: list[_Edit] = []
         self._texts: dict[int, bytes | None] = {}
-        """What so many edits have made of the file, as far as that was looked at."""
+        """The file after the first edits, by the number of edits, as far as it was computed."""
 
     def take(self, now: bytes | None, written: Written) -> tuple[bytes, tuple[Conflict, ...]]:
-        """Say what the file is to be.
+        """Compute the new content of the file.
 
         Args:
-            now: The file; None: there is none.
-            written: What a stage has made of the version it was given.
+            now: Content of the file; None if there is no file.
+            written: The version that a stage has left.
 
         Returns:
-            What a serial run would have left of all that were taken; and what of it does not merge.
+            The content that a serial run would have left, of all versions taken so far; and the conflicts.
         """
-        if not self._edits or now != self._texts[len(self._edits)]:  # somebody else has written: before all to come
+        if not self._edits or now != self._texts[len(self._edits)]:  # somebody else has written: start from that
             self._edits, self._texts = [], {0: now}
         at = sum(other.written.place <= written.place for other in self._edits)
         self._edits.insert(at, _Edit.of(written))
@@ -100,7 +100,7 @@ class DvcYaml:
         return found, conflicts
 
     def _make(self) -> Iterator[Conflict]:
-        """Make all edits that are not in a text yet."""
+        """Apply all edits that are not in a text yet."""
         count = max(self._texts)
         text = self._texts[count]
         while count < len(self._edits):
@@ -122,15 +122,15 @@ class DvcYaml:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edit:
-    """What a stage has done to a dvc.yaml."""
+    """The change of a stage to a dvc.yaml."""
 
     written: Written
     update: _Update | None
-    """DVCLive's part; None: it has none."""
+    """DVCLive's part of the change; None if there is none."""
     times: int = _AT_LEAST
-    """How often DVCLive has made it, as far as that shows."""
+    """How often DVCLive has applied its part, as far as the result shows."""
     alone: bytes | None = None
-    """What DVCLive's part makes of the base; None: it is not known."""
+    """The base with only DVCLive's part applied; None if it is not known."""
 
     @classmethod
     def of(cls, written: Written) -> _Edit:
@@ -151,12 +151,12 @@ class _Edit:
         return cls(written=written, update=update, times=times, alone=texts[-1])
 
     def together(self) -> Sequence[_Update]:
-        """What it is, if it is nothing but DVCLive's part."""
+        """The updates of the edit, if it is DVCLive's part only; empty for any other edit."""
         is_all = self.alone in {None, self.written.result} and self.times <= _AT_LEAST
         return [self.update] * self.times if self.update is not None and is_all else []
 
     def made_on(self, text: bytes | None, merge: Merge) -> tuple[bytes, bool]:
-        """Make it on another version of the file; also says whether all of it could be."""
+        """Apply the edit to another version of the file; also returns whether all of the edit could be applied."""
         theirs = self.written.result
         if self.written.known and text == self.written.base:
             return theirs, True
@@ -169,11 +169,11 @@ class _Edit:
             return theirs, True
         merged = None if base is None else merge(text, base, theirs)
         if merged is None and self.update is not None and _plain(base or b"") == _plain(theirs):
-            return text, True  # it was but the look of the file that did not merge
+            return text, True  # only the formatting did not merge
         return (theirs, False) if merged is None else (merged, True)
 
     def _updated(self, text: bytes | None) -> bytes | None:
-        """DVCLive's part of it made on another version; None if it has none, or that version is no dvc.yaml."""
+        """Apply DVCLive's part to another version; None if there is no such part, or the version is not a dvc.yaml."""
         made = None
         for _ in range(self.times if self.update is not None else 0):
             made = text = _made_on(text, [self.update] if self.update else [])
@@ -184,19 +184,19 @@ class _Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Update:
-    """What DVCLive has made of its sections."""
+    """DVCLive's changes to its sections."""
 
     folders: tuple[str, ...]
-    """DVCLive's directories as it looks for them in entries, relative to the dvc.yaml."""
+    """DVCLive's directories, as DVCLive looks for them in entries; relative to the dvc.yaml."""
     lists: Mapping[str, Sequence[Any]]
     """New entries by section; sections in the order in which they came into the file."""
     artifacts: Mapping[str, Any]
     moved: frozenset[str]
-    """Sections that were empty for a while, so that they came to the end of the file."""
+    """Sections that were empty for a while, and so have moved to the end of the file."""
 
     @classmethod
     def of(cls, written: Written) -> list[_Update]:
-        """Say what it may be, the likeliest first; nothing, if the sections are as they were or the file is no YAML."""
+        """List possible updates, the likeliest first; none if the sections are unchanged or the file is not YAML."""
         before = {} if written.base is None else _plain(written.base)
         after = _plain(written.result)
         if before is None or after is None:
@@ -216,7 +216,7 @@ class _Update:
         return [found, *([] if new == every else [replace(found, artifacts=every)])]
 
     def apply(self, data: Any) -> bool:
-        """Make it, as DVCLive would; also says whether it took a section out: a comment at one comes back with it."""
+        """Apply the update as DVCLive does; returns whether a section was removed: its comment comes back with it."""
         out = False
         for key in self.lists:
             kept: Any
@@ -235,10 +235,10 @@ class _Update:
 
 
 def _made_on(text: bytes | None, updates: Iterable[_Update]) -> bytes | None:
-    """Make updates one after another on a version of the file; None if it is no dvc.yaml, as somebody left it.
+    """Apply updates one after another to a version of the file; None if that version is not a valid dvc.yaml.
 
-    The file is parsed and dumped once, which takes longer than all else. Where there are comments in it, that is not
-    quite the same as doing so for each.
+    The file is parsed and dumped once for all updates, because that takes the longest. In a file with comments, the
+    result may differ a little from parsing and dumping it for each update.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
@@ -256,12 +256,12 @@ def _made_on(text: bytes | None, updates: Iterable[_Update]) -> bytes | None:
 
 
 def _together(edits: Sequence[_Edit]) -> list[Sequence[_Update]]:
-    """Those of the first edits that can be made at once."""
+    """The updates of the first edits, as far as they can be applied together."""
     return list(itertools.takewhile(bool, (edit.together() for edit in edits)))
 
 
 def _plain(text: bytes) -> dict[str, Any] | None:
-    """Parse a file; None if it is no mapping."""
+    """Parse a file; None if it is not a mapping."""
     from dvc.exceptions import DvcException
     from dvc.utils.serialize import parse_yaml
 
@@ -273,5 +273,5 @@ def _plain(text: bytes) -> dict[str, Any] | None:
 
 
 def _decoded(text: bytes) -> str:
-    """As a file that is opened for text."""
+    """Decode the content as of a file that is opened in text mode."""
     return text.decode().replace("\r\n", "\n").replace("\r", "\n")

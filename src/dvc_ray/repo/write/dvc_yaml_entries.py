@@ -16,20 +16,20 @@ OWN: Final = (*LISTS, ARTIFACTS)
 
 
 _FILES: Final = {"params": "params.yaml", "metrics": "metrics.json"}
-"""Names of DVCLive's files that entries are about."""
+"""DVCLive's files to which entries refer."""
 
 
 _PLOTS: Final = frozenset(("plots", kind) for kind in ("metrics", "images", "sklearn", "custom"))
-"""Of plots, two folders."""
+"""Pairs of nested folders in which DVCLive has plots."""
 
 
 def folders_of(
     before: Mapping[str, Any] | None, after: Mapping[str, Any], touched: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    """Directories of DVCLive in which the stage has logged.
+    """Directories of DVCLive to which the stage has logged.
 
-    Entries that came or went say so. Those that were there and still are do if the stage has written what they name;
-    but a command may have a file of its own called metrics.json, so that more must be there of DVCLive's making.
+    Entries that were added or removed show them. Entries that stayed do so if the stage has written the path that they
+    name; but a metrics.json may be a command's own file, so it counts only if nothing else shows a directory.
     """
     found: dict[str, bool] = {}
     for key in LISTS:
@@ -48,7 +48,7 @@ def folders_of(
 
 
 def _folder(key: str, path: str) -> str | None:
-    """The directory of DVCLive that an entry's path may be in, as DVCLive looks for it in entries."""
+    """The directory of DVCLive that an entry's path may be in, as DVCLive looks for the directory in entries."""
     parts = PurePosixPath(path).parts
     if key == "plots":
         tops = (at for at, pair in enumerate(itertools.pairwise(parts)) if pair in _PLOTS)
@@ -59,14 +59,14 @@ def _folder(key: str, path: str) -> str | None:
 
 
 def _path(entry: Any) -> str | None:
-    """The path that an entry of a list is about; None: DVCLive would leave it alone in any case."""
+    """The path that an entry of a list names; None if DVCLive would leave the entry alone in any case."""
     if isinstance(entry, str):
         return entry
     return str(next(iter(entry))) if isinstance(entry, dict) and len(entry) == 1 else None
 
 
 def new_entries(folders: Sequence[str], before: Sequence[Any], after: Sequence[Any], *, known: bool) -> list[Any]:
-    """Entries that DVCLive has put last; without a directory of its own in any, it was somebody else."""
+    """Entries that DVCLive has appended; none without a directory of DVCLive: then somebody else wrote them."""
     if not folders:
         return []
     kept = entries_without(folders, before)
@@ -76,7 +76,7 @@ def new_entries(folders: Sequence[str], before: Sequence[Any], after: Sequence[A
 
 
 def entries_without(folders: Sequence[str], entries: Iterable[Any]) -> list[Any]:
-    """Entries that DVCLive keeps; its rule looks for its directory anywhere in them."""
+    """Entries that DVCLive keeps: those in whose path its directory does not occur anywhere."""
     return [entry for entry in entries if not any(folder in (_path(entry) or "") for folder in folders)]
 
 
@@ -90,7 +90,7 @@ def _keeps(folders: Sequence[str], meta: Any) -> bool:
 
 
 def moved_sections(before: Sequence[str], after: Sequence[str]) -> frozenset[str]:
-    """Keys that stand behind one that they stood before: DVCLive puts keys at the end only."""
+    """Keys that now follow one that they preceded: DVCLive adds keys only at the end."""
     common = [key for key in before if key in after]
     return frozenset(
         key
@@ -100,7 +100,7 @@ def moved_sections(before: Sequence[str], after: Sequence[str]) -> frozenset[str
 
 
 def in_order(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """The order in which DVCLive has put sections into the file, as far as that shows; else its usual one."""
+    """The order in which DVCLive has added sections to the file, as far as it shows; else DVCLive's usual order."""
     seen = iter([key for key in after if key in OWN and key not in before])
     fresh = {key for key in after if key in OWN and key not in before}
     return [next(seen) if key in fresh else key for key in OWN]

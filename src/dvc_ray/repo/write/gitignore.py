@@ -1,8 +1,8 @@
 """.gitignore entries in DVC's order, whatever the order in which stages finish.
 
-Stock DVC appends an out's entry when its stage is saved, so the order of entries is the order of stages; and a
-.gitignore inside a directory that is a dep is hashed with it. Stages that finish in another order must leave the same
-bytes: each file is what it was at the start, and the entries so far in plan order.
+Stock DVC appends an out's entry when its stage is saved, so entries are in the order of stages; and a .gitignore inside
+a directory that is a dep is hashed with the directory. Stages that finish in another order must leave the same bytes:
+each file is its content at the start, followed by the entries so far in plan order.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class _File:
     """One .gitignore.
 
     Args:
-        before: Its content at the start, or when somebody else had changed it; with a line end.
+        before: Content at the start, or after somebody else had changed the file; with a line end.
     """
 
     before: bytes
     entries: list[tuple[_Order, bytes]] = field(default_factory=list)
     """The lines added, in plan order."""
     stamp: Stamp | None = None
-    """Of the file as we left it."""
+    """Stamp of the file as we left it."""
 
 
 class Ignores:
@@ -49,14 +49,14 @@ class Ignores:
         """Ignore an out.
 
         Args:
-            order: Place of its stage in the plan and of the out in the stage.
+            order: Place of the out's stage in the plan, and of the out in the stage.
             path: The out, absolute.
-            folder: Whether it is a directory, which matters for patterns such as ``models/``; it need not be there.
+            folder: Whether it is a directory, which matters for patterns such as ``models/``; it need not exist.
 
         Returns:
             The .gitignore that was written; None if Git ignored the out already.
         """
-        # Without a graph (`--single-item`) two stages may have one out, or one within the other's.
+        # Without a graph (`--single-item`) two stages may have the same out, or one within the other's.
         if is_under(path, self._outs) or self._rules.ignore(path + os.sep if folder else path):
             return None
         entry, gitignore = self._scm._get_gitignore(path)
@@ -77,20 +77,20 @@ class Ignores:
         return str(gitignore)
 
     def written(self) -> tuple[str, ...]:
-        """The files in which there are entries of the run."""
+        """The files that have entries of the run."""
         return tuple(self._files)
 
     def undo(self) -> None:
-        """Take back what was added: what ``dvc repro`` does when it fails (``SCMContext.__call__``)."""
+        """Remove the entries that were added, as ``dvc repro`` does when it fails (``SCMContext.__call__``)."""
         for path in self._outs:
             self._scm.ignore_remove(path)
 
 
 class _Rules:
-    """What Git ignores, asked of what scmrepo asks (dulwich), without its reading all entries of a run again and again.
+    """What Git ignores, by dulwich as in scmrepo, but without reading all entries of the run again for each out.
 
-    It is read anew when somebody else has changed a .gitignore that counts. What we add ourselves matters for that out
-    only, and what lies in it.
+    Files are read again when somebody else has changed a .gitignore that counts. An entry that we add ourselves matters
+    only for its out, and for paths in it.
     """
 
     def __init__(self, scm: Any) -> None:
@@ -110,7 +110,7 @@ class _Rules:
         return bool(self._manager.is_ignored(part))
 
     def wrote(self, gitignore: str) -> None:
-        """Take a file as it is now for what was read."""
+        """Take the current version of a file for the one that was read."""
         self._stamps[gitignore] = Stamp.at(gitignore)
 
     def _files_for(self, path: str) -> Iterator[str]:
@@ -124,7 +124,7 @@ class _Rules:
 
 
 def _ended(gitignore: str) -> bytes:
-    """Content of a file, its last line ended."""
+    """Content of a file, with a line end after its last line."""
     content = Path(gitignore).read_bytes() if os.path.exists(gitignore) else b""
     return content if not content or content.endswith(b"\n") else content + b"\n"
 

@@ -7,18 +7,18 @@ from typing import Any
 
 
 def look_again(stage: Any, paths: Collection[str]) -> dict[str, bool]:
-    """Hash deps anew, in the user's workspace, and take that into the stage.
+    """Hash deps again, in the user's workspace, and store the hashes in the stage.
 
-    As ``dvc repro`` has it: ``Stage.run`` calls ``save_deps`` when the command has ended, in the tree that the user
-    works in (dvc.stage, 3.67.1).
+    ``dvc repro`` does the same: ``Stage.run`` calls ``save_deps`` when the command has ended, in the tree that the
+    user works in (dvc.stage, 3.67.1).
 
     Args:
-        stage: A ``dvc.stage.Stage`` with the hashes of what its command was given.
+        stage: A ``dvc.stage.Stage`` with the hashes of the deps that its command was given.
         paths: Deps that may have been edited; absolute.
 
     Returns:
-        For each dep that is not what the command was given: whether the stage names the new version. It does not if
-        there is none any more, or none that can be read; DVC gives the stage up then, its work with it.
+        For each dep that differs from what the command was given: whether the stage names the new version. It does not
+        if the dep is gone or cannot be read; DVC itself would then give up the stage, and its work with it.
     """
     from dvc.exceptions import DvcException
 

@@ -1,4 +1,4 @@
-"""The text of a dvc.lock: spliced where that is certain, else written as a whole."""
+"""The text of a dvc.lock: spliced where that is certain to be right, else dumped as a whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any, Final, Protocol
 
 _ANCHOR: Final = re.compile(r"[&*]id\d")
-"""A value that stands in an entry twice: its name is a number counted through the whole file."""
+"""The YAML anchor of a value that stands in an entry twice: anchors are numbered through the whole file."""
 
 
 _COMMENT: Final = re.compile(r"(^|\s)#|^\n", re.MULTILINE)
@@ -23,7 +23,7 @@ _STAGES: Final = "stages:\n"
 
 
 _DRIFT_LIMIT: Final = 1000
-"""Dumps after which such a number is taken to stand still; most do after one or two."""
+"""Dumps after which such a number is taken for stable; most are after one or two."""
 
 
 Place = tuple[int, str]
@@ -36,14 +36,14 @@ class Content(Protocol):
         """Names of its entries, in order."""
 
     def put(self, entries: Mapping[str, Any], places: Mapping[str, Place]) -> bool:
-        """Put entries of stages: in place of the old ones, or behind all that was there when the run began.
+        """Put entries of stages in place of the old ones, or behind all entries that were there when the run began.
 
         Args:
             entries: Entries by name.
-            places: Of each, its place among those that were not there.
+            places: The place of each entry among those that were not there.
 
         Returns:
-            Whether one differs from what was there.
+            Whether an entry differs from the old one.
         """
 
     def text(self) -> str:
@@ -55,15 +55,15 @@ class SharedValueError(Exception):
 
 
 class Spliced:
-    """A file as DVC's dumper writes it, as the texts of its entries.
+    """A file as DVC's dumper writes it, kept as the texts of its entries.
 
-    DVC dumps the whole file for each stage that has run, in the order of the plan, and some numbers change each time
-    (`_EXPONENT`): of an entry the text counts that has been dumped as often as stages after its own have run.
+    DVC dumps the whole file for each stage that has run, in plan order, and some numbers change each time
+    (`_EXPONENT`). So the text of an entry is the one after as many further dumps as stages after its own have run.
 
     Args:
         head: All before the first entry.
         values: Its entries, by name.
-        texts: Of each, its text after one dump, two, …, until it stays the same.
+        texts: The texts of each entry after one dump, two, …, until the text stays the same.
         tail: All behind the last entry.
     """
 
@@ -82,22 +82,22 @@ class Spliced:
         self._new: list[Place] = []
         self._run: dict[str, Place] = {}
         self._dumps: list[Place] = []
-        """The same, sorted."""
+        """The places in `_run`, sorted."""
 
     @classmethod
     def of(cls, text: str, data: Mapping[str, Any]) -> Spliced | None:
-        """Take a file apart.
+        """Split a file into its entries.
 
         Args:
             text: The file.
-            data: What DVC has read from it.
+            data: The file as DVC has parsed it.
 
         Returns:
-            None if the file is not what DVC's dumper makes of that: comments, other spacing, an older schema.
+            None if DVC's dumper would write `data` in another way: comments, other spacing, an older schema.
         """
         found = cls._of(text, data)
         if found is None and not _COMMENT.search(text):
-            # Values that know how they were written; they would also take comments along, which belong to no entry.
+            # Parsed this way, values know how they were written. Comments would be kept, too, but belong to no entry.
             from dvc.utils.serialize import parse_yaml_for_update
 
             return cls._of(text, parse_yaml_for_update(text, "dvc.lock"))
@@ -126,7 +126,7 @@ class Spliced:
         return [*self._old, *(name for _, name in self._new)]
 
     def put(self, entries: Mapping[str, Any], places: Mapping[str, Place]) -> bool:
-        """Put entries of stages; whether that changes anything."""
+        """Put entries of stages; returns whether that changes anything."""
         texts = {name: _texts(name, value) for name, value in entries.items()}  # before anything is changed
         modified = any(self._values.get(name, {}) != value for name, value in entries.items())
         for name, place in places.items():
@@ -155,7 +155,7 @@ class Spliced:
 
 
 class Whole:
-    """Any other file: parsed with its comments and dumped whole, as DVC does it.
+    """Any other file: parsed with its comments and dumped as a whole, as DVC does.
 
     Args:
         text: The file.
@@ -170,7 +170,7 @@ class Whole:
         self._run: dict[str, tuple[Place, Any]] = {}
 
     def added(self, places: Mapping[str, Place]) -> None:
-        """Say which entries the run has added before, and the place of each among them."""
+        """Note the entries that the run has added before, and the place of each among them."""
         self._places.update(places)
 
     def names(self) -> Sequence[str]:
@@ -178,7 +178,7 @@ class Whole:
         return list(self._data.get("stages") or {})
 
     def put(self, entries: Mapping[str, Any], places: Mapping[str, Place]) -> bool:
-        """Put entries of stages; whether that changes anything."""
+        """Put entries of stages; returns whether that changes anything."""
         stages = self._data.get("stages", {})
         modified = any(stages.get(name, {}) != value for name, value in entries.items())
         self.added({name: place for name, place in places.items() if name not in stages})
@@ -216,10 +216,10 @@ class Whole:
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
-    """Dump one entry as it stands in the file; then again as often as that changes it.
+    """Dump one entry as it stands in the file; then again, as long as a dump changes it.
 
     Raises:
-        SharedValueError: It needs an anchor.
+        SharedValueError: The entry needs an anchor.
     """
     from dvc.utils.serialize import parse_yaml_for_update
 

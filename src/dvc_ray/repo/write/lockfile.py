@@ -1,7 +1,7 @@
-"""Writing dvc.lock: entries in DVC's order, whatever the order in which stages finish.
+"""Writes dvc.lock with entries in DVC's order, whatever the order in which stages finish.
 
-The file is written at each merge, so that a killed run loses nothing. DVC's dumper costs more than a millisecond an
-entry; a file that it has written is therefore kept as the text of each entry, and only what is new is dumped.
+The file is written at each merge, so that a killed run loses nothing. DVC's dumper takes more than a millisecond per
+entry; so a file that it has written is kept as the texts of its entries, and only new entries are dumped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Locks:
         """Content as we wrote it last, with the stamp of the file."""
 
     def write(self, stages: Sequence[Any]) -> list[str]:
-        """Write the entries of finished stages, one pass a file.
+        """Write the entries of finished stages, in one pass per file.
 
         As ``Lockfile.dump_stages`` (dvc.dvcfile, 3.67.1): entries that were there keep their place, new ones follow.
 
@@ -66,7 +66,7 @@ class Locks:
         if content is not None and stamp == Stamp.at(path):
             return content
         text = Path(path).read_text(encoding="utf-8")
-        # Only at first: later the file holds more than what DVC has read for the plan.
+        # Only the first time: later the file has more than DVC has read for the plan.
         found = None if content is not None else Spliced.of(text, dvcfile.lockfile_contents)
         return found or self._whole(text, path)
 
@@ -79,7 +79,7 @@ class Locks:
     def _dump(self, path: str, content: Content) -> None:
         """Write a file whole or not at all: a run that is killed must not leave half a dvc.lock.
 
-        Where the user has made a link of it, what that leads to is written, as DVC does.
+        If the user has made dvc.lock a link, its target is written, as DVC does.
         """
         target = os.path.realpath(path)
         like = os.stat(target) if os.path.exists(target) else None

@@ -1,4 +1,4 @@
-"""What a run writes into a DVC project: dvc.lock, .gitignore, and what DVC remembers of files."""
+"""Writes the results of a run into a DVC project: dvc.lock, .gitignore, and DVC's state database of files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a run with nothing to do should not pay for what it does no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """A finished attempt, its files at home already."""
+    """A finished attempt whose files are in the user's workspace already."""
 
     task: StageTask
     entry: dict[str, Any]
@@ -30,7 +30,7 @@ class Merge:
 
 
 class Record:
-    """The one writer of a run. To be called within ``translate_errors()``, with DVC's lock held.
+    """The only writer of a run; to be called within ``translate_errors()``, with DVC's lock held.
 
     Args:
         repo: The ``dvc.repo.Repo``.
@@ -51,11 +51,11 @@ class Record:
         self._current = 0
 
     def turn(self, place: int) -> None:
-        """Say which stage's outs DVC is going to ignore, by its place in the plan."""
+        """Say which stage's outs DVC is going to add to .gitignore, by the stage's place in the plan."""
         self._current = place
 
     def ignore(self, path: str) -> None:
-        """Stands in for ``SCMContext.ignore``: the same entries, in plan order."""
+        """Replaces ``SCMContext.ignore``: the same entries, in plan order."""
         from dvc.scm import NoSCM
         from dvc.utils import relpath
 
@@ -73,15 +73,15 @@ class Record:
         return self._ignores.written()
 
     def take(self, stage: Any, entry: Mapping[str, Any]) -> None:
-        """Take hashes into a stage whose data may be elsewhere."""
+        """Fill a stage with hashes; its data may be elsewhere."""
         self._fill(stage, entry)
-        for out in stage.outs:  # its .gitignore goes where the out would be
+        for out in stage.outs:  # the .gitignore lies where the out would be
             if out.use_scm_ignore:
                 os.makedirs(os.path.dirname(out.fs_path), exist_ok=True)
         stage.ignore_outs()
 
     def take_here(self, stage: Any, merge: Merge) -> None:
-        """Take hashes into a stage whose data is here, and what the worker knows of its files into DVC's memory."""
+        """Fill a stage with hashes; its data is here, so DVC also gets the file hashes that the worker computed."""
         self._fill(stage, merge.entry)
         tasks.carry_home(self._repo, merge.task)
         if merge.task.commit:
@@ -106,7 +106,7 @@ class Record:
                 stage.dump(update_pipeline=False)
 
     def has(self, stage: Any) -> bool:
-        """Whether the entry of a stage is on disk; of one without dvc.lock, that is not asked."""
+        """Whether dvc.lock on disk has the entry of a stage; always true for a stage without dvc.lock."""
         from dvc.stage import PipelineStage
         from dvc.stage.serialize import to_single_stage_lockfile
         from dvc.utils.serialize import load_yaml
@@ -118,7 +118,7 @@ class Record:
         return bool(written == to_single_stage_lockfile(stage))
 
     def finish(self, *, ok: bool) -> tuple[str, ...]:
-        """End a run: stage changed files if ``core.autostage``, or take .gitignore entries back if it failed.
+        """End a run: stage changed files if ``core.autostage``, or remove its .gitignore entries if it failed.
 
         Both as ``dvc repro`` does.
 
@@ -138,9 +138,9 @@ class Record:
 
 
 def _commit_again(stage: Any) -> None:
-    """Put outs into the cache that have gone from it: `dvc gc` knows only those that dvc.lock names already.
+    """Put outs back into the cache that are gone from it: `dvc gc` keeps only those that dvc.lock names already.
 
-    With a folder's files its list goes, too, so no more is to be looked for than one object of each out.
+    `dvc gc` removes a folder's list with the folder's files, so it is enough to look for one object of each out.
     """
     for out in stage.outs:
         if out.use_cache and out.hash_info and not out.cache.exists(out.hash_info.value):

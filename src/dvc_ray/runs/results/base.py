@@ -1,4 +1,4 @@
-"""What a store of results is."""
+"""The interface of a result store."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dvc_ray.values.task import StageResult, StageTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What lies in a store."""
+    """A result in a store."""
 
     key: str
-    """By which the store knows it."""
+    """Its key in the store."""
     task: StageTask
-    """Without what may be secret; its paths are this machine's."""
+    """The task, without fields that may be secret; its paths are those of this machine."""
     result: StageResult
 
 
@@ -24,10 +24,10 @@ class ResultStore(Protocol):
     """Keeps the results of one run."""
 
     signing_key: str
-    """With which workers sign them; empty where nobody else may write."""
+    """Key with which workers sign results; empty where nobody else may write."""
 
     def write(self, task: StageTask, result: StageResult) -> None:
-        """Keep a result. On the worker.
+        """Store a result, on the worker.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
@@ -37,7 +37,7 @@ class ResultStore(Protocol):
         """Read the result of an attempt that was lost, if its worker has finished it."""
 
     def kept(self) -> Iterator[Kept]:
-        """Read all that nobody has taken.
+        """Read all results that no driver has taken.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.
@@ -54,7 +54,7 @@ class ResultStore(Protocol):
         """
 
     def clear(self) -> None:
-        """Remove what nobody will look for, at the end of a run.
+        """Remove results that nobody will look for, at the end of a run.
 
         Raises:
             StorageError: The store cannot be reached, or refuses.

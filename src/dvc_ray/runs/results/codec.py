@@ -1,8 +1,8 @@
 """A task and its result as JSON, and as signed JSON where others may write to the store.
 
-Not pickled: who may write to a store need not be one who may run code here. In a remote, the text is signed
-(HMAC-SHA256) with a key that only the driver of the run and its workers know: what somebody else has put there is no
-result.
+Pickles are not used: a user who may write to a store need not be allowed to run code here. In a remote, the text is
+signed (HMAC-SHA256) with a key that only the driver of the run and its workers know, so that what somebody else has
+put there is not taken for a result.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _TEXTS: Final = (
 _PATHS: Final = ("links", "deps", "copies", "outs")
 _FLAGS: Final = ("temporary", "commit", "allow_missing")
 _MAPPINGS: Final = ("definition", "legacy")
-"""What dvc.yaml and dvc.lock say: any value that YAML has, which may be none that JSON has."""
+"""Content of dvc.yaml and dvc.lock: any YAML value, which JSON may not be able to hold."""
 
 
 def encode(task: StageTask, result: StageResult) -> bytes:
-    """Write both as JSON, without what nobody needs any more.
+    """Write both as JSON, without the fields that nobody needs any more.
 
-    That may be secret, as the environment and the remotes' options are, or thousands of paths.
+    Those may be secret, as the environment and the options of remotes are, or hold thousands of paths.
     """
     known = {name: getattr(task, name) for name in (*_TEXTS, *_PATHS, *_FLAGS, "attempt")}
     known |= {name: _lossless(getattr(task, name)) for name in _MAPPINGS}
@@ -57,9 +57,9 @@ def encode(task: StageTask, result: StageResult) -> bytes:
 
 
 def decode(body: bytes) -> tuple[StageTask, StageResult] | None:
-    """Read both; None for what is no result, is of another version, or names a file outside of the project.
+    """Read both; None if the text is not a result, has an unknown version, or names a file outside of the project.
 
-    The paths of places in the task and the result are those of whoever wrote it, and are to be replaced.
+    Absolute paths in the task and the result are those of the machine that wrote them: the caller replaces them.
     """
     try:
         found = json.loads(body)
@@ -76,13 +76,13 @@ def sign(body: bytes, key: str) -> bytes:
 
     Args:
         body: The text.
-        key: Of the run (`RemoteData.signing_key`).
+        key: Key of the run (`RemoteData.signing_key`).
     """
     return _signature(body, key) + b"\n" + body
 
 
 def signed(data: bytes, key: str) -> bytes | None:
-    """Give the text that was signed; None: it was not, or not with this key."""
+    """Return the text that was signed; None: it was not signed, or not with this key."""
     signature, _, body = data.partition(b"\n")
     return body if key and hmac.compare_digest(signature, _signature(body, key)) else None
 
@@ -92,7 +92,7 @@ def _signature(body: bytes, key: str) -> bytes:
 
 
 def _paths(task: StageTask, result: StageResult) -> Iterator[str]:
-    """All that is written to or removed for a result."""
+    """List all paths that are written or removed when a result is installed."""
     yield from (*task.outs, *result.deleted, *result.created, *result.replaced, *result.stale, *result.git_added)
     yield from (changed.path for changed in result.changed)
     yield from (path for pair in result.moved for path in pair if path)
@@ -100,7 +100,7 @@ def _paths(task: StageTask, result: StageResult) -> Iterator[str]:
 
 
 def _lossless(value: Any) -> Any:
-    """What JSON gives back as it is, as it is; else its YAML: a key may be a number, a param a date or not a number."""
+    """Return a value that JSON preserves as it is, any other as YAML: a key may be a number, a param a date or NaN."""
     with contextlib.suppress(TypeError, ValueError):
         if json.loads(json.dumps(value)) == value and not _is_yaml(value):
             return value
@@ -128,7 +128,7 @@ def _task(found: dict[str, Any]) -> StageTask:
     known |= {name: _texts(found[name]) for name in _PATHS}
     known |= {name: bool(found[name]) for name in _FLAGS}
     known |= {name: dict(_restored(found[name])) for name in _MAPPINGS}
-    remote = found.get("data", {})  # of version 2, all are
+    remote = found.get("data", {})  # results of version 2 are all from a remote
     bring = () if remote is None else _texts(remote.get("bring", ()))
     data = SharedData() if remote is None else RemoteData(remotes=(), deps=(), bring=bring)
     return StageTask(**known, attempt=int(found["attempt"]), data=data, code=(), config={}, env=(), log="", grace=0)
@@ -147,7 +147,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _result(found: dict[str, Any]) -> StageResult:
     names = {field.name for field in fields(StageResult)}
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name in names}
-    returned = found.get("returned_files", found.get("parcel"))  # version 2 called it so
+    returned = found.get("returned_files", found.get("parcel"))  # its name in version 2
     return StageResult(
         **{
             **known,

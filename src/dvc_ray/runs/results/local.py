@@ -15,7 +15,7 @@ from dvc_ray.runs.results.base import Kept
 from dvc_ray.values.task import StageResult, StageTask
 
 _LARGEST: Final = 1 << 30
-"""Bytes of one: what is larger was not written by us."""
+"""Most bytes of a result: a larger file was not written by us."""
 
 
 class LocalResults:
@@ -31,9 +31,9 @@ class LocalResults:
         self._work = work
 
     def write(self, task: StageTask, result: StageResult) -> None:
-        """Keep a result where the driver finds it if it never hears of it: the worker may be stopped or die now.
+        """Store a result where the driver finds it if the worker is stopped or dies before it has answered.
 
-        With no room for it there is the answer.
+        If there is no room on the disk, only the answer is left.
         """
         with contextlib.suppress(OSError):
             atomic_write(_path(task), codec.encode(task, result))
@@ -44,7 +44,7 @@ class LocalResults:
         return replace(found[1], workspace=task.workspace) if found else None
 
     def kept(self) -> Iterator[Kept]:
-        """Read all that nobody has taken; half of a file, or one of another version, is as if there was none."""
+        """Read all results that no driver has taken; incomplete files and those of unknown versions are ignored."""
         paths = RunPaths(self._work.parent)
         for path in sorted(self._work.glob(f"*{RESULT}")):
             if found := _read(path):
@@ -55,7 +55,7 @@ class LocalResults:
                 yield Kept(key=str(path), task=task, result=replace(result, workspace=workspace))
 
     def taken(self, task: StageTask) -> None:
-        """Remove the result of an attempt whose result has been taken."""
+        """Remove the result of an attempt, which the driver has taken."""
         _path(task).unlink(missing_ok=True)
 
     def forget(self, key: str) -> None:
@@ -63,7 +63,7 @@ class LocalResults:
         Path(key).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Leave what nobody has taken to the next run of its stage."""
+        """Do nothing: results that no driver has taken are left to the next run of their stage."""
 
 
 def _path(task: StageTask) -> Path:

@@ -19,7 +19,7 @@ from dvc_ray.values.task import StageResult, StageTask
 _LARGE: Final = "files"
 """Folder of large files among the results."""
 _LARGEST: Final = 1 << 30
-"""Bytes of one: what is larger was not written by us, as large files are kept beside it."""
+"""Most bytes of a result: a larger object was not written by us, as large files are stored beside it."""
 _AT_A_TIME: Final = 16
 """Objects that are removed at the same time."""
 
@@ -29,13 +29,13 @@ class RemoteResults:
 
     Args:
         open_store: Opens the remote, or gives the one that is open.
-        run_id: Of the run.
-        signing_key: Of the run, with which its results are signed.
-        work: The run's folder of workspaces on this machine, if it is the head.
-        tree: Root of what results are brought to, likewise.
-        open_quickly: Opens the remote so that it is known within seconds that it cannot be reached; default: as above.
-        warn: Told of what was not written by a worker of the run, and where it is now.
-        cleared: Called when none of them are left.
+        run_id: Id of the run.
+        signing_key: Key of the run, with which its results are signed.
+        work: The run's folder of workspaces, if this machine is the head.
+        tree: Root of the tree that results are brought to, if this machine is the head.
+        open_quickly: Opens the remote with short time-outs, if it may be out of reach; default: `open_store`.
+        warn: Called with a text about an object that no worker of the run has written, and where it is now.
+        cleared: Called when no results of the run are left.
     """
 
     def __init__(  # noqa: PLR0913
@@ -61,7 +61,7 @@ class RemoteResults:
         self._folder = f"{FOLDER}/runs/{run_id}/results"
 
     def write(self, task: StageTask, result: StageResult) -> None:
-        """Keep a result where the driver, or the next run, finds it if it never hears of it."""
+        """Store a result where the driver, or the next run, finds it if the worker's answer never arrives."""
         self._open().write(self._key(task), codec.sign(codec.encode(task, result), self.signing_key))
 
     def large(self, name: str) -> str:
@@ -69,7 +69,7 @@ class RemoteResults:
         return f"{self._folder}/{_LARGE}/{name}"
 
     def read(self, task: StageTask) -> StageResult | None:
-        """Read what a worker kept before it was lost, or its answer was."""
+        """Read the result that a worker stored before the worker, or its answer, was lost."""
         with contextlib.suppress(StorageError):
             found = self._read(self._open_quickly(), self._key(task))
             if found is not None and found[1].attempt == task.attempt:
@@ -77,7 +77,7 @@ class RemoteResults:
         return None
 
     def kept(self) -> Iterator[Kept]:
-        """Read all that nobody has taken; what is no result is moved to where nobody looks for one, and told."""
+        """Read all results that no driver has taken; an object that is not a result is moved away, with a warning."""
         store, paths = self._open(), RunPaths(self._work.parent)
         for number, key in enumerate(store.keys(self._folder)):
             if key.startswith(f"{self._folder}/{_LARGE}/"):
@@ -93,10 +93,10 @@ class RemoteResults:
             yield Kept(key=key, task=task, result=replace(result, workspace=workspace))
 
     def taken(self, task: StageTask) -> None:
-        """Nothing yet: a request for each stage would keep the driver. `clear` removes them together."""
+        """Do nothing: a request for each stage would delay the driver, so `clear` removes all together."""
 
     def forget(self, key: str) -> None:
-        """Remove a result; where that is denied it stays, and nobody looks for it once none is noted to be there."""
+        """Remove a result; if that is denied, it stays, but is not looked for once the run's note of it is removed."""
         with contextlib.suppress(DeniedError):
             self._open().delete(key)
 
@@ -119,7 +119,7 @@ class RemoteResults:
 
 
 def _set_aside(store: Objects, key: str) -> str:
-    """Move what is no result to where nobody looks for one; where that is."""
+    """Move an object that is not a result to where nobody looks for results; return its new key."""
     aside = f"{FOLDER}/unreadable/{key.removeprefix(FOLDER).strip('/')}"
     store.write(aside, _small(store, key))
     with contextlib.suppress(DeniedError):
@@ -128,7 +128,7 @@ def _set_aside(store: Objects, key: str) -> str:
 
 
 def _small(store: Objects, key: str) -> bytes:
-    """Read an object, but no more of it than a result may have."""
+    """Read an object, but not much more of it than a result may have."""
     found = bytearray()
     for piece in store.chunks(key):
         found += piece
