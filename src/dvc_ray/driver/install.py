@@ -84,7 +84,15 @@ class ResultMerger:
                     ends[task.address] = NotMerged(f"its files cannot be brought home: {error}", keep=True)
                     continue
                 self._project.add_code(let_in.created)
-                merges.append(Merge(task=task, entry=result.entry, edited=edited, git_added=let_in.git_added))
+                merges.append(
+                    Merge(
+                        task=task,
+                        entry=result.entry,
+                        hashes=let_in.hashes,
+                        edited=edited,
+                        git_added=let_in.git_added,
+                    )
+                )
             found = self._take_into_lock(merges, ends)
         for address, deps in found.items():
             self._tell_edited(address, deps)

@@ -79,7 +79,7 @@ def _take(project: Project, home: ResultInstaller, kept: Kept, *, commit: bool) 
     try:
         result = home.admit(task, result)
         home.bring(task, result)
-        project.merge([Merge(task=task, entry=entry, git_added=result.git_added)])
+        project.merge([Merge(task=task, entry=entry, hashes=result.hashes, git_added=result.git_added)])
         if not project.stages.is_in_lock(task.address):
             raise ProjectError("DVC did not take it into dvc.lock")
     except (OSError, DvcRayError) as error:

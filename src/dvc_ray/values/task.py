@@ -210,6 +210,8 @@ class StageResult:
     """Files of the snapshot that the command rewrote."""
     deleted: tuple[str, ...] = ()
     """Files of the snapshot that the command deleted, relative to the tree."""
+    hashes: tuple[tuple[str, str], ...] = ()
+    """DVC's notes of the hashes it has computed of outs and deps, by path relative to the tree; on the head's disk."""
     created: tuple[str, ...] = ()
     """New files that no out declares."""
     replaced: tuple[str, ...] = ()

@@ -12,13 +12,14 @@ from dvc_ray import command, env, environment
 from dvc_ray.command.attached import run as run_attached
 from dvc_ray.environment import Python, Sources
 from dvc_ray.errors import ProjectError, StorageError
+from dvc_ray.paths import is_under
 from dvc_ray.redact import Mask
 from dvc_ray.repo.dvc import failures
 from dvc_ray.repo.run import cache_damage, worker_run
 from dvc_ray.values.report import Output
 from dvc_ray.values.stage import StageState
 from dvc_ray.values.surroundings import Surroundings
-from dvc_ray.values.task import Started
+from dvc_ray.values.task import StageTask, Started
 from dvc_ray.worker.data_access import DataAccess
 from dvc_ray.worker.diagnose import about_missing_out, damaged
 from dvc_ray.workspace import (
@@ -72,6 +73,8 @@ class Attempt:
         self.made: Materialised | None = None
         self.followed = Followed(task)
         self.copied: set[str] = set()
+        self.hashes: tuple[tuple[str, str], ...] = ()
+        """What DVC has computed, of what the head may use."""
         self.code: int | None = None
         self.why = command.End.EXIT
         self.command_failed = False
@@ -101,6 +104,7 @@ class Attempt:
             if self.made is None:  # an incomplete workspace: nothing of it may be installed
                 discard(task.workspace)
             return StageState.FAILED, None, f"cannot run in a workspace of its own: {error or type(error).__name__}"
+        self.hashes = _of_inputs_and_outs(task, ran.hashes)
         return StageState.DONE, ran.entry, ""
 
     def execute(self, argv: Sequence[str], cwd: str, dvc_env: Mapping[str, str]) -> int:
@@ -219,6 +223,11 @@ class Attempt:
                 },
             )
         )
+
+
+def _of_inputs_and_outs(task: StageTask, hashes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    tops = {*task.outs, *task.links}
+    return tuple((path, note) for path, note in hashes.items() if is_under(path, tops))
 
 
 def _leave_what_is_gone() -> None:

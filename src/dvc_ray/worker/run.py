@@ -89,6 +89,7 @@ def _result(task: StageTask, attempt: Attempt, begun: float) -> StageResult:
         seconds=time.monotonic() - begun,
         workspace=task.workspace,
         entry=entry,
+        hashes=attempt.hashes if state is StageState.DONE else (),
         exit_code=attempt.code,
         error=attempt.mask.text(error),
         changed=found.changed,

@@ -164,7 +164,10 @@ class RemoteAccess:
             return replace(result, state=StageState.FAILED, entry=None, error=result.error or text)
         brought = {file.path for file in returned.files}
         result = replace(
-            result, returned_files=returned, created=tuple(path for path in result.created if path in brought)
+            result,
+            returned_files=returned,
+            created=tuple(path for path in result.created if path in brought),
+            hashes=(),  # they are about files of this machine
         )
         with contextlib.suppress(StorageError, OSError):  # the driver usually gets the result and the output anyway
             self._results().write(self.head, result)

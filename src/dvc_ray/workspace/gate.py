@@ -51,7 +51,9 @@ def passed(task: StageTask, result: StageResult) -> tuple[StageResult, tuple[str
     if result.returned_files and returned:
         taken = {id(file) for file in returned.files}
         refused += [file.path for file in result.returned_files.files if id(file) not in taken]
-    left = replace(result, **kept, changed=changed, moved=moved, returned_files=returned)  # type: ignore[arg-type]
+    tops = {*task.outs, *task.links}
+    hashes = tuple((path, note) for path, note in result.hashes if is_inside(path) and is_under(path, tops))
+    left = replace(result, hashes=hashes, **kept, changed=changed, moved=moved, returned_files=returned)  # type: ignore[arg-type]
     return left, tuple(dict.fromkeys(refused))
 
 

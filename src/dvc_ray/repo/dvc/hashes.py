@@ -6,6 +6,7 @@ DVC stores the hash of a file under its path. The hash is valid while inode, mti
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,10 +23,7 @@ def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> Non
         pairs: Files or directories, each as its path in the source database and the path where it is now;
             directories are copied file by file.
     """
-    from contextlib import closing
-
     from dvc.fs import localfs
-    from dvc_data.hashfile.cache import HashesCache
     from dvc_data.hashfile.state import State
 
     moved = dict(_files(pairs))
@@ -34,9 +32,31 @@ def carry(source_dir: str, target: Any, pairs: Iterable[tuple[str, str]]) -> Non
         return
     infos = {old: localfs.info(new) for old, new in moved.items()}
     source = State()  # given a directory, it would also open a database that is not needed here
-    with closing(HashesCache(folder)) as source.hashes:
-        known = source.get_many(list(moved), localfs, infos)
-        target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
+    source.hashes = _database(folder, os.stat(os.path.join(folder, "cache.db")).st_ino, os.getpid())
+    known = source.get_many(list(moved), localfs, infos)
+    target.save_many(((moved[old], found, infos[old]) for old, _, found in known if found), localfs)
+
+
+@functools.cache
+def _database(folder: str, _inode: int, _process: int) -> Any:
+    """Open a database of hashes, and keep it open: to open one takes longer than to ask it.
+
+    One that a parent of this process has open is not to be used, nor closed: SQLite would remove the parent's log.
+    """
+    from dvc_data.hashfile.cache import HashesCache
+
+    return HashesCache(folder)
+
+
+def note(repo: Any, notes: Iterable[tuple[str, str]]) -> None:
+    """Give DVC its own notes of hashes: they hold for a file that was moved, and for no other (``State._get``).
+
+    Args:
+        repo: The ``dvc.repo.Repo``.
+        notes: Absolute path of each file, and the note.
+    """
+    if found := list(notes):
+        repo.state.hashes.set_many(found)
 
 
 def _files(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.paths import outside
-from dvc_ray.repo.dvc import hashes
 from dvc_ray.repo.inputs.ignored import Ignored, makes_environment, opened, without
 from dvc_ray.repo.run.checks import deps, includes
 from dvc_ray.repo.run.stage_paths import relative, resolved
@@ -210,24 +209,9 @@ def commands(stage: Any) -> tuple[str, ...]:
     return tuple(map(str, stage.cmd)) if isinstance(stage.cmd, list) else tuple(stage.cmd.splitlines())
 
 
-def carry_home(repo: Any, task: StageTask) -> None:
-    """Give DVC the hashes that a worker computed: of outs that are now in the user's workspace, and of deps it read."""
-    source_dir = os.path.join(task.workspace, task.project, state_subdir())
-    pairs = [(os.path.join(task.workspace, path), os.path.join(task.tree, path)) for path in (*task.outs, *task.links)]
-    for folder in databases(source_dir):
-        hashes.carry(folder, repo.state, pairs)
-
-
 def state_subdir() -> str:
     """Where a stage workspace keeps the hashes computed in it, relative to its project."""
     return os.path.join(".dvc", "tmp", "site")
-
-
-def databases(site_dir: str) -> Iterator[str]:
-    """DVC's state databases under a ``core.site_cache_dir`` (``Repo.site_cache_dir``: ``repo/<token>``)."""
-    repos = os.path.join(site_dir, "repo")
-    if os.path.isdir(repos):
-        yield from (entry.path for entry in os.scandir(repos) if entry.is_dir())
 
 
 def definition(repo: Any, stage: Any) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Ran:
     """Its entry of dvc.lock."""
     objects: dict[str, str]
     """Hashes of its outs that are in the cache, by path relative to the workspace."""
+    hashes: dict[str, str]
+    """DVC's notes of the hashes of files, by path relative to the workspace."""
     run_cache: str | None
     """Path of the stage's entry of the run cache, relative to the cache; None if there is none."""
 
@@ -83,24 +85,18 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
     """
     from dvc.dvcfile import ProjectFile
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc.stage.loader import StageLoader
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    from dvc_ray.repo.dvc.shared_run_cache import SharedRunCache
+    from dvc_ray.repo.dvc import workspace_repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # on a worker nobody reads it
     watch_no_bars()
     project = os.path.normpath(os.path.join(task.workspace, task.project))
-    # DVC needs no Git here, whatever the command sees of it: it looks neither at tracked files nor at .gitignore.
-    with (
-        guarded(),
-        contextlib.closing(Repo(project, config={"core": {"no_scm": True}})) as repo,
-        _commands_by(execute),
-    ):
-        repo.stage_cache = SharedRunCache(repo)
+    with guarded(), workspace_repo.opened(project) as repo, _commands_by(execute):
         hashes.carry(known.state_dir, repo.state, known.pairs)
         hashes.know(repo.state, known.files)
+        given = dict(repo.state.hashes)
         dvcfile = ProjectFile(repo, os.path.join(project, task.dvcfile), verify=False)
         stage = StageLoader.load_stage(dvcfile, task.name, task.definition, task.legacy)
         try:
@@ -114,7 +110,12 @@ def run_stage(task: StageTask, known: KnownHashes, execute: Execute) -> Ran:
         saved = _run_cache(repo, stage)
         outs = [out for out in stage.outs if out.hash_info and out.is_in_repo and (out.use_cache or saved)]
         objects = {os.path.relpath(out.fs_path, task.workspace): str(out.hash_info.value) for out in outs}
-        return Ran(entry=entry, objects=objects if task.commit else {}, run_cache=saved)
+        return Ran(
+            entry=entry,
+            objects=objects if task.commit else {},
+            hashes=workspace_repo.computed(repo, given, task.workspace),
+            run_cache=saved,
+        )
 
 
 def _run_cache(repo: Any, stage: Any) -> str | None:

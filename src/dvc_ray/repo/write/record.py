@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dvc_ray.repo.dvc import hashes
-from dvc_ray.repo.run import tasks
 from dvc_ray.repo.write.gitignore import Ignores
 from dvc_ray.repo.write.lockfile import Locks
 
@@ -23,6 +22,8 @@ class Merge:
     task: StageTask
     entry: dict[str, Any]
     """The stage's entry of dvc.lock."""
+    hashes: tuple[tuple[str, str], ...] = ()
+    """DVC's notes of hashes that the worker has computed, of outs and deps, by path relative to the tree."""
     edited: tuple[str, ...] = ()
     """Deps that somebody may have edited since the attempt was given them; absolute."""
     git_added: tuple[str, ...] = ()
@@ -83,7 +84,8 @@ class Record:
     def take_here(self, stage: Any, merge: Merge) -> None:
         """Fill a stage with hashes; its data is here, so DVC also gets the file hashes that the worker computed."""
         self._fill(stage, merge.entry)
-        tasks.carry_home(self._repo, merge.task)
+        tree = merge.task.tree
+        hashes.note(self._repo, ((os.path.join(tree, path), note) for path, note in merge.hashes))
         if merge.task.commit:
             _commit_again(stage)
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))

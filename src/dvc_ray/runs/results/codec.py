@@ -154,6 +154,7 @@ def _result(found: dict[str, Any]) -> StageResult:
             "entry": _restored(found.get("entry")),
             "state": StageState(found["state"]),
             "changed": tuple(Changed(path=each["path"], base=tuple(each["base"])) for each in found["changed"]),
+            "hashes": tuple((_text(one), _text(other)) for one, other in found.get("hashes", ())),
             "moved": tuple((_text(one), _text(other)) for one, other in found.get("moved", ())),
             "returned_files": _bundle(returned) if returned else None,
         }
