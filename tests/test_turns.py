@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dvc_ray import retry
-from dvc_ray.driver.admission import Claim, Limits, Reserved, has_room, together
+from dvc_ray.driver.admission import Claim, Limits, Reserved, has_room, is_full, together
 from dvc_ray.executors.placement import fit
 from dvc_ray.values.stage import Retries, StageSettings, StageState
 from dvc_ray.values.task import Lost, StageResult
@@ -49,6 +49,7 @@ def test_room(wanted: Claim, beside: list[Claim], ahead: list[Claim], limits: Li
     for claimed in ahead:
         taken.reserve(claimed)
     assert has_room(wanted, taken, limits) is expected
+    assert not (expected and is_full(taken, limits))
 
 
 def test_a_stage_that_wants_two_names_is_not_overtaken_for_ever() -> None:

@@ -11,14 +11,13 @@ import os
 import stat
 import uuid
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Version = tuple[int, int]
 """Modification time (ns) and size: all that a copy has in common with its original."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Identifies one state of a file; equal stamps mean that the file was neither written to nor replaced.
 
     A stamp always has modification time, size and inode, which DVC and Git compare as well: a file rewritten within one

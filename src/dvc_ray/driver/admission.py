@@ -83,6 +83,14 @@ class Reserved:
         return self.names.isdisjoint(claim.mutex) and self.places.get(claim.group, 0) < bound
 
 
+def is_full(taken: Reserved, limits: Limits) -> bool:
+    """Decide whether no attempt may start, whatever it takes."""
+    if taken.attempts >= limits.attempts:
+        return True
+    cpus = limits.num_cpus is not None and taken.num_cpus >= limits.num_cpus and bool(taken.attempts)
+    return cpus and taken.drivers >= limits.drivers
+
+
 def has_room(wanted: Claim, taken: Reserved, limits: Limits) -> bool:
     """Decide whether an attempt may start.
 

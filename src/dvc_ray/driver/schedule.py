@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import Final
 
-from dvc_ray.driver.admission import Limits, Reserved, has_room
+from dvc_ray.driver.admission import Limits, Reserved, has_room, is_full
 from dvc_ray.driver.attempts import Attempts
 from dvc_ray.driver.context import RunContext
 from dvc_ray.driver.feasibility import Feasibility
@@ -35,6 +35,8 @@ class Driver:
         self._placing = Feasibility(run.executor.cluster, run.project, run.listen)
         self._results = ResultMerger(run.project, run.listen, self._table.may_run_again, run.mode.fetch)
         self._attempts = Attempts(run, self._table, self._results, self._placing)
+        self._all_commands = all(stage.step.spec.kind is StageKind.COMMAND for stage in self._table)
+        self._drivers = any(not stage.step.spec.settings.num_cpus for stage in self._table)
 
     def run(self) -> RunResult:
         """Run the plan to its end.
@@ -125,6 +127,10 @@ class Driver:
             if self._table.closed(stage):
                 continue
             command = stage.step.spec.kind is StageKind.COMMAND
+            if command and is_full(taken, limits):
+                if self._all_commands:
+                    break
+                continue
             if command and not has_room(stage.claim, taken, limits):
                 taken.reserve(stage.claim)
                 continue
@@ -186,11 +192,10 @@ class Driver:
 
     def _limits(self) -> Limits:
         """What all attempts together may take."""
-        drivers = any(not stage.step.spec.settings.num_cpus for stage in self._table)
         return Limits(
             attempts=self._run.options.jobs or len(self._table),
             num_cpus=self._run.executor.cluster.capacity(),
-            drivers=self._driver_limit() if drivers else 0,
+            drivers=self._driver_limit() if self._drivers else 0,
         )
 
     def _driver_limit(self) -> int:

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from dvc_ray.files import Stamp, Version
@@ -39,7 +39,7 @@ def record(workspace: str, paths: Iterable[str]) -> None:
     for path in paths:
         found = _look(os.path.join(workspace, path))
         if found is not None and found.st_nlink == 1:
-            copies[path] = astuple(_stamp(found))
+            copies[path] = _stamp(found)
     made = {"folder_mode": stat.S_IMODE(os.stat(workspace).st_mode), "copies": copies}
     with open(workspace + _RECORD, "w", encoding="ascii") as file:
         json.dump(made, file)
@@ -55,7 +55,7 @@ def _noted(path: str) -> _Record:
     with open(path, encoding="ascii") as file:
         found = json.load(file)
     try:
-        copies = {str(path): Stamp(*map(int, stamp)) for path, stamp in found["copies"].items()}
+        copies = {str(path): Stamp._make(stamp) for path, stamp in found["copies"].items()}
         return _Record(int(found["folder_mode"]), copies)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(path) from error
@@ -122,24 +122,35 @@ def _tidy(workspace: str, made: _Record) -> None:
     Raises:
         OSError: Something cannot be removed, or the mode of a folder has changed.
     """
-    for folder, names, files in os.walk(workspace, topdown=False):
-        part = os.path.relpath(folder, workspace)
-        for name in files:
-            full = os.path.join(folder, name)
-            noted = made.copies.get(name if part == "." else os.path.join(part, name))
-            if noted is None or _stamp(os.lstat(full)) != noted:
-                os.unlink(full)
-        for name in names:
-            full = os.path.join(folder, name)
-            found = os.lstat(full)
-            if not stat.S_ISDIR(found.st_mode):
-                os.unlink(full)
-            elif not os.listdir(full):
-                os.rmdir(full)
-            elif stat.S_IMODE(found.st_mode) != made.folder_mode:
-                raise PermissionError(f"'{full}' is not as folders are made")
+    _tidy_folder(workspace, "", made)
     if stat.S_IMODE(os.stat(workspace).st_mode) != made.folder_mode:
         raise PermissionError(f"'{workspace}' is not as folders are made")
+
+
+def _tidy_folder(folder: str, base: str, made: _Record) -> bool:
+    """Remove what was not copied or has changed from a folder; whether it is empty then.
+
+    Args:
+        folder: The folder.
+        base: Its path relative to the workspace, with a slash at its end.
+        made: What was copied.
+    """
+    empty = True
+    for entry in [*os.scandir(folder)]:
+        path = base + entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            noted = made.copies.get(path)
+            if noted is None or _stamp(entry.stat(follow_symlinks=False)) != noted:
+                os.unlink(entry.path)
+            else:
+                empty = False
+        elif _tidy_folder(entry.path, path + "/", made):
+            os.rmdir(entry.path)
+        elif stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) != made.folder_mode:
+            raise PermissionError(f"'{entry.path}' is not as folders are made")
+        else:
+            empty = False
+    return empty
 
 
 def _look(path: str) -> os.stat_result | None:
