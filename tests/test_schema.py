@@ -50,6 +50,14 @@ CASES = {
         python=("10.0.0.1:6379", "10.0.0.1:6379"),
         bad_python=(6379, True, "a\nb"),
     ),
+    "local": Case(
+        good={'"auto"': "auto", '"ray"': "ray"},
+        text={"auto": "auto", "ray": "ray"},
+        bad=('"other"', "true", "[]", "1"),
+        bad_text=("other", "RAY"),
+        python=("ray", "ray"),
+        bad_python=("other", 1, ["ray"]),
+    ),
     "grace": Case(
         good={"0": 0.0, "2.5": 2.5, '"30s"': 30.0, '"1m30s"': 90.0, '"1h 30m"': 5400.0},
         text={"0": 0.0, "30": 30.0, "2.5": 2.5, "90s": 90.0, "1m30s": 90.0},

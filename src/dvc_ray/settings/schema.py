@@ -124,7 +124,7 @@ _ROWS: Final = (
         name="address",
         reader=Reader("an address such as 10.0.0.1:6379", _text),
         default=None,
-        default_text="$RAY_ADDRESS, else a local Ray that is stopped at the end",
+        default_text="$RAY_ADDRESS, else this machine",
         text="Ray cluster to run on",
         flags=("--address",),
         metavar="HOST:PORT",
@@ -134,7 +134,7 @@ _ROWS: Final = (
         reader=Reader("'auto' or 'ray'", _local),
         default="auto",
         default_text="auto",
-        text="where stages run without a cluster: in processes if they ask for CPUs only (auto), or all on a local Ray",
+        text="where stages run on this machine: in processes if they ask for CPUs only (auto), or all on a local Ray (ray)",
     ),
     Setting(
         name="grace",
