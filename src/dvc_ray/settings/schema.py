@@ -134,7 +134,7 @@ _ROWS: Final = (
         reader=Reader("'auto' or 'ray'", _local),
         default="auto",
         default_text="auto",
-        text="where stages run on this machine: in processes if CPUs are all they ask for (auto), or on a local Ray (ray)",
+        text="where stages run on this machine: in processes if they ask for CPUs only (auto), or on a local Ray (ray)",
     ),
     Setting(
         name="grace",
