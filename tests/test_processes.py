@@ -16,7 +16,7 @@ from dvc_ray import api, forking
 from dvc_ray.executors.one_machine import OneMachineExecutor, needs_ray
 from dvc_ray.executors.processes import memory
 from dvc_ray.executors.processes.memory import Memory
-from dvc_ray.values.report import Notice, RunEvent, RunResult
+from dvc_ray.values.report import RunEvent, RunResult
 from dvc_ray.values.stage import StageSettings, StageState
 from tests.helpers import stock
 from tests.helpers.listening import telling
@@ -128,27 +128,21 @@ def test_only_a_program_with_one_thread_is_forked(
     assert not nursery.is_running()
 
 
-def test_ray_is_started_beside_for_a_stage_that_needs_it(project: Make, executor: OneMachineExecutor) -> None:
+@on_processes
+def test_ray_is_started_beside_for_a_stage_that_needs_it(project: Make, start: Start) -> None:
     text = one("echo x > out.txt") + (
         "  driver:\n    cmd: python driver.py > nodes.txt\n    deps: [driver.py]\n    outs: [nodes.txt]\n"
         "    meta: {ray: {num_cpus: 0}}\n"
         "  after: {cmd: cat nodes.txt out.txt > after.txt, deps: [nodes.txt, out.txt], outs: [after.txt]}\n"
     )
     driver = "import ray\nray.init(log_to_driver=False)\nprint(len(ray.nodes()))\n"
-    root = project({"dvc.yaml": text, "driver.py": driver, "in.txt": ""})
-    ends: list[tuple[str, StageState]] = []
-    told: list[str] = []
-
-    def heard(event: RunEvent) -> None:
-        if isinstance(event, Notice):
-            told.append(event.text)
-        elif getattr(event, "state", None) in {StageState.DONE, StageState.FAILED}:
-            ends.append((event.address, event.state))  # type: ignore[union-attr]
-
-    assert run(root, executor, heard).ok, told
-    assert ends == [("one", StageState.DONE), ("driver", StageState.DONE), ("after", StageState.DONE)]
-    assert any("Starting Ray" in text for text in told)
-    assert (root / "after.txt").read_text() == "1\nx\n"
+    made = start(project({"dvc.yaml": text, "driver.py": driver, "in.txt": ""}))
+    code, err = made.finish()
+    assert code == 0, err
+    assert [event["stage"] for event in made.events if event.get("state") == "done"] == ["one", "driver", "after"]
+    assert "Starting Ray" in texts(made.events)
+    assert (made.root / "after.txt").read_text() == "1\nx\n"
+    assert made.alive() == []
 
 
 @pytest.mark.parametrize(
