@@ -74,6 +74,6 @@ def test_without_torch_one_line_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 255
     assert done.stderr.splitlines() == [
-        "ERROR: the example needs torch.",
+        "ERROR: the example needs torch",
         "Install what it needs: pip install 'dvc-ray[demo]'",
     ]

@@ -44,5 +44,5 @@ def test_a_dep_comes_from_its_remote_in_a_process_of_its_own(place: Place) -> No
 
 
 def test_a_dep_that_is_not_in_its_remote_is_named(place: Place) -> None:
-    with pytest.raises(LiveError, match=r"Cannot bring 'in/none\.txt' to node .+: .*an object is missing"):
+    with pytest.raises(LiveError, match=r"cannot bring 'in/none\.txt' to node .+: .*an object is missing"):
         place.bring("in/none.txt")
