@@ -376,7 +376,7 @@ stages:
         reads = api.make_plan().steps[-1]
         alone = api.make_plan(RunRequest(targets=("reads",), single_item=True)).steps[-1]
     assert reads.reasons[0].startswith("cannot be judged yet: ")
-    assert alone.reasons == ("will fail: stage 'reads': 'link.txt' is a link that leads to nothing: target.txt.",)
+    assert alone.reasons == ("will fail: stage 'reads': 'link.txt' is a link that leads to nothing: target.txt",)
 
 
 def test_an_out_that_another_stage_deletes(project: Make, locally: Locally) -> None:

@@ -143,6 +143,6 @@ def test_without_a_cluster(cli: Cli, tmp_path: Path) -> None:
     done = cli(tmp_path, "job", "list")
     assert done.returncode == 254
     assert done.stderr.splitlines() == [
-        "ERROR: no cluster is named, and a run that started Ray itself is stopped with Ctrl-C where it runs.",
+        "ERROR: no cluster is named, and a run that started Ray itself is stopped with Ctrl-C where it runs",
         "Give --address, or set RAY_ADDRESS or 'address' in .dvc/ray.toml.",
     ]

@@ -195,7 +195,7 @@ def test_a_take_over_without_an_entry_in_dvc_lock_is_none(
             locally(root)
     with monkeypatch.context() as patch:
         patch.setattr(Project, "merge", lambda *_: {})
-        with pytest.raises(ProjectError, match=r"stage 'one' had finished .* dvc\.lock does not have it"):
+        with pytest.raises(ProjectError, match=r"stage 'one' had finished .* DVC did not take it into dvc\.lock"):
             locally(root)
     assert not locally(root).failed
     assert stock.status(root) == {}

@@ -256,7 +256,7 @@ REFUSED = {
     "a missing dep": ("deps: [in.txt]", "stage 'one': dependency 'in.txt' does not exist"),
     "a missing include": (
         "meta: {ray: {include: [no.txt]}}",
-        "stage 'one': 'no.txt' of 'meta.ray.include' does not exist.",
+        "stage 'one': 'no.txt' of 'meta.ray.include' does not exist",
     ),
     "an out of Git": ("outs: [of_git.txt]", "output 'of_git.txt' is already tracked by SCM (e.g. Git)."),
 }
@@ -287,6 +287,7 @@ def test_a_machine_without_loopback_says_so_within_seconds(project: Make) -> Non
     done = subprocess.run(
         [*cut_off, sys.executable, "-m", "dvc_ray", "repro"],
         cwd=root,
+        env={**os.environ, "DVC_RAY_LOCAL": "ray"},
         capture_output=True,
         text=True,
         check=False,

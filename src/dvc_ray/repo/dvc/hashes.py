@@ -48,6 +48,17 @@ def _database(folder: str, _inode: int, _process: int) -> Any:
     return HashesCache(folder)
 
 
+def holds(note: str, path: str) -> bool:
+    """Whether one of DVC's notes of hashes is about the file that is at a path now."""
+    from dvc.fs import localfs
+    from dvc_data.hashfile.state import State
+
+    try:
+        return State()._get(path, note, localfs.info(path)) is not None
+    except FileNotFoundError:
+        return False
+
+
 def note(repo: Any, notes: Iterable[tuple[str, str]]) -> None:
     """Give DVC its own notes of hashes: they hold for a file that was moved, and for no other (``State._get``).
 

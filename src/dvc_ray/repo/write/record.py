@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dvc_ray.paths import is_under
 from dvc_ray.repo.dvc import hashes
 from dvc_ray.repo.write.gitignore import Ignores
 from dvc_ray.repo.write.lockfile import Locks
@@ -84,8 +85,12 @@ class Record:
     def take_here(self, stage: Any, merge: Merge) -> None:
         """Fill a stage with hashes; its data is here, so DVC also gets the file hashes that the worker computed."""
         self._fill(stage, merge.entry)
-        tree = merge.task.tree
-        hashes.note(self._repo, ((os.path.join(tree, path), note) for path, note in merge.hashes))
+        outs, notes = set(merge.task.outs), []
+        for path, note in merge.hashes:
+            full = os.path.join(merge.task.tree, path)
+            if is_under(path, outs) or hashes.holds(note, full):  # a dep may have been copied into the workspace
+                notes.append((full, note))
+        hashes.note(self._repo, notes)
         if merge.task.commit:
             _commit_again(stage)
             hashes.links(self._repo, (out.fs_path for out in stage.outs if out.use_cache and out.is_in_repo))
