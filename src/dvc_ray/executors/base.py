@@ -70,7 +70,7 @@ class Cluster(Protocol):
             mark: Mark in the folder; empty: the folder only has to exist.
 
         Returns:
-            Names of the machines that do not, and why not. Machines that do not answer are not named.
+            Names of the machines that do not, or do not answer in time, and why. Machines that are gone are not named.
 
         Raises:
             ClusterError: A machine does not run the task that it is given.

@@ -268,7 +268,8 @@ class Project:
         Returns:
             Files for the user to ``git add``, relative to the working directory.
         """
-        return self._record.finish(ok=ok)
+        with translate_errors():
+            return self._record.finish(ok=ok)
 
     def _refuse_unsupported(self, stage: Any) -> None:
         kind = choosing.kind_of(stage)

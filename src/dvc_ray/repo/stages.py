@@ -66,7 +66,8 @@ class Stages:
 
     def pushed_anyway(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Outs of stages that ``dvc push`` would leave out, but that travel through the remote."""
-        return self._data.pushed_anyway([self._stages[address] for address in addresses])
+        with translate_errors():
+            return self._data.pushed_anyway([self._stages[address] for address in addresses])
 
     def status(self, address: str, *, allow_missing: bool = False) -> Status:
         """Status of a stage in the workspace as it is now; needs `locked`."""

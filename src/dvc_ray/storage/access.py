@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dvc_ray.errors import StorageError
-from dvc_ray.storage.bucket_location import Place, truth
+from dvc_ray.storage.bucket_location import Place, seconds, truth, verified
 from dvc_ray.storage.timeouts import Patience
 from dvc_ray.values.task import Remote
 
@@ -68,7 +68,6 @@ def client(remote: Remote, patience: Patience) -> Any:
     from botocore.config import Config
 
     options = dict(remote.options)
-    unverified = str(options.get("ssl_verify")).lower() == "false"
     with _corrected(remote):
         session = _session(_core(options), options)
         return session.client(
@@ -76,11 +75,11 @@ def client(remote: Remote, patience: Patience) -> Any:
             region_name=Place.find(session, urlsplit(remote.url).netloc, options, patience).region,
             endpoint_url=options.get("endpointurl"),
             use_ssl=truth(options.get("use_ssl", True)),
-            verify=False if unverified else _named(options.get("ssl_verify")),
+            verify=verified(options),
             config=Config(
                 signature_version=botocore.UNSIGNED if truth(options.get("allow_anonymous_login", False)) else None,
-                connect_timeout=patience.connect,
-                read_timeout=patience.silence,
+                connect_timeout=seconds(options, "connect_timeout", patience.connect),
+                read_timeout=seconds(options, "read_timeout", patience.silence),
                 retries={"total_max_attempts": 1 + min(patience.retries, 5)},
             ),
         )
@@ -100,7 +99,7 @@ class _Found:
         with _corrected(remote):
             core = _core(options)
             session = _session(core, options)
-            certificates = _certificates(core, remote, options.get("ssl_verify"))
+            certificates = _certificates(core, remote, options)
             place = Place.find(session, urlsplit(remote.url).netloc, options, patience)
             anonymous = truth(options.get("allow_anonymous_login", False))
             credentials = None if anonymous else session.get_credentials()
@@ -150,7 +149,7 @@ def _session(core: Any, options: Mapping[str, Any]) -> Any:
     )
 
 
-def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
+def _certificates(core: Any, remote: Remote, options: Mapping[str, Any]) -> bytes:
     """Read the certificates that boto3 would trust (``botocore.endpoint``, ``botocore.httpsession``, 1.43).
 
     Raises:
@@ -158,7 +157,12 @@ def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
     """
     from botocore.httpsession import get_cert_path
 
-    chosen = _named(verify) or core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    named = verified(options)
+    chosen = (
+        named
+        if isinstance(named, str)
+        else core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    )
     try:
         return Path(chosen or get_cert_path(verify=True)).read_bytes()
     except OSError as error:
@@ -167,11 +171,6 @@ def _certificates(core: Any, remote: Remote, verify: object) -> bytes:
             "Correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle in ~/.aws/config, or:"
             f" dvc remote modify {remote.name} ssl_verify PATH",
         ) from error
-
-
-def _named(verify: object) -> str | None:
-    """Return the file with certificates that the option ``ssl_verify`` names, if it names one."""
-    return verify if isinstance(verify, str) and verify.lower() not in {"true", "false"} else None
 
 
 def _provider(credentials: Any) -> Any:
@@ -212,11 +211,11 @@ def _config(options: Mapping[str, Any], found: _Found) -> Any:
 def _client_options(options: Mapping[str, Any], found: _Found, patience: Patience) -> Any:
     client: dict[str, Any] = {
         "allow_http": found.place.endpoint.startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(float(options.get("connect_timeout") or 1e9), patience.connect)),
-        "read_timeout": timedelta(seconds=patience.silence),
+        "connect_timeout": timedelta(seconds=seconds(options, "connect_timeout", patience.connect)),
+        "read_timeout": timedelta(seconds=seconds(options, "read_timeout", patience.silence)),
         "timeout": timedelta(seconds=patience.request),
         "root_certificate": found.certificates,
     }
-    if str(options.get("ssl_verify")).lower() == "false":
+    if verified(options) is False:
         client["allow_invalid_certificates"] = True
     return client

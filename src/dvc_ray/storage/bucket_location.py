@@ -79,11 +79,11 @@ def _region_of(session: Any, bucket: str, options: Mapping[str, Any], region: st
     client = session.client(
         "s3",
         region_name=region,
-        verify=False if str(options.get("ssl_verify")).lower() == "false" else options.get("ssl_verify"),
+        verify=verified(options),
         config=Config(
             signature_version=botocore.UNSIGNED,
-            connect_timeout=patience.connect,
-            read_timeout=patience.silence,
+            connect_timeout=seconds(options, "connect_timeout", patience.connect),
+            read_timeout=seconds(options, "read_timeout", patience.silence),
             retries={"total_max_attempts": 2},
         ),
     )
@@ -102,6 +102,18 @@ def _region_of(session: Any, bucket: str, options: Mapping[str, Any], region: st
 def _with_bucket(endpoint: str, bucket: str) -> str:
     parts = urlsplit(endpoint)
     return parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl()
+
+
+def seconds(options: Mapping[str, Any], name: str, most: float) -> float:
+    """Read an option of a remote that is a timeout in seconds; `most` if it is not set, or longer."""
+    return min(float(options.get(name) or most), most)
+
+
+def verified(options: Mapping[str, Any]) -> bool | str | None:
+    """Read `ssl_verify` as boto3 takes it: False, the path of a file with certificates, or None for the default."""
+    verify = options.get("ssl_verify")
+    text = str(verify).lower()
+    return False if text == "false" else verify if isinstance(verify, str) and text != "true" else None
 
 
 def truth(value: object) -> bool:

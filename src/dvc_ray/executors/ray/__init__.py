@@ -1,6 +1,6 @@
-"""Attempts as Ray tasks: `executor` hands them over, `remote` runs on workers, `connection` joins a Ray or keeps one.
+"""Attempts as Ray tasks: `executor` hands them over, `task` runs on workers, `connection` joins a Ray or keeps one.
 
-`nodes`, `scaling` and `runs` ask the cluster: who is there, what comes, who else uses it.
+`cluster`, `nodes` and `registry` ask the cluster: what it has, what its nodes see, and which runs use it.
 """
 
 from dvc_ray.executors.ray.executor import RayExecutor

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dvc_ray.errors import ProjectError
 from dvc_ray.paths import is_dvcs_own
 from dvc_ray.repo.dvc.guarded import irregular
 from dvc_ray.values.stage import StageSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_outs(repo: Any, stage: Any) -> None:

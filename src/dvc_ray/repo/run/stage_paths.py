@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dvc_ray.errors import ConfigError
 from dvc_ray.settings.meta_ray import parse
-
-if TYPE_CHECKING:
-    pass
 
 
 def inside(root: str, paths: Iterable[str]) -> tuple[str, ...]:
