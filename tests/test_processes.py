@@ -145,6 +145,17 @@ def test_ray_is_started_beside_for_a_stage_that_needs_it(project: Make, start: S
     assert made.alive() == []
 
 
+@on_processes
+def test_a_stage_that_starts_a_ray_of_its_own_is_told_how_to_join(project: Make, start: Start) -> None:
+    driver = "import ray, pathlib\nray.init(num_cpus=1)\npathlib.Path('out.txt').write_text(str(len(ray.nodes())))\n"
+    made = start(project({"dvc.yaml": one("python driver.py"), "driver.py": driver, "in.txt": ""}))
+    code, err = made.finish()
+    assert code == 0, err
+    assert "Stage 'one' has started a Ray of its own" in texts(made.events)
+    assert "num_cpus: 0" in texts(made.events)
+    assert made.alive() == []
+
+
 @pytest.mark.parametrize(
     ("settings", "needed"),
     [

@@ -7,7 +7,7 @@ standard library; as a program it starts in about 15 ms.
 
 It ends the command, and all that the command has started, when it gets SIGTERM (which is also what it gets when its
 parent dies): SIGTERM to all, GRACE seconds, SIGKILL to all. What a command leaves running when it ends by itself is
-ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD.
+ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD, and ``ray`` if the command started one.
 
 SETTINGS lists what the command must get as the caller has it, because Ray or this program has changed it:
 ``oom=0 nice=5 umask=18 ignore=1 block=2 limit=7:512:1024 cpu=0 unset=LC_CTYPE``.
@@ -26,6 +26,9 @@ import time
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LEFTOVER_GRACE = 2.0
+LOOK_EVERY = 1.0
+RAY = "ray"
+"""Written after the return code: the command has started a Ray."""
 
 
 def main() -> None:
@@ -60,10 +63,11 @@ def keep(status_fd: int, grace: float, settings: str, argv: list[str], env: dict
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     pid = _start(argv, env, libc, _read(settings))
     orphaned = os.getppid() != parent  # the parent died before prctl took effect
-    code = None if orphaned else _wait(pid)
+    ray = _OwnRay()
+    code = None if orphaned else _wait(pid, ray)
     code = _end_all(pid, code, LEFTOVER_GRACE if code is not None else grace, parent)
     with contextlib.suppress(OSError):  # the parent may be gone
-        os.write(status_fd, str(code).encode())
+        os.write(status_fd, f"{code} {RAY}".encode() if ray.seen else str(code).encode())
 
 
 def _stand_in(libc: ctypes.CDLL) -> int:
@@ -146,13 +150,38 @@ def _limit(number: int, soft: int, hard: int) -> None:
             resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
 
 
-def _wait(pid: int) -> int | None:
+class _OwnRay:
+    """Finds out whether the command starts a Ray: its raylet stays for as long as the program that has started it."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._first = True
+
+    def look(self) -> float | None:
+        """Look; the seconds until the next look, None if there is none."""
+        self.seen = not self._first and any(map(_is_raylet, _descendants(os.getpid())))
+        self._first = False  # a Ray takes seconds to start
+        return None if self.seen else LOOK_EVERY
+
+
+def _is_raylet(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().strip() == "raylet"
+    return False
+
+
+def _wait(pid: int, ray: _OwnRay) -> int | None:
     """Wait until the command ends; None when the guard is told to end it."""
+    due = ray.look()
     while True:
         for gone, status in _reap():
             if gone == pid:
                 return os.waitstatus_to_exitcode(status)
-        if signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) == signal.SIGTERM:
+        signals = {signal.SIGCHLD, signal.SIGTERM}
+        found = signal.sigwaitinfo(signals) if due is None else signal.sigtimedwait(signals, due)
+        if found is None:
+            due = ray.look()
+        elif found.si_signo == signal.SIGTERM:
             return None
 
 

@@ -63,6 +63,8 @@ class Ended:
     code: int
     """Return code; negative: the signal."""
     why: End
+    started_ray: bool = False
+    """Whether it has started a Ray of its own."""
 
 
 def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[], bool]) -> Ended:
@@ -95,8 +97,8 @@ def run(command: Command, *, heard: Callable[[str], None], stopped: Callable[[],
             _finish(started)
             sieve.end()
             _forward(tail, decoder, heard, final=True)
-            code = _code(status_read, started.wait())
-    return Ended(code=code, why=why)
+            code, started_ray = _status(status_read, started.wait())
+    return Ended(code=code, why=why, started_ray=started_ray)
 
 
 class _Guard(Protocol):
@@ -276,8 +278,9 @@ def _forward(
         heard(rest)
 
 
-def _code(status_fd: int, guard_code: int) -> int:
+def _status(status_fd: int, guard_code: int) -> tuple[int, bool]:
+    """Read the return code, and whether the command has started a Ray."""
     with open(status_fd, "rb") as status:
-        text = status.read()
-    # No status: the guard itself was killed, and its death signal has ended the command too.
-    return int(text) if text else guard_code or 1
+        words = status.read().split()
+    # No status: the guard itself was killed, which its death signal has made the command's end too.
+    return (int(words[0]), guard.RAY.encode() in words) if words else (guard_code or 1, False)

@@ -39,6 +39,7 @@ class Attempts:
         self._placing = placing
         self._run_environ = {**run.run_environ, env.STORAGE: str(run.paths.storage)}
         self._numbers = 0
+        self._told_own_ray = False
         self.turns = Turns(table, run.project.concerns)
         """Which stages read what others write."""
         self.stopping = False
@@ -99,7 +100,14 @@ class Attempts:
                 self._run.listen(event)
             else:
                 ends.append((stage, (self._run.kept.read(stage.task) or event) if isinstance(event, Lost) else event))
+        self._tell_own_ray([stage.address for stage, end in ends if isinstance(end, StageResult) and end.own_ray])
         self.take(ends)
+
+    def _tell_own_ray(self, addresses: Sequence[str]) -> None:
+        """Say once that a stage has a Ray of its own, which may not be what is wanted."""
+        if addresses and not self._told_own_ray:
+            self._told_own_ray = True
+            self._run.listen(Notice(text=explain.own_ray(addresses[0])))
 
     def take(self, ends: Sequence[tuple[Stage, StageResult | Lost]]) -> None:
         """Process ended attempts in plan order: what one has written may make the result of another useless."""

@@ -78,6 +78,14 @@ def missed(paths: Sequence[str]) -> str:
     )
 
 
+def own_ray(address: str) -> str:
+    """Say that a stage has started a Ray beside the run."""
+    return (
+        f"Stage '{address}' has started a Ray of its own, as under dvc repro; the run does not count its CPUs."
+        " To have it join the run's Ray, give it 'meta: {ray: {num_cpus: 0}}'."
+    )
+
+
 def about_links(tail: Sequence[str]) -> str:
     """Say that a Git-ignored folder is a link in a workspace, if a command has failed on that; otherwise empty."""
     if Sign.LINKED_FOLDER not in signs(tail):

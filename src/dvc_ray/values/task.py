@@ -225,6 +225,8 @@ class StageResult:
     timed_out: bool = False
     unreachable: bool = False
     """Whether its node could not reach a remote before the command ran."""
+    own_ray: bool = False
+    """Whether its command has started a Ray, beside what the run counts CPUs by."""
     git_added: tuple[str, ...] = ()
     """Files that the command of an experiment has added to Git; relative to the tree."""
     git_written: tuple[str, ...] = ()

@@ -76,6 +76,7 @@ class Attempt:
         self.hashes: tuple[tuple[str, str], ...] = ()
         """What DVC has computed, of what the head may use."""
         self.code: int | None = None
+        self.own_ray = False
         self.why = command.End.EXIT
         self.command_failed = False
         self.git_written: tuple[str, ...] = ()
@@ -128,6 +129,7 @@ class Attempt:
                 )
             )
         self.why, self.code = done.why, done.code
+        self.own_ray |= done.started_ray and env.RAY_ADDRESS not in self.cluster
         self._check_cache(before)
         self._check_git()
         self._own_outs()

@@ -98,6 +98,7 @@ def _result(task: StageTask, attempt: Attempt, begun: float) -> StageResult:
         replaced=found.replaced,
         moved=found.moved,
         copied=found.copied,
+        own_ray=attempt.own_ray,
         git_added=attempt.git_added,
         git_written=attempt.git_written,
         stale=attempt.stale(),
