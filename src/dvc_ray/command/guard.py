@@ -7,7 +7,8 @@ standard library; as a program it starts in about 15 ms.
 
 It ends the command, and all that the command has started, when it gets SIGTERM (which is also what it gets when its
 parent dies): SIGTERM to all, GRACE seconds, SIGKILL to all. What a command leaves running when it ends by itself is
-ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD, and ``ray`` if the command started one.
+ended the same way. Then it writes the command's return code (negative: the signal) to STATUS_FD, and ``ray`` if the
+command has started a Ray.
 
 SETTINGS lists what the command must get as the caller has it, because Ray or this program has changed it:
 ``oom=0 nice=5 umask=18 ignore=1 block=2 limit=7:512:1024 cpu=0 unset=LC_CTYPE``.
