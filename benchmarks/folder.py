@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.harness import COMPARED, Stage, Workbench, comparison, table
+from benchmarks.harness import COMPARED, Stage, Workbench, comparison, goal, table, wall_ratio
 
 
 def run(bench: Workbench) -> Iterator[str]:
@@ -18,3 +18,4 @@ def run(bench: Workbench) -> Iterator[str]:
     project = bench.make("folder", stages)
     stock, ours = bench.compare(project, ["repro"], ["repro"], 1 if bench.quick else 5)
     yield table(COMPARED, [comparison(f"write and read {files} files", stock, ours)])
+    yield goal("ours / stock (wall)", wall_ratio(stock, ours), 1, "x")

@@ -221,6 +221,11 @@ def goal(what: str, found: float, limit: float, unit: str = "s") -> str:
     return f"Goal: {what} <= {limit:g} {unit}. Found {found:.3f} {unit}: {verdict}."
 
 
+def cpu_ratio(stock: Sequence[Timing], ours: Sequence[Timing]) -> float:
+    """Return the median CPU time of ours, in stock's."""
+    return median(timing.cpu for timing in ours) / median(timing.cpu for timing in stock)
+
+
 def wall_ratio(stock: Sequence[Timing], ours: Sequence[Timing]) -> float:
     """Return the median wall time of dvc-ray, divided by that of stock DVC."""
     return median(timing.wall for timing in ours) / median(timing.wall for timing in stock)

@@ -38,14 +38,26 @@ def run(bench: Workbench) -> Iterator[str]:
 
     apart = bench.copy(project)
     command = median(_command(bench, apart) for _ in range(number))
-    serial = [bench.time(bench.copy(project), *OURS, "repro", "--jobs", "1", "--json") for _ in range(times)]
-    costs = _costs(serial, command)
+    serial = [_serial(bench, project, "auto") for _ in range(times)]
+    on_ray = [_serial(bench, project, "ray") for _ in range(times)]
+    in_processes, by_ray = _costs(serial, command), _costs(on_ray, command)
     yield table(
-        ("one stage, warm worker, -j 1", "ms a stage"),
-        [[label, f"{1000 * median(found):.1f}"] for label, found in costs.items()],
+        ("one stage, warm worker, -j 1", "in processes, ms a stage", "on a local Ray"),
+        [
+            [label, f"{1000 * median(found):.1f}", f"{1000 * median(by_ray[label]):.1f}"]
+            for label, found in in_processes.items()
+        ],
     )
-    yield goal("overhead of a warm stage beyond its command", median(costs[_WARM]), 0.3)
-    yield table(("Ray", "s"), [[label, seconds(found)] for label, found in _ray(bench, serial, times).items()])
+    yield goal("overhead of a warm stage beyond its command, in processes", median(in_processes[_WARM]), 0.1)
+    yield goal("the same, on a local Ray", median(by_ray[_WARM]), 0.3)
+    yield table(("Ray", "s"), [[label, seconds(found)] for label, found in _ray(bench, on_ray, times).items()])
+
+
+def _serial(bench: Workbench, project: Path, local: str) -> Timing:
+    """Run the stages one after the other, in one of the ways to run them on this machine."""
+    copy = bench.copy(project)
+    (copy / ".dvc" / "ray.local.toml").write_text(f'local = "{local}"\n')
+    return bench.time(copy, *OURS, "repro", "--jobs", "1", "--json")
 
 
 def _command(bench: Workbench, project: Path) -> float:
@@ -64,7 +76,7 @@ def _costs(serial: list[Timing], command: float) -> dict[str, list[float]]:
         _WARM: [each - command for each in warm],
         "of it on the worker": [each - command for each in worker],
         "of it on the head and on the way": [whole - part for whole, part in zip(warm, worker, strict=True)],
-        "first stage, 'running' to 'done' (its worker imports DVC)": [
+        "first stage, 'running' to 'done' (on Ray its worker imports DVC)": [
             timing.stages("done")[0][0] - timing.stages("running")[0][0] for timing in serial
         ],
     }

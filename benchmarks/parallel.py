@@ -31,7 +31,7 @@ def _phases(ours: list[Timing]) -> dict[str, list[float]]:
         ],
         "first 'running' to last 'done'": [_working(timing) for timing in ours],
         "first 'running' to 'end'": [timing.end() - timing.stages("running")[0][0] for timing in ours],
-        "last 'done' to process exit (Ray stops)": [timing.exit() - timing.stages("done")[-1][0] for timing in ours],
+        "last 'done' to process exit": [timing.exit() - timing.stages("done")[-1][0] for timing in ours],
     }
 
 

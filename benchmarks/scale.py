@@ -14,6 +14,7 @@ from benchmarks.harness import (
     Timing,
     Workbench,
     comparison,
+    cpu_ratio,
     goal,
     in_turn,
     independent,
@@ -25,6 +26,8 @@ _Pair = tuple[list[Timing], list[Timing]]
 _SIZES: Final = (1, 20, 200, 1000)
 _FEW: Final = 200
 """Stages from which a run is measured once: stock DVC takes many minutes for 1,000."""
+_RUN_RATIOS: Final = {1: 1.05, 20: 1.0, 200: 0.3}
+_SERIAL_CPU: Final = 1.1
 _PLAN_SECONDS: Final = 5
 _PLAN_MIB: Final = 300
 
@@ -41,7 +44,11 @@ def noop(bench: Workbench) -> Iterator[str]:
 
 def run(bench: Workbench) -> Iterator[str]:
     """Compare ``repro`` from a clean project; the largest size takes by far the longest."""
-    return _compare(bench, "run", _run)
+    yield from _compare(bench, "run", _run)
+    for number in _SIZES[: 2 if bench.quick else 3]:
+        found = _run(bench, number, "--jobs", "1")
+        yield table(COMPARED, [comparison(f"run -j 1, stages: {number}", *found)])
+        yield goal(f"run -j 1, stages: {number}, ours / stock (CPU)", cpu_ratio(*found), _SERIAL_CPU, "x")
 
 
 def _compare(bench: Workbench, what: str, measure: Callable[[Workbench, int], _Pair]) -> Iterator[str]:
@@ -62,6 +69,11 @@ def _goals(what: str, found: Mapping[int, _Pair]) -> Iterator[str]:
     if what == "no-op":
         for number, pair in found.items():
             yield goal(f"no-op, stages: {number}, ours / stock (wall)", wall_ratio(*pair), 1, "x")
+    if what == "run":
+        for number in found.keys() & _RUN_RATIOS.keys():
+            yield goal(
+                f"run, stages: {number}, ours / stock (wall)", wall_ratio(*found[number]), _RUN_RATIOS[number], "x"
+            )
 
 
 def _plan(bench: Workbench, number: int) -> _Pair:
@@ -73,9 +85,9 @@ def _plan(bench: Workbench, number: int) -> _Pair:
     )
 
 
-def _run(bench: Workbench, number: int) -> _Pair:
-    project = bench.make(f"run-{number}", independent(number))
-    return bench.compare(project, ["repro"], ["repro"], 1 if bench.quick or number >= _FEW else 3)
+def _run(bench: Workbench, number: int, *flags: str) -> _Pair:
+    project = bench.make(f"run-{number}{''.join(flags)}", independent(number))
+    return bench.compare(project, ["repro"], ["repro", *flags], 1 if bench.quick or number >= _FEW else 7)
 
 
 def _noop(bench: Workbench, number: int) -> _Pair:
