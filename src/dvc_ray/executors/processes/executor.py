@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Final
 
 from dvc_ray import env
+from dvc_ray.errors import ClusterError
 from dvc_ray.executors.processes import memory
 from dvc_ray.executors.processes.cluster import LocalCpus
 from dvc_ray.executors.processes.messages import Order, Stop
@@ -58,12 +59,28 @@ class ProcessExecutor:
         self._look_due = 0.0
 
     def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
-        """Give an attempt to a free worker, or to a new one."""
+        """Give an attempt to a free worker, or to a new one.
+
+        Raises:
+            ClusterError: No process can be started.
+        """
         del settings  # the driver counts CPUs
-        worker = self._free() or self._new()
-        worker.task, worker.begun, worker.stopping, worker.why = task, time.monotonic(), None, ""
         joins = {env.RAY_ADDRESS: os.environ[env.RAY_ADDRESS]} if env.RAY_ADDRESS in os.environ else {}
-        worker.connection.send(Order(task=task, bundles=tuple(bundles), cluster=joins))
+        worker = self._hand_over(Order(task=task, bundles=tuple(bundles), cluster=joins))
+        worker.task, worker.begun, worker.stopping, worker.why = task, time.monotonic(), None, ""
+
+    def _hand_over(self, order: Order) -> _Worker:
+        while True:
+            free = self._free()
+            worker = free or self._new()
+            try:
+                worker.connection.send(order)
+            except OSError as error:  # it has ended just now
+                self._drop(worker)
+                if free is None:
+                    raise _not_started(error) from error
+            else:
+                return worker
 
     def events(self, timeout: float) -> Sequence[WorkerEvent]:
         """Wait for the next events of any attempt."""
@@ -109,7 +126,10 @@ class ProcessExecutor:
 
     def _started(self) -> Nursery:
         if self._nursery is None or not self._nursery.is_alive():
-            self._nursery = Nursery()
+            try:
+                self._nursery = Nursery()
+            except OSError as error:
+                raise _not_started(error) from error
             self._workers = [worker for worker in self._workers if worker.task is not None]
         return self._nursery
 
@@ -121,7 +141,10 @@ class ProcessExecutor:
         return None
 
     def _new(self) -> _Worker:
-        worker = _Worker(*self._started().worker())
+        try:
+            worker = _Worker(*self._started().worker())
+        except OSError as error:  # the nursery has ended just now, or there are too many open files
+            raise _not_started(error) from error
         self._workers.append(worker)
         return worker
 
@@ -170,3 +193,10 @@ class ProcessExecutor:
             last = max(busy, key=lambda worker: worker.begun)
             last.why = f"memory ran out, {gib(there.used)} of {gib(there.total)} were used: the last stage was ended"
             self._nursery.kill(last.number)
+
+
+def _not_started(error: OSError) -> ClusterError:
+    return ClusterError(
+        f"cannot start a process for a stage: {error.strerror or error}",
+        "See whether this shell allows more processes and open files (`ulimit -u`, `ulimit -n`), and run it again.",
+    )
