@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-TOGETHER: Final = ("tests/test_demo.py", "tests/test_meanwhile.py", "tests/test_storage_aws.py", "tests/test_lock.py")
-"""Modules whose tests share what takes longer to make than a test: a trained model, servers, counted runs."""
+TOGETHER: Final = (
+    "tests/test_demo.py",
+    "tests/test_meanwhile.py",
+    "tests/test_storage_aws.py",
+    "tests/test_lock.py",
+    "tests/test_command.py",
+)
+"""Modules whose tests share what takes longer to make than a test, a trained model, servers, counted runs; or that
+look for processes by a name that two of them use."""
 FIRST: Final = (
     "tests/hosts/test_faults.py",
     "tests/hosts/test_secrets.py",
