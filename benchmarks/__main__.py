@@ -34,6 +34,7 @@ def main() -> None:
         "names", nargs="*", metavar="name", help=f"claims to measure: {', '.join(_CLAIMS)}; all if none"
     )
     parser.add_argument("--quick", action="store_true", help="once each and small: to see that the benchmarks work")
+    parser.add_argument("--up-to", type=int, metavar="N", help="stages at most, of the claims that grow with them")
     arguments = parser.parse_args()
     names: list[str] = arguments.names or list(_CLAIMS)
     if unknown := sorted(set(names) - set(_CLAIMS)):
@@ -43,7 +44,7 @@ def main() -> None:
     for name in names:
         with tempfile.TemporaryDirectory(prefix="dvc-ray-bench-", ignore_cleanup_errors=True) as root:
             _show(f"## {name}")
-            for block in _CLAIMS[name](Workbench(Path(root).resolve(), quick=arguments.quick)):
+            for block in _CLAIMS[name](Workbench(Path(root).resolve(), quick=arguments.quick, most=arguments.up_to)):
                 _show(block)
             _show(f"Load average at its end: {load()}.")
 

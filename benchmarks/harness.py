@@ -97,10 +97,12 @@ class Workbench:
     Args:
         root: Directory for the projects and all other files.
         quick: Whether to measure once and small.
+        most: Stages at most, of the claims that grow with them; None: all sizes.
     """
 
-    def __init__(self, root: Path, *, quick: bool) -> None:
+    def __init__(self, root: Path, *, quick: bool, most: int | None = None) -> None:
         self.quick = quick
+        self.most = 20 if quick else most
         self._root = root
         self._copies = 0
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "RAY_", "GIT_"))}

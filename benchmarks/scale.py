@@ -45,7 +45,7 @@ def noop(bench: Workbench) -> Iterator[str]:
 def run(bench: Workbench) -> Iterator[str]:
     """Compare ``repro`` from a clean project; the largest size takes by far the longest."""
     yield from _compare(bench, "run", _run)
-    for number in _SIZES[: 2 if bench.quick else 3]:
+    for number in [size for size in _sizes(bench) if size <= _FEW]:
         found = _run(bench, number, "--jobs", "1")
         yield table(COMPARED, [comparison(f"run -j 1, stages: {number}", *found)])
         yield goal(f"run -j 1, stages: {number}, ours / stock (CPU)", cpu_ratio(*found), _SERIAL_CPU, "x")
@@ -53,12 +53,16 @@ def run(bench: Workbench) -> Iterator[str]:
 
 def _compare(bench: Workbench, what: str, measure: Callable[[Workbench, int], _Pair]) -> Iterator[str]:
     found: dict[int, _Pair] = {}
-    for number in _SIZES[:2] if bench.quick else _SIZES:
+    for number in _sizes(bench):
         found[number] = measure(bench, number)
         yield table(COMPARED, [comparison(f"{what}, stages: {number}", *found[number])])
     yield table(("largest process, MiB", "stock", "dvc-ray"), _memory(what, found))
     yield table((f"{what}: growth of wall s", "stock", "dvc-ray"), _growth(found))
     yield from _goals(what, found)
+
+
+def _sizes(bench: Workbench) -> list[int]:
+    return [size for size in _SIZES if bench.most is None or size <= bench.most]
 
 
 def _goals(what: str, found: Mapping[int, _Pair]) -> Iterator[str]:
