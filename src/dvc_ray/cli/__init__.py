@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs: ``dvc-ray --help`` loads neithe
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import gc
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = Arguments()
     gc.disable()  # nothing of what is loaded until there is a plan is garbage: a tenth of a second (see `choose`)
+    atexit.register(gc.freeze)  # nor need Python look for garbage when it ends: as much again
     streams.open_all()
     try:
         make_parser().parse_args(argv, namespace=arguments)
