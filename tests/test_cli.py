@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -202,3 +203,9 @@ def test_a_param_without_a_value(project: Make, here: Here) -> None:
         "ERROR: Error parsing override 'lr': missing EQUAL at '<EOF>'",
         "Give a param and its value: -S train.lr=0.1",
     ]
+
+
+def test_a_caller_of_the_command_line_keeps_its_garbage_collector(here: Here, tmp_path: Path) -> None:
+    assert gc.isenabled()
+    assert here(tmp_path, "repro").returncode == 253
+    assert gc.isenabled()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -126,6 +128,21 @@ def test_only_a_program_with_one_thread_is_forked(
         leave.set()
     executor.close()
     assert not nursery.is_running()
+
+
+def test_a_program_with_many_open_files(project: Make, executor: OneMachineExecutor) -> None:
+    """`select(2)` takes no descriptor from 1024 on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip("no more than 4096 files may be opened here: ulimit -Hn")
+    root = project({"dvc.yaml": one("echo x > out.txt"), "in.txt": ""})
+    with contextlib.ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            stack.enter_context(open(os.devnull, "rb"))
+        assert run(root, executor).ok
+        executor.close()
 
 
 @on_processes

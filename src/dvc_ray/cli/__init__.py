@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from dvc_ray.cli import streams
@@ -38,9 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; DVC's own where DVC has one.
     """
+    atexit.register(gc.freeze)  # Python need not look for garbage when it ends: a tenth of a second
+    with _collected_late():
+        return _main(argv)
+
+
+@contextlib.contextmanager
+def _collected_late() -> Iterator[None]:
+    """Look for no garbage until there is a plan (`choose`): what is loaded so far is none. As much time again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # all of it is old now: the next look is a short one
+        if before:
+            gc.enable()
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = Arguments()
-    gc.disable()  # nothing of what is loaded until there is a plan is garbage: a tenth of a second (see `choose`)
-    atexit.register(gc.freeze)  # nor need Python look for garbage when it ends: as much again
     streams.open_all()
     try:
         make_parser().parse_args(argv, namespace=arguments)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvc_ray.executors.placement import fit
 from dvc_ray.executors.processes import ProcessExecutor
-from dvc_ray.executors.this_machine import ThisMachine, local_cpus
+from dvc_ray.executors.processes.cluster import LocalCpus
 from dvc_ray.values.stage import StageSettings
 from dvc_ray.values.task import FileBundle, Lost, StageResult, StageTask, Wait, WorkerEvent
 
@@ -23,38 +23,23 @@ def needs_ray(settings: StageSettings) -> bool:
     return not fit.is_plain(settings) or not settings.num_cpus
 
 
-class OneMachine(ThisMachine):
+class OneMachine(LocalCpus):
     """A `Cluster` of this machine, whose CPUs are there at once and whose Ray is started when a stage needs it.
 
     Args:
-        jobs: Attempts at a time that there are CPUs for, if that is more than there are cores.
-        processes: Runs stages that ask for CPUs only.
+        processes: The cluster of the processes that run stages which ask for CPUs only.
         ray: Makes, once, what runs the others.
     """
 
-    def __init__(self, jobs: int | None, processes: ProcessExecutor, ray: Callable[[], RayExecutor]) -> None:
-        super().__init__()
-        self._cpus = local_cpus(jobs)
-        self._processes = processes
+    def __init__(self, processes: LocalCpus, ray: Callable[[], RayExecutor]) -> None:
+        super().__init__(processes.count, processes.prepare)
         self._ray = ray
 
     def start(self, jobs: int | None, settings: StageSettings | None = None) -> str:
         """Get ready for a stage: by a process, or by Ray."""
         if settings is not None and needs_ray(settings):
             return self._ray().cluster.start(jobs, settings)
-        return self._processes.cluster.start(jobs, settings)
-
-    def cpus(self) -> float:
-        """CPUs that stages may take, wherever they run."""
-        return self._cpus
-
-    def capacity(self) -> float | None:
-        """There will never be more."""
-        return self._cpus
-
-    def surely_fits(self, settings: StageSettings) -> bool:
-        """Whether a stage asks for CPUs only, and for no more than there are."""
-        return fit.is_plain(settings) and settings.num_cpus <= self._cpus
+        return super().start(jobs, settings)
 
     def check(self, address: str, settings: StageSettings) -> str:
         """Ask Ray where it is needed for the answer."""
@@ -76,7 +61,7 @@ class OneMachineExecutor:
         """Attempts that wait for Ray to be there."""
         self._lost: list[WorkerEvent] = []
         self._on_ray: set[str] = set()
-        self.cluster = OneMachine(jobs, self._processes, self._with_ray)
+        self.cluster = OneMachine(self._processes.cluster, self._with_ray)
 
     def submit(self, task: StageTask, settings: StageSettings, bundles: Sequence[FileBundle] = ()) -> None:
         """Give an attempt to a process, or to Ray when that is there."""

@@ -44,6 +44,7 @@ class _Shown:
     def __call__(self, record: Record) -> None:
         """Show an event."""
         if isinstance(record.event, Planned):
+            gc.freeze()  # else the first look would be through all of what was loaded
             gc.enable()
         with self._said():
             self._sink(record)

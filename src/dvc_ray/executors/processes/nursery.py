@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Final
 
 from dvc_ray import forking
@@ -106,7 +105,7 @@ class Nursery:
             return
         pidfd = os.pidfd_open(self._pid)
         try:
-            if not select.select([pidfd], [], [], patience)[0]:
+            if not wait([pidfd], patience):
                 for pid in (*self._pids.values(), self._pid):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -116,7 +115,7 @@ class Nursery:
 
     def _hear(self, timeout: float) -> None:
         """Take what it has told, waiting for the first of it."""
-        while self._pid and select.select([self._control], [], [], timeout)[0]:
+        while self._pid and wait([self._control], timeout):
             timeout = 0.0
             try:
                 message = self._control.recv(_MESSAGE)
@@ -161,8 +160,8 @@ def keep_workers(control: socket.socket) -> None:
     living: dict[int, tuple[int, int]] = {}
     """Number and pid of each worker, by a descriptor of the process."""
     while True:
-        for ready in select.select([control.fileno(), *living], [], [])[0]:
-            if ready in living:
+        for ready in wait([control.fileno(), *living]):
+            if isinstance(ready, int) and ready in living:
                 number, pid = living.pop(ready)
                 os.close(ready)
                 _tell(control, "end", number, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
