@@ -130,8 +130,12 @@ def test_only_a_program_with_one_thread_is_forked(
     assert not nursery.is_running()
 
 
-def test_a_program_with_many_open_files(project: Make, executor: OneMachineExecutor) -> None:
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_program_with_many_open_files(
+    *, forked: bool, project: Make, executor: OneMachineExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`select(2)` takes no descriptor from 1024 on."""
+    monkeypatch.setattr(forking, "is_safe", lambda: forked)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 4096:
         pytest.skip("no more than 4096 files may be opened here: ulimit -Hn")

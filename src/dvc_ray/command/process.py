@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from io import FileIO
+from multiprocessing.connection import wait  # select(2) takes no descriptor from 1024 on
 from typing import BinaryIO, Final, Protocol, Self
 
 from dvc_ray import forking
@@ -217,7 +217,7 @@ class _Sieve:
 
     def _pass_on(self) -> None:
         masked = Masked(self._mask)
-        while self._read in select.select([self._read, self._over], [], [])[0]:
+        while self._read in wait([self._read, self._over]):
             self._write(masked.take(os.read(self._read, _PIECE)))
         self._write(masked.end())
 
@@ -249,7 +249,7 @@ def _watch(
     deadline = None if timeout is None else time.monotonic() + timeout
     pidfd = os.pidfd_open(guard.pid)
     try:
-        while not select.select([pidfd], [], [], _POLL)[0]:
+        while not wait([pidfd], _POLL):
             forward()
             if stopped():
                 return End.STOP
